@@ -1,0 +1,36 @@
+"""Errors a user meets. Everything else is a bug and shows its traceback."""
+
+from __future__ import annotations
+
+
+class P2RError(Exception):
+    """Base of all errors raised on purpose."""
+
+
+class UserError(P2RError):
+    """Something the user can put right. The message names the file, row or field, and the way out.
+
+    The command line prints the message without a traceback and exits with status 2.
+    """
+
+
+class EngineError(P2RError):
+    """A request could not be answered. The sample gets status "error", is never scored, and is retried on resume.
+
+    Attributes:
+        kind: Short machine-readable cause, such as "timeout", "refused", "http_429", "too_long".
+        retryable: Whether the same request may succeed later.
+    """
+
+    def __init__(self, message: str, *, kind: str = "engine", retryable: bool = True) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.retryable = retryable
+
+
+class JudgeError(P2RError):
+    """A judge could not reach a verdict; the verdict gets status "error", the prediction stays."""
+
+
+class ImageError(P2RError):
+    """An image cannot be read, or its shape is one the model family refuses."""

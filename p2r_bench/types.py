@@ -1,0 +1,486 @@
+"""The values and protocols that cross a boundary between parts of p2r-bench.
+
+All dataclasses are frozen and picklable. Fields may be added, never change meaning. Sizes are
+(width, height) in pixels; boxes are x1, y1, x2, y2 in thousandths of the image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from p2r_bench.adapter.profile import Profile
+
+Role = Literal["perceive", "reason", "think", "answer"]
+ROLES: tuple[Role, ...] = ("perceive", "reason", "think", "answer")
+AnswerForm = Literal["choice", "number", "free", "word", "caption", "yes_no"]
+Status = Literal["ok", "error", "not_applicable"]
+ParseStatus = Literal["boxes", "empty", "invalid", "unparsed"]
+
+Size = tuple[int, int]
+Rect = tuple[int, int, int, int]
+
+
+def digest_of(value: object) -> str:
+    """SHA-256, in hex, of a JSON-able value in canonical form (sorted keys, no spaces)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Box:
+    """A region named by a perceiver or by the ground truth.
+
+    Attributes:
+        xyxy: x1, y1, x2, y2 in thousandths of the image, x1 < x2 and y1 < y2. Not clamped to 0–1000.
+        label: What the region shows, or None when the perceiver gave no text.
+    """
+
+    xyxy: tuple[float, float, float, float]
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class ImageRef:
+    """Where the encoded bytes of an image are, and what is known of them.
+
+    Exactly one of `data` and `path` is set. With `row`, `path` is a parquet or arrow shard and the
+    bytes are in `column` (dotted for a struct field, "image.bytes") of that row.
+
+    Attributes:
+        encoding: "raw" bytes of an image file, or "base64" text of them.
+        digest: SHA-256 of the image file's bytes, hex. None until probed.
+        size: Stored size in pixels, before EXIF rotation. None until probed.
+        orientation: EXIF orientation, 1 to 8.
+    """
+
+    data: bytes | None = field(default=None, repr=False)
+    path: str | None = None
+    row: int | None = None
+    column: str | None = None
+    encoding: Literal["raw", "base64"] = "raw"
+    digest: str | None = None
+    size: Size | None = None
+    orientation: int = 1
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One benchmark item.
+
+    Attributes:
+        id: Unique within the task and stable between machines and runs.
+        task: Name of the task.
+        subset: Part of the task reported on its own ("4K"), or None.
+        category: The row's category as the dataset names it, or None.
+        image: The source image.
+        question: The bare question: no options, no instruction.
+        options: Option letter to text, in order; empty when the answer is not a choice.
+        answer: The right answer: a letter for "choice", otherwise text.
+        answer_form: How the answer is written and matched.
+        boxes: Ground-truth regions, or None when the dataset publishes none.
+        group: What the bootstrap clusters on; None means the image's digest.
+        question_id: Rows that ask the same question with rotated options share it; None means alone.
+        rotation: Which rotation of the options this row is, or None.
+        published_question: Question with its options, as the published P2R evaluation sends it; None
+            means it is built from `question` and `options`.
+        meta: Anything else of the row worth keeping; JSON-able.
+    """
+
+    id: str
+    task: str
+    image: ImageRef
+    question: str
+    answer: str
+    subset: str | None = None
+    category: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    answer_form: AnswerForm = "choice"
+    boxes: tuple[Box, ...] | None = None
+    group: str | None = None
+    question_id: str | None = None
+    rotation: int | None = None
+    published_question: str | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """One outline drawn on an image: pixel rectangle (left, top, right, bottom), colour, line width in pixels."""
+
+    rect: Rect
+    colour: str
+    width: int
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an image sent to a model is made from a source image: orient, annotate, crop, resize.
+
+    Attributes:
+        source: Digest of the source image.
+        exif: "apply" or "ignore" the EXIF orientation.
+        alpha: "white" flattens transparency on white, "drop" discards the channel.
+        strokes: Outlines drawn on the full-resolution image, in order.
+        crop: Pixel rectangle cut out after drawing, or None for the whole image.
+        resize: Sizes applied one after the other; the last is what the model receives.
+        route: "exact" (Pillow bicubic) or the name of a faster route.
+        transport: "lossless", or "jpeg:QUALITY" for a JPEG round trip.
+    """
+
+    source: str
+    exif: Literal["apply", "ignore"]
+    alpha: Literal["white", "drop"]
+    strokes: tuple[Stroke, ...]
+    crop: Rect | None
+    resize: tuple[Size, ...]
+    route: str = "exact"
+    transport: str = "lossless"
+
+    @property
+    def size(self) -> Size:
+        """(width, height) in pixels of the image the model receives."""
+        return self.resize[-1]
+
+    @cached_property
+    def digest(self) -> str:
+        """Identity of the pixels: equal digests mean equal images."""
+        return digest_of(asdict(self))
+
+
+@dataclass(frozen=True)
+class Message:
+    """One chat message: text and image recipes, in order."""
+
+    role: Literal["system", "user", "assistant"]
+    content: tuple[str | Recipe, ...]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are drawn. Every field is sent to the engine explicitly.
+
+    `seed` None means that the runner derives one from the run's seed, the sample and the call.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    max_tokens: int = 512
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """One call to a model.
+
+    Attributes:
+        id: For logs; unique among different requests of a run.
+        role: What the call is for; decides the engine, the prompt and the sampling.
+        priority: Lower runs earlier where the engine can order its queue.
+        schema: JSON schema the output must follow, or None.
+    """
+
+    sample_id: str
+    role: str
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    priority: int = 0
+    schema: Mapping[str, Any] | None = None
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        """The images of the request, in the order in which they are sent."""
+        return tuple(part for m in self.messages for part in m.content if isinstance(part, Recipe))
+
+    @property
+    def visual_tokens(self) -> int:
+        """Visual tokens of all images: one per 32×32 pixels in the Qwen3-VL family."""
+        return sum(w * h // 1024 for w, h in (r.size for r in self.recipes))
+
+    @cached_property
+    def digest(self) -> str:
+        """Identity of the call: text, recipes, sampling and schema."""
+        return digest_of(
+            {
+                "messages": [
+                    [m.role, [p if isinstance(p, str) else {"image": p.digest} for p in m.content]]
+                    for m in self.messages
+                ],
+                "sampling": asdict(self.sampling),
+                "schema": self.schema,
+            }
+        )
+
+    @property
+    def id(self) -> str:
+        return f"{self.sample_id}:{self.role}:{self.digest[:12]}"
+
+    def with_seed(self, seed: int) -> Request:
+        """The same request, drawing with this seed."""
+        return replace(self, sampling=replace(self.sampling, seed=seed))
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What came back for one request.
+
+    Attributes:
+        text: The generated text without special tokens.
+        finish_reason: "stop", "length", or the engine's own word.
+        prompt_tokens, cached_tokens, output_tokens, visual_tokens: Counts; None where the engine does not tell.
+        timings: Seconds by name, such as {"queue": 0.1, "engine": 0.8}.
+        engine: Facts of the engine that answered (name, version, endpoint).
+        request: What was asked; filled in by the runner.
+    """
+
+    text: str
+    finish_reason: str = "stop"
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    output_tokens: int | None = None
+    visual_tokens: int | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    request: Request | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What stage 1 hands to stage 2.
+
+    Attributes:
+        boxes: All valid boxes, in the perceiver's order.
+        annotated: Recipe of the whole image with the boxes drawn, None when no crop is left.
+        crops: Recipes of the crops, at most the profile's number, in box order.
+        crop_boxes: Index into `boxes` of each crop.
+        parse_status: "boxes" (at least one), "empty" (a well-formed empty list: the whole image is needed),
+            "invalid" (JSON without one valid box) or "unparsed" (no JSON found).
+        ignored: For each entry that was left out, why.
+    """
+
+    boxes: tuple[Box, ...] = ()
+    annotated: Recipe | None = None
+    crops: tuple[Recipe, ...] = ()
+    crop_boxes: tuple[int, ...] = ()
+    parse_status: ParseStatus = "unparsed"
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ErrorInfo:
+    """Why something has no outcome: a type name, a message, and the role of the call that failed."""
+
+    type: str
+    message: str
+    role: str | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A mode's outcome for a sample.
+
+    `answer` None with status "ok" means that the model gave no answer, which counts as wrong; status
+    "error" means that nothing is known and nothing is scored; "not_applicable" means that the mode
+    does not exist for this sample (`oracle` without ground-truth boxes).
+    """
+
+    sample_id: str
+    status: Status = "ok"
+    answer: str | None = None
+    evidence: Evidence | None = None
+    completions: tuple[Completion, ...] = ()
+    error: ErrorInfo | None = None
+    usage: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a prediction is right, according to one scorer.
+
+    Attributes:
+        scorer, version, params_hash: Which protocol decided.
+        extracted: What was matched against the right answer, or None for no answer.
+        span: Start and end of `extracted` in `Prediction.answer`, where it is a part of it.
+        correct: True or False with status "ok"; None with status "error".
+    """
+
+    sample_id: str
+    scorer: str
+    version: str
+    params_hash: str
+    extracted: str | None = None
+    span: tuple[int, int] | None = None
+    correct: bool | None = None
+    status: Literal["ok", "error"] = "ok"
+    error: ErrorInfo | None = None
+
+
+@dataclass(frozen=True)
+class Metric:
+    """An aggregate over verdicts.
+
+    Attributes:
+        name: "accuracy" is the share of right rows.
+        per: "sample", or "question": a question is right when all rows with its `question_id` are.
+    """
+
+    name: str = "accuracy"
+    per: Literal["sample", "question"] = "sample"
+
+
+Cell = tuple[str | None, str | None]
+"""(subset, category) of a reported figure; (None, None) is the task's overall."""
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where a task's data is.
+
+    Attributes:
+        data_dir: Folder given by the user, or None for the task's default place.
+        revision: Hub revision the folder was fetched at, or None.
+        params: Task parameters (Synth-HR: seed, rows, resolution), all hashed into the data digest.
+    """
+
+    data_dir: Path | None = None
+    revision: str | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A named benchmark."""
+
+    name: str
+    metrics: tuple[Metric, ...]
+
+    def samples(self, source: DataSource) -> Iterator[Sample]:
+        """Rows in the dataset's order, without image bytes where the format allows it.
+
+        Raises:
+            UserError: The data is missing or not in the expected format.
+        """
+
+    def data_digest(self, source: DataSource) -> str:
+        """Identity of the data: hub revision, or names, sizes and footers of the shards."""
+
+    def cells(self, sample: Sample) -> tuple[Cell, ...]:
+        """The reported figures that this sample counts in."""
+
+
+Ask = Callable[[Request], Awaitable[Completion]]
+
+
+@runtime_checkable
+class Mode(Protocol):
+    """How a sample becomes calls to a model. `roles`, where given, names the roles it calls."""
+
+    async def solve(self, sample: Sample, ask: Ask, profile: Profile) -> Prediction:
+        """Ask what is needed and return the outcome. `ask` raises EngineError, which a mode never catches."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine can honour; the runner refuses at start what it cannot.
+
+    Attributes:
+        sampling: Names of the Sampling fields that are honoured.
+        schema: Whether JSON schemas are enforced.
+        concurrency: How many requests in flight keep it full.
+        context_tokens: Longest prompt plus output in tokens, or None when unknown.
+        min_pixels, max_pixels, factor: Sizes that its own image processor leaves alone, or None when any size is.
+        facts: Recorded per session: name, versions, dtype, attention, device.
+    """
+
+    sampling: frozenset[str] = frozenset(Sampling.__dataclass_fields__)
+    schema: bool = False
+    concurrency: int = 8
+    context_tokens: int | None = None
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+    factor: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """What an engine is made from: one per role group.
+
+    Attributes:
+        model: Local folder, hub id, or the name a server knows.
+        revision: Hub revision, or None.
+        args: `--engine-arg` pairs; an engine refuses names it does not know.
+        max_images: Most images one request of this run can hold.
+    """
+
+    model: str
+    revision: str | None = None
+    args: Mapping[str, str] = field(default_factory=dict)
+    max_images: int = 4
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """What runs requests. Made as `Engine(config: EngineConfig)`; construction is cheap, `start` loads.
+
+    `model_digest` identifies the weights (digest of the files, or "name@revision" of a server) after start.
+    """
+
+    model_digest: str
+
+    async def start(self) -> None:
+        """Load or connect. Raises UserError when the model, the device or an argument is unusable."""
+
+    def capabilities(self) -> Capabilities:
+        """Valid after start."""
+
+    async def generate(self, request: Request, images: Sequence[Image.Image]) -> Completion:
+        """Run one request. `images` are RGB at their final size, one per recipe, in order.
+
+        Cancelling the task aborts the request.
+
+        Raises:
+            EngineError: Nothing came back that may be used.
+        """
+
+    async def close(self) -> None:
+        """Free everything; safe to call twice."""
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Decides whether predictions are right, by a named and versioned scorer."""
+
+    scorer: str
+    version: str
+    params_hash: str
+
+    def applies(self, sample: Sample) -> bool:
+        """Whether this scorer can judge samples of this answer form."""
+
+    async def judge(self, sample: Sample, prediction: Prediction) -> Verdict:
+        """Verdict on a prediction with status "ok". A failing service gives a verdict with status "error"."""
+
+
+@runtime_checkable
+class Trainer(Protocol):
+    """A plugin that improves a model. Made as `Trainer(config: Mapping)`."""
+
+    def plan(self) -> Sequence[Mapping[str, Any]]:
+        """The steps a run would take, in order, without taking any."""
+
+    def run(self) -> None:
+        """Do what is left of the plan; safe to call again after an interruption."""
+
+    def status(self) -> Mapping[str, Any]:
+        """How far it is."""
