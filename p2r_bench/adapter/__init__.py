@@ -1,0 +1,30 @@
+"""The two-stage adapter of Perceive-to-Reason: pure, and the same for evaluation and training.
+
+No engine and no torch; files are read only to load a profile. Pixels are touched in `realise` alone.
+"""
+
+from p2r_bench.adapter.answers import extract_answer
+from p2r_bench.adapter.boxes import parse_boxes, read_boxes
+from p2r_bench.adapter.geometry import crop_rect
+from p2r_bench.adapter.pixels import annotate, decode, realise
+from p2r_bench.adapter.profile import Profile, builtin_profiles, diff_profiles, load_profile
+from p2r_bench.adapter.prompts import PromptPack, builtin_packs, load_pack
+from p2r_bench.adapter.two_stage import TwoStage
+
+__all__ = [
+    "Profile",
+    "PromptPack",
+    "TwoStage",
+    "annotate",
+    "builtin_packs",
+    "builtin_profiles",
+    "crop_rect",
+    "decode",
+    "diff_profiles",
+    "extract_answer",
+    "load_pack",
+    "load_profile",
+    "parse_boxes",
+    "read_boxes",
+    "realise",
+]

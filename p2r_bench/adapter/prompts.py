@@ -1,0 +1,137 @@
+"""Prompt packs: all wording that a model is shown, in TOML files."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from string import Formatter
+from typing import Literal, get_args
+
+from p2r_bench.errors import UserError
+from p2r_bench.types import AnswerForm, Sample
+
+OptionStyle = Literal["block", "published"]
+
+_PLACEHOLDERS = {
+    "perceive": {"question"},
+    "reason": {"question", "ending"},
+    "reason_whole": {"question", "ending"},
+    "think": {"question", "ending"},
+    "answer": {"question", "bare_ending"},
+}
+
+
+@dataclass(frozen=True)
+class PromptPack:
+    """The wording of a profile.
+
+    Attributes:
+        system: System message of every request.
+        perceive, reason, reason_whole, think, answer: Templates of the user's text. `{question}` is the
+            question with its options; `{ending}` and `{bare_ending}` depend on the answer form. `reason_whole`
+            is stage 2 without regions.
+        endings, bare_endings: Answer form to the sentence that asks for the answer, with and without tags.
+        option_header, option_line: How options are written under the question; `{letter}` and `{text}`.
+    """
+
+    name: str
+    system: str
+    perceive: str
+    reason: str
+    reason_whole: str
+    think: str
+    answer: str
+    endings: Mapping[str, str]
+    bare_endings: Mapping[str, str]
+    option_header: str
+    option_line: str
+
+    def question(self, sample: Sample, style: OptionStyle) -> str:
+        """The question of a sample with its options, as the model is shown it.
+
+        Style "block" writes the options under `option_header`, one `option_line` each; "published" takes
+        the question as the published evaluation sends it, where the task knows that.
+        """
+        if style == "published" and sample.published_question is not None:
+            return sample.published_question
+        if not sample.options:
+            return sample.question
+        lines = [self.option_line.format(letter=letter, text=text) for letter, text in sample.options.items()]
+        return "\n".join([sample.question, self.option_header, *lines])
+
+    def text(self, template: str, sample: Sample, style: OptionStyle) -> str:
+        """The user's text of a request; `template` names a template field, such as "reason_whole"."""
+        values = {
+            "question": self.question(sample, style),
+            "ending": self.endings[sample.answer_form],
+            "bare_ending": self.bare_endings[sample.answer_form],
+        }
+        wanted: str = getattr(self, template)
+        return wanted.format(**values)
+
+
+def builtin_packs() -> tuple[str, ...]:
+    """Names of the prompt packs that come with the package."""
+    folder = resources.files("p2r_bench.adapter") / "packs"
+    return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
+
+
+@cache
+def load_pack(name_or_path: str | Path) -> PromptPack:
+    """A built-in prompt pack by name, or one from a TOML file.
+
+    Raises:
+        UserError: No such pack, or a template that is missing, unknown or does not hold its placeholders.
+    """
+    if str(name_or_path) in builtin_packs():
+        file = resources.files("p2r_bench.adapter") / "packs" / f"{name_or_path}.toml"
+        return parse_pack(file.read_text("utf-8"), str(file), str(name_or_path))
+    path = Path(name_or_path)
+    if not path.is_file():
+        raise UserError(
+            f"there is no prompt pack {str(name_or_path)!r}: built in are {', '.join(builtin_packs())}; "
+            "a file of your own is given by its path, ending in .toml"
+        )
+    return parse_pack(path.read_text("utf-8"), str(path), path.stem)
+
+
+def parse_pack(text: str, origin: str, name: str) -> PromptPack:
+    """A prompt pack from TOML text; `origin` is named in errors."""
+    try:
+        values = {"name": name, **tomllib.loads(text)}
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{origin}: not valid TOML: {error}") from error
+    known = [spec.name for spec in fields(PromptPack)]
+    for key in values:
+        if key not in known:
+            raise UserError(f"{origin}: {key}: no such field; known are {', '.join(known)}")
+    for key in known:
+        tables = key in ("endings", "bare_endings")
+        if not isinstance(values.get(key), dict if tables else str):
+            raise UserError(f"{origin}: {key}: missing, or not {'a table' if tables else 'a string'}")
+        if tables:
+            for form in get_args(AnswerForm):
+                if not isinstance(values[key].get(form), str):
+                    raise UserError(f"{origin}: {key}.{form}: missing, or not a string")
+    for key, allowed in (*_PLACEHOLDERS.items(), ("option_line", {"letter", "text"})):
+        _check_placeholders(values[key], allowed, f"{origin}: {key}")
+    return PromptPack(**values)
+
+
+def _check_placeholders(template: str, allowed: set[str], where: str) -> None:
+    try:
+        found = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+    except ValueError as error:
+        raise UserError(f"{where}: {error}; write a literal brace as {{{{ or }}}}") from error
+    if found - allowed:
+        raise UserError(
+            f"{where}: {{{sorted(found - allowed)[0]}}} is not a placeholder here; allowed are "
+            f"{', '.join(sorted(allowed))}; write a literal brace as {{{{ or }}}}"
+        )
+    needed = {"question"} & allowed or allowed
+    if needed - found:
+        raise UserError(f"{where}: the placeholder {{{sorted(needed - found)[0]}}} is missing")

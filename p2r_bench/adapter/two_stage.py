@@ -1,0 +1,167 @@
+"""The two-stage adapter: from a sample to requests, and from texts to evidence and answers.
+
+Evaluation, the lmms-eval models, the trainer's dataset and its reward all build their calls here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from p2r_bench.adapter.answers import extract_answer
+from p2r_bench.adapter.boxes import BoxReading, read_boxes
+from p2r_bench.adapter.geometry import crop_rect, final_sizes, strokes_for, upright_size
+from p2r_bench.adapter.profile import Profile
+from p2r_bench.errors import ImageError
+from p2r_bench.types import Box, Evidence, Message, Recipe, Rect, Request, Sample, Stroke
+
+REASON_FIRST = -1
+"""Priority of stage 2 and single calls: finishing samples goes before starting others."""
+
+BOXES_SCHEMA: dict[str, Any] = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {
+            "bbox_2d": {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4},
+            "label": {"type": "string"},
+        },
+        "required": ["bbox_2d", "label"],
+        "additionalProperties": False,
+    },
+}
+
+
+class TwoStage:
+    """Requests, evidence and answers under one profile. Pure: no engine, no files, no pixels.
+
+    Samples must be probed (`sample.image.size` and `.digest` known). Keyword arguments of the request
+    methods override fields of the profile's sampling for that call, such as `temperature=0.7, seed=3`.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+
+    def perceive_request(self, sample: Sample, **sampling: Any) -> Request:
+        """Stage 1: the whole image and the question; the model is to answer with a JSON list of boxes.
+
+        Raises:
+            ImageError: The image's shape is one the model family refuses.
+        """
+        schema = BOXES_SCHEMA if self.profile.structured_boxes else None
+        return self._request(sample, "perceive", "perceive", [self.whole(sample)], sampling, schema)
+
+    def evidence(self, sample: Sample, text: str) -> Evidence:
+        """What stage 2 is shown, from the text of stage 1. Never raises because of the text."""
+        return self._evidence(sample, read_boxes(text))
+
+    def evidence_from_boxes(self, sample: Sample, boxes: Sequence[Box]) -> Evidence:
+        """The same from boxes known otherwise, such as the ground truth."""
+        return self._evidence(sample, BoxReading(tuple(boxes), "boxes" if boxes else "empty"))
+
+    def reason_request(self, sample: Sample, evidence: Evidence, **sampling: Any) -> Request:
+        """Stage 2: the annotated image, the crops in box order, and the question.
+
+        Without a crop: the original image and a prompt that does not mention regions.
+        """
+        if evidence.annotated is not None:
+            images = [evidence.annotated, *evidence.crops]
+            return self._request(sample, "reason", "reason", images, sampling)
+        return self._request(sample, "reason", "reason_whole", [self.whole(sample)], sampling)
+
+    def single_request(self, sample: Sample, role: str, **sampling: Any) -> Request:
+        """One call on the whole image: role "answer" asks for the bare answer, "think" for reasoning first."""
+        if role not in ("answer", "think"):
+            raise ValueError(f'role {role!r} is not a single call: use "answer" or "think"')
+        return self._request(sample, role, role, [self.whole(sample)], sampling)
+
+    def answer(self, text: str, role: str = "reason") -> str | None:
+        """The answer in a completion's text by the profile's answer policy, or None; see `extract_answer`."""
+        return extract_answer(text, role, self.profile)
+
+    def whole(self, sample: Sample) -> Recipe:
+        """Recipe of the whole source image at the profile's budget.
+
+        Raises:
+            ImageError: The image's shape is one the model family refuses.
+        """
+        return self._recipe(sample)
+
+    def crop(self, sample: Sample, box: Box) -> Recipe | None:
+        """Recipe of the padded crop around a box, or None when there is nothing to cut out."""
+        rect = crop_rect(box, upright_size(sample.image, self.profile), self.profile)
+        if rect is None:
+            return None
+        try:
+            return self._recipe(sample, crop=rect)
+        except ImageError:  # a sliver that the family's size rule refuses: left out like a box outside
+            return None
+
+    def _evidence(self, sample: Sample, reading: BoxReading) -> Evidence:
+        ignored = list(reading.ignored)
+        crops: list[Recipe] = []
+        crop_boxes: list[int] = []
+        for index, box in enumerate(reading.boxes[: self.profile.crop.count]):
+            recipe = self.crop(sample, box)
+            if recipe is None:
+                ignored.append(f"box {index}: no crop, nothing of it can be cut out of the image")
+            else:
+                crops.append(recipe)
+                crop_boxes.append(index)
+        annotated = None
+        if crops:
+            size = upright_size(sample.image, self.profile)
+            annotated = self._recipe(sample, strokes=strokes_for(reading.boxes, size, self.profile))
+        return Evidence(
+            boxes=reading.boxes,
+            annotated=annotated,
+            crops=tuple(crops),
+            crop_boxes=tuple(crop_boxes),
+            parse_status=reading.status,
+            ignored=tuple(ignored),
+        )
+
+    def _recipe(
+        self, sample: Sample, *, strokes: tuple[Stroke, ...] = (), crop: Rect | None = None
+    ) -> Recipe:
+        if sample.image.digest is None:
+            raise ValueError(f"sample {sample.id}: probe the image before building requests")
+        policy = self.profile.image
+        size = upright_size(sample.image, self.profile)
+        shown = (crop[2] - crop[0], crop[3] - crop[1]) if crop else size
+        return Recipe(
+            source=sample.image.digest,
+            exif=policy.exif,
+            alpha=policy.alpha,
+            strokes=strokes,
+            crop=crop,
+            resize=final_sizes(shown, self.profile),
+            route=policy.route,
+            transport=policy.transport,
+        )
+
+    def _request(
+        self,
+        sample: Sample,
+        role: str,
+        template: str,
+        images: Sequence[Recipe],
+        sampling: dict[str, Any],
+        schema: dict[str, Any] | None = None,
+    ) -> Request:
+        profile = self.profile
+        content: list[str | Recipe] = []
+        for image in images:
+            content.append(image)
+            if profile.newline_after_image:
+                content.append("\n")
+        content.append(profile.pack.text(template, sample, profile.option_style))
+        return Request(
+            sample_id=sample.id,
+            role=role,
+            messages=(Message("system", (profile.pack.system,)), Message("user", tuple(content))),
+            sampling=dataclasses.replace(profile.sampling.for_role(role), **sampling),
+            priority=0 if role == "perceive" else REASON_FIRST,
+            schema=schema,
+        )
