@@ -1,0 +1,106 @@
+"""What makes two commands the same run, and what a session of a run must share with the one before."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+from p2r_bench.types import digest_of
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Everything that decides which run a command continues. Names and paths are not part of it.
+
+    Attributes:
+        task: Name of the task.
+        mode: Name of the mode.
+        mode_version: Distribution and version that the mode comes from, "p2r-bench 0.1.0".
+        mode_params: The mode's parameters; JSON-able.
+        model_digests: Role to the digest (or "name@revision") of the model that plays it.
+        data_digest: Identity of the data, from the task.
+        profile_hash: Hash of the profile.
+        seed: The run's seed.
+        repeats: How often each sample is run.
+    """
+
+    task: str
+    mode: str
+    mode_version: str
+    model_digests: Mapping[str, str]
+    data_digest: str
+    profile_hash: str
+    mode_params: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    repeats: int = 1
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256, in hex, over all fields."""
+        return digest_of(asdict(self))
+
+
+@dataclass(frozen=True)
+class RunLabels:
+    """Names for people: recorded, shown, and free to differ between sessions of the same run.
+
+    Attributes:
+        models: Role to the model's name as the user gave it.
+        profile: The profile's name.
+        profile_text: The profile as TOML, whole.
+    """
+
+    models: Mapping[str, str]
+    profile: str
+    profile_text: str = ""
+
+
+@dataclass(frozen=True)
+class Session:
+    """One process that adds samples to a run.
+
+    Attributes:
+        pinned: Nested facts that must not change between the sessions of a run: engines per role
+            (name, dtype, attention, device), versions, hardware. A change is refused without
+            `allow_mixed`, so ports, host names and times do not belong here.
+        noted: Facts that are only recorded: command, git state, endpoints.
+        engines: Role to the engine's name, for the leaderboard.
+    """
+
+    pinned: Mapping[str, Any]
+    noted: Mapping[str, Any] = field(default_factory=dict)
+    engines: Mapping[str, str] = field(default_factory=dict)
+
+
+def run_id(identity: RunIdentity, labels: RunLabels) -> str:
+    """Folder name of a run, "qwen3-vl-4b-instruct-p2r-hrbench-1a2b3c4d": model, mode, task, hash."""
+    names = list(dict.fromkeys(name.rstrip("/").rpartition("/")[2] for name in labels.models.values()))
+    model = "+".join(names)
+    words = (_slug(model), _slug(identity.mode), re.sub(r"[^a-z0-9]", "", identity.task.lower()))
+    return "-".join((*(w[:48] for w in words if w), identity.digest[:8]))
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.+]+", "-", text.lower()).strip("-.")
+
+
+def changed_facts(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Facts that differ, one line each: "engines.reason.dtype: float32 before, bfloat16 now"."""
+    old, new = dict(_flat(before)), dict(_flat(now))
+    return [
+        f"{name}: {old.get(name, 'not recorded')} before, {new.get(name, 'not recorded')} now"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            # Tuples come back from the manifest as lists.
+            yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value
