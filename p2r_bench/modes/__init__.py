@@ -1,0 +1,1 @@
+"""The built-in modes: how a sample becomes calls to a model, one file each."""
