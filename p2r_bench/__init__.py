@@ -47,7 +47,7 @@ _HOMES = {
 }
 _EXPORTS = {name: module for module, names in _HOMES.items() for name in names}
 
-__all__ = ["__version__", "hookimpl", *sorted(_EXPORTS)]  # noqa: PLE0604
+__all__ = ["__version__", "hookimpl", *sorted(_EXPORTS)]
 
 if TYPE_CHECKING:
     from p2r_bench.adapter import Profile as Profile

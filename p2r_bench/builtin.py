@@ -1,0 +1,55 @@
+"""What comes with p2r-bench, registered through the same hooks that third parties use."""
+
+from __future__ import annotations
+
+from p2r_bench import hookimpl
+from p2r_bench.commands import CommandGroup
+from p2r_bench.hookspecs import Register
+
+
+@hookimpl
+def register_modes(register: Register) -> None:
+    register("default", "p2r_bench.modes.default:Default")
+    register("thinking", "p2r_bench.modes.thinking:Thinking")
+    register("p2r", "p2r_bench.modes.p2r:P2R")
+    register("oracle", "p2r_bench.modes.oracle:Oracle")
+
+
+@hookimpl
+def register_tasks(register: Register) -> None:
+    register("V-Star", "p2r_bench.tasks.vstar:VStar")
+    register("HR-Bench", "p2r_bench.tasks.hr_bench:HRBench")
+    register("MME-RealWorld", "p2r_bench.tasks.mme_realworld:MMERealWorld")
+    register("MME-RealWorld-lite", "p2r_bench.tasks.mme_realworld:MMERealWorldLite")
+    register("Synth-HR", "p2r_bench.tasks.synth_hr:SynthHR")
+
+
+@hookimpl
+def register_judges(register: Register) -> None:
+    register("strict", "p2r_bench.judges.strict:Strict")
+    register("original", "p2r_bench.judges.original:Original")
+    register("numeric", "p2r_bench.judges.numeric:Numeric")
+    register("yes-no", "p2r_bench.judges.yes_no:YesNo")
+    register("word", "p2r_bench.judges.word:Word")
+    register("verifier", "p2r_bench.judges.verifier:Verifier")
+
+
+@hookimpl
+def register_engines(register: Register) -> None:
+    register("transformers", "p2r_bench.engines.transformers:TransformersEngine")
+    register("openai", "p2r_bench.engines.openai:OpenAIEngine")
+
+
+@hookimpl
+def register_commands(cli: CommandGroup) -> None:
+    commands = "p2r_bench.cli"
+    cli.lazy("run", f"{commands}.run:command", "Run models over benchmarks and score the answers.")
+    cli.lazy("leaderboard", f"{commands}.leaderboard:command", "Show the table of all runs.")
+    cli.lazy("show", f"{commands}.show:command", "Show one sample of a run: stages, boxes, verdicts.")
+    cli.lazy("score", f"{commands}.score:command", "Judge a run, or a file of predictions, again.")
+    cli.lazy("data", f"{commands}.data:command", "Fetch, check or synthesise benchmark data.")
+    cli.lazy("profile", f"{commands}.profile:command", "List, show and compare profiles.")
+    cli.lazy("prompts", f"{commands}.prompts:command", "List, show and import prompt packs.")
+    cli.lazy("plugins", f"{commands}.plugins:command", "List plugins and what they add.")
+    cli.lazy("train", f"{commands}.train:command", "Train a model with a trainer plugin.")
+    cli.lazy("doctor", f"{commands}.doctor:command", "Say what is installed and what is missing.")

@@ -1,0 +1,69 @@
+"""The command line: `p2r-bench COMMAND`. One file per command, imported when the command is used."""
+
+from __future__ import annotations
+
+import click
+
+from p2r_bench import __version__
+from p2r_bench.commands import LazyCommand
+from p2r_bench.errors import UserError
+from p2r_bench.plugins import discover, report
+
+STRICT = "--strict-plugins"
+
+
+class Root(click.Group):
+    """`p2r-bench`, whose commands are those that the built-ins and the plugins registered."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(discover().names("command"))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in discover().names("command"):
+            return None
+        command: LazyCommand | click.Command = discover().get("command", cmd_name)
+        return command.load() if isinstance(command, LazyCommand) else command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = []
+        for entry in discover().entries("command"):
+            command = entry.target
+            text = command.help if isinstance(command, LazyCommand) else command.get_short_help_str(80)
+            rows.append((entry.name, text))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take `--strict-plugins` from anywhere in front of a `--`."""
+        end = args.index("--") if "--" in args else len(args)
+        if STRICT in args[:end]:
+            args = [STRICT, *(a for a in args[:end] if a != STRICT), *args[end:]]
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except UserError as error:
+            raise Refusal(str(error)) from error
+
+
+class Refusal(click.ClickException):
+    """A UserError as the command line shows it: the message on stderr, exit status 2."""
+
+    exit_code = 2
+
+
+@click.command(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.option(
+    STRICT,
+    is_flag=True,
+    envvar="P2R_BENCH_STRICT_PLUGINS",
+    help="Make a plugin that cannot be loaded an error. May stand anywhere on the command line.",
+)
+def main(strict_plugins: bool) -> None:
+    """Benchmark vision-language models under Perceive-to-Reason.
+
+    The first run needs neither a GPU nor a dataset: p2r-bench run --mode default,p2r --tasks Synth-HR
+    """
+    report(strict_plugins)

@@ -1,0 +1,43 @@
+"""`p2r-bench plugins`: what is installed, what it adds, and what could not be loaded."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from p2r_bench.plugins import Plugin, discover
+
+
+@click.command("plugins")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(as_json: bool) -> None:
+    """List plugins with their version, hooks and status.
+
+    P2R_BENCH_LOAD_PLUGINS limits which load: distribution names separated by commas, empty for none.
+    """
+    found = discover()
+    if as_json:
+        click.echo(json.dumps([_record(plugin) for plugin in found.plugins], indent=2))
+    else:
+        click.echo("\n\n".join(_block(plugin) for plugin in found.plugins))
+    found.check()
+
+
+def _record(plugin: Plugin) -> dict[str, object]:
+    return {
+        "name": plugin.name,
+        "version": plugin.version,
+        "hooks": list(plugin.hooks),
+        "status": plugin.status,
+        "detail": plugin.detail,
+        "provides": {f"{kind}s": list(names) for kind, names in plugin.provides.items()},
+    }
+
+
+def _block(plugin: Plugin) -> str:
+    lines = {"status": f"{plugin.status}: {plugin.detail}" if plugin.detail else plugin.status}
+    if plugin.hooks:
+        lines["hooks"] = ", ".join(plugin.hooks)
+    lines.update({f"{kind}s": ", ".join(names) for kind, names in plugin.provides.items()})
+    return "\n".join([f"{plugin.name} {plugin.version}", *(f"  {k:<9} {v}" for k, v in lines.items())])

@@ -1,0 +1,338 @@
+"""The plugin manager: finds plugins, keeps a broken one from hurting the rest, looks names up.
+
+A plugin is the object behind an entry point of the group `p2r_bench`. What it registers counts only if
+all of its hooks succeed; one that fails is reported under its distribution's name and left out.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module, metadata
+from inspect import Parameter, signature
+from typing import Any, Literal
+
+import pluggy
+
+from p2r_bench import __version__, builtin, hookspecs
+from p2r_bench.commands import CommandGroup
+from p2r_bench.errors import UserError
+
+GROUP = "p2r_bench"
+ALLOW_LIST = "P2R_BENCH_LOAD_PLUGINS"
+"""Environment variable: distributions that may load, separated by commas. Unset: all. Empty: none."""
+
+Kind = Literal["mode", "task", "judge", "engine", "trainer", "command"]
+_HOOK_KINDS: dict[str, Kind] = {
+    "register_modes": "mode",
+    "register_tasks": "task",
+    "register_judges": "judge",
+    "register_engines": "engine",
+    "register_trainers": "trainer",
+    "register_commands": "command",
+}
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+logger = logging.getLogger(__name__)
+
+
+class PluginError(UserError):
+    """A plugin cannot be used; the message is one line without the plugin's name."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered name.
+
+    Attributes:
+        target: "package.module:Class"; for commands the (lazy) command itself.
+        distribution, version: Who registered it.
+    """
+
+    name: str
+    target: Any
+    distribution: str
+    version: str
+
+    @property
+    def provider(self) -> str:
+        """Distribution and version, as messages name them."""
+        return f"{self.distribution} {self.version}"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One plugin and what became of it.
+
+    Attributes:
+        name, version: Of its distribution.
+        hooks: Names of the hooks it implements.
+        status: "loaded"; "failed", with the reason in `detail`; "off", when the allow-list leaves it out.
+        provides: Kind to the names it registered.
+    """
+
+    name: str
+    version: str
+    hooks: tuple[str, ...] = ()
+    status: Literal["loaded", "failed", "off"] = "loaded"
+    detail: str | None = None
+    provides: Mapping[Kind, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a plugin comes from: its distribution, and a call that imports it."""
+
+    distribution: str
+    version: str
+    load: Callable[[], object]
+
+
+class Registry:
+    """What all plugins registered, by kind and name. Use `registry()`; `load` makes one from given sources."""
+
+    def __init__(self) -> None:
+        self.plugins: list[Plugin] = []
+        self.clashes: list[str] = []
+        self._entries: dict[Kind, dict[str, Entry]] = {kind: {} for kind in _HOOK_KINDS.values()}
+
+    @property
+    def failures(self) -> list[str]:
+        """One line for each plugin that was left out because it failed."""
+        return [f"plugin {p.name} {p.version}: {p.detail}" for p in self.plugins if p.status == "failed"]
+
+    def names(self, kind: Kind) -> tuple[str, ...]:
+        """Registered names, in the order of registration."""
+        return tuple(self._entries[kind])
+
+    def entries(self, kind: Kind) -> tuple[Entry, ...]:
+        """Registered names with their targets and distributions."""
+        return tuple(self._entries[kind].values())
+
+    def entry(self, kind: Kind, name: str) -> Entry:
+        """The entry of a name.
+
+        Raises:
+            UserError: No plugin registers it; the message has the closest names.
+        """
+        known = self._entries[kind]
+        if name in known:
+            return known[name]
+        by_folded = {other.casefold(): other for other in known}
+        close = difflib.get_close_matches(name.casefold(), by_folded, n=2, cutoff=0.6)
+        hint = f"did you mean {' or '.join(by_folded[c] for c in close)}? " if close else ""
+        broken = f"; not loaded: {'; '.join(self.failures)}" if self.failures else ""
+        listed = ", ".join(known) or "none"
+        raise UserError(f"no {kind} is called {name!r}: {hint}known are {listed}{broken}")
+
+    def get(self, kind: Kind, name: str) -> Any:
+        """The class behind a name, imported now.
+
+        Raises:
+            UserError: The name is unknown, or its import fails; the message names the distribution.
+        """
+        entry = self.entry(kind, name)
+        if not isinstance(entry.target, str):
+            return entry.target
+        module, _, attribute = entry.target.partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except Exception as error:
+            hint = ""
+            if kind == "engine" and isinstance(error, ModuleNotFoundError):
+                hint = f"; `p2r-bench doctor` tells what the engine {name} needs"
+            raise UserError(
+                f"{kind} {name!r} of {entry.provider} cannot be imported from {entry.target}: "
+                f"{_one_line(error)}{hint}"
+            ) from error
+
+    def check(self) -> None:
+        """Refuse names that two plugins registered.
+
+        Raises:
+            UserError: Lists them with the distributions, and the way out.
+        """
+        if self.clashes:
+            raise UserError(
+                "; ".join(self.clashes)
+                + f". Uninstall one, or name the plugins to load in {ALLOW_LIST} (comma-separated)"
+            )
+
+    def _commit(self, kind: Kind, entry: Entry) -> None:
+        self._entries[kind][entry.name] = entry
+
+    def _clash(self, kind: Kind, entry: Entry) -> str | None:
+        other = self._entries[kind].get(entry.name)
+        if other is None:
+            return None
+        return f"{kind} {entry.name!r} is registered by both {other.provider} and {entry.provider}"
+
+
+def registry(strict: bool = False) -> Registry:
+    """Everything registered by p2r-bench and the installed plugins; found once per process.
+
+    Args:
+        strict: Make a plugin that fails an error instead of a warning.
+
+    Raises:
+        UserError: Two plugins register the same name, or `strict` and one failed.
+    """
+    report(strict)
+    found = discover()
+    found.check()
+    return found
+
+
+@cache
+def discover() -> Registry:
+    """The same without refusing or reporting anything: for lists of plugins and of commands."""
+    return load(_installed(), os.environ.get(ALLOW_LIST))
+
+
+@cache
+def report(strict: bool = False) -> None:
+    """Log one line for each plugin that failed; once per process.
+
+    Raises:
+        UserError: `strict`, and one failed.
+    """
+    failures = discover().failures
+    if strict and failures:
+        raise UserError("\n".join(failures))
+    for line in failures:
+        logger.warning("%s (skipped; --strict-plugins makes this an error)", line)
+
+
+def load(sources: Iterable[Source], allowed: str | None = None) -> Registry:
+    """A registry of the built-ins and of these plugins, filtered by an allow-list as in `ALLOW_LIST`."""
+    found = Registry()
+    _add(found, Source("p2r-bench", __version__, lambda: builtin))
+    wanted = None if allowed is None else {_normal(n): n.strip() for n in allowed.split(",") if n.strip()}
+    seen = set()
+    for source in sources:
+        seen.add(_normal(source.distribution))
+        if wanted is not None and _normal(source.distribution) not in wanted:
+            detail = f"not named in {ALLOW_LIST}"
+            found.plugins.append(Plugin(source.distribution, source.version, (), "off", detail))
+        else:
+            _add(found, source)
+    for normal, name in (wanted or {}).items():
+        if normal not in seen:
+            detail = f"named in {ALLOW_LIST}, but no distribution of that name brings a plugin"
+            found.plugins.append(Plugin(name, "?", (), "failed", detail))
+    return found
+
+
+def _installed() -> list[Source]:
+    points = metadata.entry_points(group=GROUP)
+    sources = [
+        Source(point.dist.name if point.dist else point.name, point.dist.version if point.dist else "?", point.load)
+        for point in points
+    ]
+    return sorted(sources, key=lambda source: _normal(source.distribution))
+
+
+def _add(found: Registry, source: Source) -> None:
+    hooks: tuple[str, ...] = ()
+    staged: list[tuple[Kind, Entry]] = []
+    try:
+        plugin = source.load()
+        _check_version(plugin)
+        manager, hooks = _register(plugin)
+        for hook in hooks:
+            staged += _call(manager, hook, source)
+    except (Exception, SystemExit) as error:  # whatever a third party raises stays its own problem
+        detail = _one_line(error)
+    else:
+        clashes = [text for kind, entry in staged if (text := found._clash(kind, entry))]
+        if not clashes:
+            provides: dict[Kind, tuple[str, ...]] = {}
+            for kind, entry in staged:
+                found._commit(kind, entry)
+                provides[kind] = (*provides.get(kind, ()), entry.name)
+            found.plugins.append(Plugin(source.distribution, source.version, hooks, provides=provides))
+            return
+        found.clashes += clashes
+        detail = "; ".join(clashes)
+    found.plugins.append(Plugin(source.distribution, source.version, hooks, "failed", detail))
+
+
+def _check_version(plugin: object) -> None:
+    needed = getattr(plugin, "requires_hooks", hookspecs.HOOKS_VERSION)
+    if not isinstance(needed, int):
+        raise PluginError(f"requires_hooks must be a whole number, not {needed!r}")
+    if needed > hookspecs.HOOKS_VERSION:
+        raise PluginError(
+            f"needs version {needed} of the hooks; p2r-bench {__version__} has version "
+            f"{hookspecs.HOOKS_VERSION}: upgrade p2r-bench"
+        )
+
+
+def _register(plugin: object) -> tuple[pluggy.PluginManager, tuple[str, ...]]:
+    """A manager holding this plugin alone, so that its hooks can be called alone; and its hooks' names."""
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    hooks = []
+    for attribute in dir(plugin):
+        options = manager.parse_hookimpl_opts(plugin, attribute)
+        if options is None:
+            continue
+        hook = options.get("specname") or attribute
+        if hook not in _HOOK_KINDS:
+            raise PluginError(
+                f"implements the unknown hook {hook!r}; p2r-bench {__version__} has {', '.join(_HOOK_KINDS)}"
+            )
+        _check_signature(hook, getattr(plugin, attribute))
+        hooks.append(hook)
+    if not hooks:
+        raise PluginError("implements no hook; mark its functions with @p2r_bench.hookimpl")
+    manager.register(plugin)
+    return manager, tuple(sorted(hooks, key=list(_HOOK_KINDS).index))
+
+
+def _check_signature(hook: str, function: Callable[..., object]) -> None:
+    declared = [p.name for p in signature(function).parameters.values() if p.default is Parameter.empty]
+    expected = list(signature(getattr(hookspecs, hook)).parameters)
+    if not set(declared) <= set(expected):
+        raise PluginError(
+            f"{hook}({', '.join(declared)}) does not fit the hook, which is {hook}({', '.join(expected)})"
+        )
+
+
+def _call(manager: pluggy.PluginManager, hook: str, source: Source) -> list[tuple[Kind, Entry]]:
+    kind = _HOOK_KINDS[hook]
+    staged: dict[str, Any] = {}
+
+    def register(name: str, target: str) -> None:
+        if not isinstance(name, str) or not _NAME.fullmatch(name):
+            raise PluginError(f"{hook}: {name!r} cannot be a name: use letters, digits, '.', '_' and '-'")
+        if not isinstance(target, str) or not _TARGET.fullmatch(target):
+            raise PluginError(f"{hook}: {name}: the target must be \"package.module:Class\", not {target!r}")
+        if name in staged:
+            raise PluginError(f"{hook}: {name} is registered twice")
+        staged[name] = target
+
+    if kind == "command":
+        cli = CommandGroup()
+        manager.hook.register_commands(cli=cli)
+        staged = cli.added
+    else:
+        getattr(manager.hook, hook)(register=register)
+    return [
+        (kind, Entry(name, target, source.distribution, source.version)) for name, target in staged.items()
+    ]
+
+
+def _normal(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution.strip()).lower()
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, PluginError) else f"{type(error).__name__}: {text}"
