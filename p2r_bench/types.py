@@ -431,12 +431,16 @@ class EngineConfig:
 
 @runtime_checkable
 class Engine(Protocol):
-    """What runs requests. Made as `Engine(config: EngineConfig)`; construction is cheap, `start` loads.
+    """What runs requests. Made as `Engine(config: EngineConfig)`; construction is cheap, `start` loads."""
 
-    `model_digest` identifies the weights (digest of the files, or "name@revision" of a server) after start.
-    """
+    async def identify(self) -> str:
+        """What identifies the weights: a digest of the files, or "name@revision" of a server.
 
-    model_digest: str
+        Callable before start and without loading the model, so that a finished run is recognised cheaply.
+
+        Raises:
+            UserError: There is no such model, or the server cannot be reached.
+        """
 
     async def start(self) -> None:
         """Load or connect. Raises UserError when the model, the device or an argument is unusable."""

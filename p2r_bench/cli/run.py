@@ -1,0 +1,163 @@
+"""`p2r-bench run`: models over benchmarks, from samples to the leaderboard."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from p2r_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from p2r_bench.run.runner import RunResult
+    from p2r_bench.run.spec import RunSpec
+
+
+class Size(click.ParamType):
+    """A number of bytes, such as 512MiB or 2GiB."""
+
+    name = "size"
+    _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        number, unit = value[:-3], value[-3:]
+        if unit not in self._UNITS or not number.strip().isdigit():
+            self.fail(f"{value!r} is not a size such as 512MiB or 2GiB", param, ctx)
+        return int(number) * self._UNITS[unit]
+
+
+@click.command("run")
+@click.option("--mode", "modes", default="p2r", show_default=True, help="Modes, separated by commas.")
+@click.option("--tasks", help="Tasks, separated by commas, such as V-Star,HR-Bench.")
+@click.option("--model", help="Local folder, hub id, or the bundled p2r-tiny (the default).")
+@click.option("--engine", help="What runs the model: transformers (the default), openai, vllm, …")
+@click.option("--revision", help="Hub revision of the model.")
+@click.option(
+    "--engine-arg",
+    "engine_args",
+    multiple=True,
+    metavar="[ROLE:]K=V",
+    help="Argument of the engine; with a role, of that role's engine only. Repeatable.",
+)
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    metavar="ROLE=MODEL[@ENGINE]",
+    help="Give a role (perceive, reason, think, answer) its own model or engine. Repeatable.",
+)
+@click.option("--profile", help="Profile name or TOML file. [default: what the model folder names, else p2r]")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder with the task's data.")
+@click.option("--task-arg", "task_args", multiple=True, metavar="K=V", help="Parameter of the task (Synth-HR).")
+@click.option("--mode-arg", "mode_args", multiple=True, metavar="K=V", help="Parameter of the mode.")
+@click.option(
+    "--judge-arg", "judge_args", multiple=True, metavar="SCORER:K=V", help="Parameter of a judge."
+)
+@click.option("--scorer", default="strict", show_default=True, help="Headline scorer of choice questions.")
+@click.option("--out", default="results", show_default=True, type=click.Path(path_type=Path))
+@click.option("--seed", default=0, show_default=True, help="Seed of everything that is drawn.")
+@click.option("--repeats", default=1, show_default=True, type=click.IntRange(1), help="Runs of each sample.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N samples.")
+@click.option("--sample-id", "sample_ids", multiple=True, help="Only this sample. Repeatable.")
+@click.option(
+    "--retry-errors/--keep-errors",
+    default=True,
+    show_default=True,
+    help="Run samples again that ended in an error.",
+)
+@click.option("--allow-mixed", is_flag=True, help="Resume although engine, versions or hardware changed.")
+@click.option("--in-flight", type=click.IntRange(1), help="Samples worked on at once.")
+@click.option(
+    "--image-memory", type=Size(), default="1GiB", show_default=True, help="Pixels held in memory at once."
+)
+@click.option("--config", type=click.Path(path_type=Path), help="TOML file with models × modes × tasks.")
+@click.option("--dry-run", is_flag=True, help="Show the first requests; load no model.")
+@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
+def command(
+    config: Path | None, tasks: str | None, dry_run: bool, quiet: bool, as_json: bool, **options: Any
+) -> None:
+    """Evaluate a model: every mode on every task.
+
+    The same command again completes what is missing and runs nothing twice. Results go to OUT/runs and to
+    OUT/leaderboard.parquet.
+
+    \b
+    p2r-bench run --mode p2r --tasks HR-Bench
+    p2r-bench run --mode default,thinking,p2r --tasks V-Star,HR-Bench \\
+        --model Qwen/Qwen3-VL-4B-Instruct --engine vllm
+    """
+    from p2r_bench.run.dry import render_first
+    from p2r_bench.run.sweep import read_sweep, specs_of
+
+    given = {"tasks": tasks, **options}
+    sets = read_sweep(config, _given(given)) if config else [given]
+    specs = [spec for one in sets for spec in specs_of(one)]
+    if dry_run:
+        click.echo("\n\n".join(render_first(spec) for spec in specs))
+        return
+    results = _run(specs, quiet)
+    if as_json:
+        click.echo(json.dumps([_record(result) for result in results], indent=2))
+    else:
+        _print(results)
+    if any(result.interrupted for result in results):
+        click.echo("Interrupted. The same command goes on from here.", err=True)
+        raise SystemExit(130)
+    if any(row["n_errors"] for result in results for row in result.metrics):
+        raise SystemExit(1)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that stand on the command line, as against defaults."""
+    context = click.get_current_context()
+    line = click.core.ParameterSource.COMMANDLINE
+    return {k: v for k, v in options.items() if context.get_parameter_source(k) == line}
+
+
+def _run(specs: list[RunSpec], quiet: bool) -> list[RunResult]:
+    from p2r_bench.run.api import run_all
+    from p2r_bench.run.progress import progress_view
+
+    return run_all(specs, progress_view(quiet))
+
+
+def _record(result: RunResult) -> dict[str, Any]:
+    return {
+        "run_id": result.run_id,
+        "path": str(result.path),
+        "added": result.added,
+        "complete": result.complete,
+        "interrupted": result.interrupted,
+        "metrics": [{k: v for k, v in row.items() if k != "created"} for row in result.metrics],
+    }
+
+
+def _print(results: list[RunResult]) -> None:
+    for result in results:
+        row = next((r for r in result.metrics if _is_overall(r)), None)
+        if row is None:
+            raise UserError(f"{result.path}: the run has no overall accuracy")
+        click.echo(f"{row['task']} · {row['mode']} · {row['model']}: {_figure(row)}")
+        click.echo(f"  {result.added} samples run now; {result.path}")
+
+
+def _is_overall(row: Any) -> bool:
+    return (row["subset"], row["category"], row["metric"]) == (None, None, "accuracy")
+
+
+def _figure(row: Any) -> str:
+    if row["value"] is None:
+        return f"nothing scored, {row['n_errors']} errors"
+    text = f"accuracy {100 * row['value']:.1f} %"
+    if row["ci_low"] is not None:
+        text += f" [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]"
+    text += f", n = {row['n']}"
+    if row["n_errors"]:
+        low, high = 100 * row["value_low"], 100 * row["value_high"]
+        text += f", {row['n_errors']} errors: between {low:.1f} and {high:.1f} % with them"
+    return text if row["complete"] else f"{text} (incomplete)"

@@ -1,0 +1,1 @@
+"""Running a mode over a task: the asynchronous pipeline from samples to a run folder."""

@@ -1,0 +1,113 @@
+"""The Python interface: `p2r_bench.evaluate(...)`."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from p2r_bench.adapter import load_profile
+from p2r_bench.bundled import model_profile
+from p2r_bench.run.engines import EngineSet
+from p2r_bench.run.progress import ProgressView, Silent
+from p2r_bench.run.runner import RunResult, run
+from p2r_bench.run.spec import DEFAULT_ENGINE, DEFAULT_MODEL, EngineChoice, RunSpec
+
+
+def evaluate(
+    mode: str | Sequence[str] = "p2r",
+    tasks: str | Sequence[str] = "Synth-HR",
+    model: str = DEFAULT_MODEL,
+    *,
+    engine: str = DEFAULT_ENGINE,
+    engine_args: Mapping[str, Any] | None = None,
+    data_dir: str | Path | None = None,
+    out: str | Path = "results",
+    progress: ProgressView | None = None,
+    **options: Any,
+) -> list[RunResult]:
+    """Evaluate a model: every mode on every task, as `p2r-bench run` does.
+
+    A run that was begun before is completed; nothing runs twice.
+
+    Args:
+        mode: Name of a mode, or several.
+        tasks: Name of a task, or several.
+        model: Local folder, hub id, or the bundled model's name.
+        engine_args: Arguments of the engine, such as {"dtype": "bfloat16"}.
+        data_dir: Folder with the task's data; None for the place where `data fetch` puts it.
+        out: Where runs and the leaderboard go.
+        options: Further fields of `RunSpec`, such as `limit`, `seed` or `profile`.
+
+    Returns:
+        One result per mode and task, in that order.
+
+    Raises:
+        UserError: Something the caller can put right.
+    """
+    choice = EngineChoice(
+        model, engine, options.pop("revision", None), {k: str(v) for k, v in (engine_args or {}).items()}
+    )
+    specs = [
+        RunSpec(
+            task=task,
+            mode=name,
+            choice=choice,
+            data_dir=None if data_dir is None else Path(data_dir),
+            out=Path(out),
+            **options,
+        )
+        for name in _names(mode)
+        for task in _names(tasks)
+    ]
+    return run_all(specs, progress)
+
+
+def run_all(specs: Sequence[RunSpec], view: ProgressView | None = None) -> list[RunResult]:
+    """Runs one after the other, each engine started once. Stops after a run that a signal interrupted."""
+    results: list[RunResult] = []
+
+    async def work() -> None:
+        engines = EngineSet(max(_max_images(spec) for spec in specs))
+        try:
+            for spec in specs:
+                results.append(await run(spec, engines, view or Silent()))
+                if results[-1].interrupted:
+                    return
+        finally:
+            await engines.close()
+
+    _run_to_end(work)
+    return results
+
+
+def _max_images(spec: RunSpec) -> int:
+    return load_profile(spec.profile or model_profile(spec.choice.model) or "p2r").max_images
+
+
+def _names(value: str | Sequence[str]) -> list[str]:
+    return [value] if isinstance(value, str) else list(value)
+
+
+def _run_to_end(work: Any) -> None:
+    """`asyncio.run`, also where an event loop is running already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work())
+        return
+    failed: list[BaseException] = []
+
+    def in_thread() -> None:
+        try:
+            asyncio.run(work())
+        except BaseException as error:  # handed to the caller's thread
+            failed.append(error)
+
+    thread = threading.Thread(target=in_thread, name="p2r-bench")
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]

@@ -1,0 +1,91 @@
+"""Engines of a command: made from choices, started when first needed, shared between runs and roles."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from p2r_bench.adapter import Profile
+from p2r_bench.errors import UserError
+from p2r_bench.plugins import registry
+from p2r_bench.run.spec import EngineChoice
+from p2r_bench.types import ROLES, Capabilities, Engine, EngineConfig, Mode, Sampling
+
+TEXT_ALLOWANCE = 512
+"""Tokens kept for the text of a prompt when context lengths are checked before a run."""
+
+
+class EngineSet:
+    """Holds each engine once, however many roles and runs use it."""
+
+    def __init__(self, max_images: int = 4) -> None:
+        self._max_images = max_images
+        self._engines: dict[tuple[object, ...], Engine] = {}
+        self._started: set[int] = set()
+
+    def get(self, choice: EngineChoice) -> Engine:
+        """The engine of a choice, not yet started."""
+        if choice.key not in self._engines:
+            config = EngineConfig(choice.model, choice.revision, choice.args, self._max_images)
+            self._engines[choice.key] = registry().get("engine", choice.engine)(config)
+        return self._engines[choice.key]
+
+    async def start(self, engines: Iterable[Engine]) -> None:
+        """Start those that are not running yet."""
+        for engine in engines:
+            if id(engine) not in self._started:
+                await engine.start()
+                self._started.add(id(engine))
+
+    async def close(self) -> None:
+        """Close all, also after a failed start."""
+        await asyncio.gather(*(engine.close() for engine in self._engines.values()))
+
+
+def roles_of(mode: Mode) -> tuple[str, ...]:
+    """The roles a mode says it calls; all of them when it does not say."""
+    return tuple(getattr(mode, "roles", ROLES))
+
+
+def check_capabilities(
+    engines: Mapping[str, Engine], profile: Profile, choices: Mapping[str, EngineChoice]
+) -> None:
+    """Refuse before the first request what an engine cannot honour.
+
+    Raises:
+        UserError: Names the engine, the profile's field and what to change.
+    """
+    for role, engine in engines.items():
+        where = f"engine {choices[role].engine!r} for role {role!r} of profile {profile.name!r}"
+        _check_role(engine.capabilities(), role, profile, where)
+
+
+def _check_role(can: Capabilities, role: str, profile: Profile, where: str) -> None:
+    sampling, neutral = profile.sampling.for_role(role), replace(Sampling(), max_tokens=0)
+    for name in Sampling.__dataclass_fields__:
+        if name not in can.sampling and getattr(sampling, name) != getattr(neutral, name):
+            raise UserError(f"{where}: sampling.{role}.{name} cannot be honoured by this engine")
+    if profile.structured_boxes and role == "perceive" and not can.schema:
+        raise UserError(f"{where}: structured_boxes needs an engine that enforces JSON schemas")
+    image = profile.image
+    floor = image.second_min_pixels or image.min_pixels
+    if can.factor is not None and image.factor % can.factor:
+        raise UserError(f"{where}: image.factor {image.factor} is no multiple of the model's {can.factor}")
+    if can.min_pixels is not None and floor < can.min_pixels:
+        raise UserError(
+            f"{where}: the model's processor enlarges images below {can.min_pixels} pixels, and "
+            f"image.min_pixels is {floor}: the model would not see the profile's pixels"
+        )
+    if can.max_pixels is not None and image.max_pixels > can.max_pixels:
+        raise UserError(
+            f"{where}: the model's processor shrinks images above {can.max_pixels} pixels, and "
+            f"image.max_pixels is {image.max_pixels}: the model would not see the profile's pixels"
+        )
+    needed = profile.visual_tokens(role) + TEXT_ALLOWANCE + sampling.max_tokens
+    if can.context_tokens is not None and needed > can.context_tokens:
+        raise UserError(
+            f"{where}: needs {needed} tokens of context ({profile.visual_tokens(role)} for images, "
+            f"{TEXT_ALLOWANCE} for text, {sampling.max_tokens} for the output), the engine has "
+            f"{can.context_tokens}: serve a longer context or use a profile with a smaller budget"
+        )

@@ -1,0 +1,54 @@
+"""What a run records of the machine and the software it ran on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import p2r_bench
+
+_DECIDING = ("p2r-bench", "pillow", "torch", "transformers", "vllm", "flash-attn")
+
+
+def versions() -> dict[str, str]:
+    """Python and the packages that can change a number, by name; packages that are absent are left out."""
+    found = {"python": platform.python_version()}
+    for name in _DECIDING:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Processor type and system; accelerators are among the engine's own facts."""
+    return {"machine": platform.machine(), "system": platform.system(), "cpus": os.cpu_count()}
+
+
+@cache
+def git_state() -> dict[str, Any] | None:
+    """Commit of the checkout that p2r-bench runs from and whether it was changed; None outside a checkout."""
+    root = Path(p2r_bench.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+
+    def git(*words: str) -> str | None:
+        done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+    except FileNotFoundError:
+        return None
+
+
+def command() -> list[str]:
+    """The command line of this process."""
+    return [Path(sys.argv[0]).name, *sys.argv[1:]]

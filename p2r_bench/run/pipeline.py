@@ -1,0 +1,97 @@
+"""The pipeline: samples flow through image work, the mode, the judges and the journal, with no barrier."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
+
+from p2r_bench.errors import UserError
+from p2r_bench.judges.select import applicable
+from p2r_bench.run.feed import Ready, Work, read_ahead
+from p2r_bench.run.images import EncodedImage
+from p2r_bench.run.solving import Solver
+from p2r_bench.types import Judge, Prediction, Sample, Verdict
+
+Record = Callable[[Work, Prediction, Sequence[Verdict]], Awaitable[None]]
+
+HOPELESS_AFTER = 16
+"""A session whose first so many samples all fail is stopped: it is the set-up that is wrong."""
+_WRITES_WAITING = 1024
+
+
+class Pipeline:
+    """Solves, judges and records work, `in_flight` samples at a time.
+
+    A sample gives its place to the next one when its verdicts are there; writing goes on beside.
+    """
+
+    def __init__(self, solver: Solver, judges: Sequence[Judge], record: Record, in_flight: int) -> None:
+        self._solver = solver
+        self._judges = judges
+        self._record = record
+        self._places = asyncio.Semaphore(in_flight)
+        self._writes = asyncio.Semaphore(_WRITES_WAITING)
+        self._first_failures: list[str] | None = []
+
+    async def run(self, todo: Sequence[Work]) -> None:
+        """Do all of it. Cancelling stops at once and loses nothing that was recorded.
+
+        Raises:
+            UserError: The disk refused, a plugin broke its contract, or the first 16 samples all failed.
+        """
+        try:
+            async with asyncio.TaskGroup() as group, aclosing(read_ahead(todo)) as rows:
+                async for ready in rows:
+                    await self._places.acquire()
+                    group.create_task(self._one(ready))
+        except* UserError as errors:
+            raise _first(errors) from None
+
+    async def _one(self, ready: Ready) -> None:
+        try:
+            prediction, verdicts = await self._outcome(ready)
+        finally:
+            self._places.release()
+        async with self._writes:
+            await self._record(ready.work, prediction, verdicts)
+        self._watch(prediction)
+
+    async def _outcome(self, ready: Ready) -> tuple[Prediction, Sequence[Verdict]]:
+        sample = ready.work.sample
+        if not isinstance(ready.image, EncodedImage):
+            return Prediction(sample.id, status="error", error=ready.image), ()
+        prediction = await self._solver.solve(sample, ready.image, ready.work.repeat)
+        return prediction, await judge_all(self._judges, sample, prediction)
+
+    def _watch(self, prediction: Prediction) -> None:
+        if self._first_failures is None:
+            return
+        if prediction.error is None:
+            self._first_failures = None
+            return
+        self._first_failures.append(prediction.error.message)
+        if len(self._first_failures) >= HOPELESS_AFTER:
+            raise UserError(
+                f"the first {HOPELESS_AFTER} samples all failed, so the run was stopped; the last error: "
+                f"{prediction.error.type}: {prediction.error.message}. They are recorded as errors and are "
+                "tried again by the same command"
+            )
+
+
+async def judge_all(
+    judges: Sequence[Judge], sample: Sample, prediction: Prediction
+) -> tuple[Verdict, ...]:
+    """Verdicts of all judges that apply to a prediction with status "ok"; none for others."""
+    if prediction.status != "ok":
+        return ()
+    fitting = applicable(judges, sample)
+    return tuple(await asyncio.gather(*(judge.judge(sample, prediction) for judge in fitting)))
+
+
+def _first(errors: BaseExceptionGroup[UserError]) -> UserError:
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, UserError)
+    return error

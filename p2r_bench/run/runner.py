@@ -1,0 +1,266 @@
+"""One run: resolve what was asked for, do what is missing, write what there is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from p2r_bench.adapter import Profile, load_profile
+from p2r_bench.bundled import model_profile
+from p2r_bench.errors import UserError
+from p2r_bench.judges.select import headline_scorer, make_judges
+from p2r_bench.plugins import registry
+from p2r_bench.run import environment
+from p2r_bench.run.engines import EngineSet, check_capabilities, roles_of
+from p2r_bench.run.feed import Work
+from p2r_bench.run.images import ImageWork
+from p2r_bench.run.pipeline import Pipeline
+from p2r_bench.run.progress import ProgressView, Silent, Tally
+from p2r_bench.run.solving import Solver
+from p2r_bench.run.spec import EngineChoice, RunSpec
+from p2r_bench.store.identity import RunIdentity, RunLabels, Session
+from p2r_bench.store.leaderboard import update_leaderboard
+from p2r_bench.store.rows import sample_row, verdict_row
+from p2r_bench.store.run_folder import RunFolder
+from p2r_bench.types import Cell, DataSource, Engine, Mode, Prediction, Sample, Task, Verdict
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run has come to.
+
+    Attributes:
+        path: The run's folder.
+        metrics: Metric rows, with the leaderboard's columns.
+        added: Samples this call ran; those done before are not among them.
+        interrupted: Stopped by a signal before everything was done.
+    """
+
+    run_id: str
+    path: Path
+    metrics: tuple[Mapping[str, Any], ...]
+    added: int = 0
+    interrupted: bool = False
+
+    @property
+    def complete(self) -> bool:
+        """Whether every sample of the task has an outcome and a verdict."""
+        return bool(self.metrics) and all(row["complete"] for row in self.metrics)
+
+    @property
+    def accuracy(self) -> float | None:
+        """The task's overall accuracy by the headline scorer, 0 to 1."""
+        for row in self.metrics:
+            if (row["subset"], row["category"], row["metric"]) == (None, None, "accuracy"):
+                return row["value"]  # type: ignore[no-any-return]
+        return None
+
+
+@dataclass
+class Resolved:
+    """A spec with everything looked up and read, before anything heavy starts."""
+
+    spec: RunSpec
+    task: Task
+    source: DataSource
+    mode: Mode
+    mode_version: str
+    profile: Profile
+    choices: Mapping[str, EngineChoice]
+    samples: list[Sample]
+    cells: dict[str, tuple[Cell, ...]] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return f"{self.spec.task} · {self.spec.mode}"
+
+    def work(self) -> list[Work]:
+        """Everything that this spec asks for, in dataset order."""
+        spec, chosen = self.spec, enumerate(self.samples)
+        if spec.sample_ids:
+            missing = sorted(set(spec.sample_ids) - self.cells.keys())
+            if missing:
+                raise UserError(
+                    f"--sample-id: {spec.task} has no sample {missing[0]!r}; "
+                    f"ids look like {self.samples[0].id!r}"
+                )
+            chosen_list = [(i, s) for i, s in chosen if s.id in set(spec.sample_ids)]
+        else:
+            chosen_list = list(chosen)
+        return [
+            Work(index, sample, repeat)
+            for index, sample in chosen_list[: spec.limit]
+            for repeat in range(spec.repeats)
+        ]
+
+
+def resolve(spec: RunSpec) -> Resolved:
+    """Look up mode, task and profile, and read the task's rows without their images.
+
+    Raises:
+        UserError: A name that nothing registers, missing or damaged data, a bad profile.
+    """
+    found = registry()
+    mode_entry = found.entry("mode", spec.mode)
+    try:
+        mode: Mode = found.get("mode", spec.mode)(**spec.mode_params)
+    except TypeError as error:
+        raise UserError(f"mode {spec.mode!r} does not take these parameters: {error}") from error
+    task: Task = found.get("task", spec.task)()
+    profile = load_profile(spec.profile or model_profile(spec.choice.model) or "p2r")
+    source = DataSource(spec.data_dir, params=spec.task_params)
+    samples = list(task.samples(source))
+    if not samples:
+        raise UserError(f"{spec.task}: no rows in {spec.data_dir or 'the data'}")
+    cells = {sample.id: task.cells(sample) for sample in samples}
+    if len(cells) != len(samples):
+        seen: set[str] = set()
+        twice = next(s.id for s in samples if s.id in seen or seen.add(s.id))  # type: ignore[func-returns-value]
+        raise UserError(f"{spec.task}: two rows have the id {twice!r}")
+    return Resolved(
+        spec=spec,
+        task=task,
+        source=source,
+        mode=mode,
+        mode_version=mode_entry.provider,
+        profile=profile,
+        choices={role: spec.roles.get(role, spec.choice) for role in roles_of(mode)},
+        samples=samples,
+        cells=cells,
+    )
+
+
+async def run(spec: RunSpec, engines: EngineSet, view: ProgressView | None = None) -> RunResult:
+    """Do what is missing of a run, then write its parquet files and its leaderboard rows.
+
+    SIGINT and SIGTERM stop it cleanly: what is done stays, and the same call goes on from there.
+
+    Raises:
+        UserError: Something the user can put right; nothing recorded is lost.
+    """
+    resolved = resolve(spec)
+    judges = make_judges(spec.judge_params, resolved.samples)
+    used = {role: engines.get(choice) for role, choice in resolved.choices.items()}
+    identity = RunIdentity(
+        task=spec.task,
+        mode=spec.mode,
+        mode_version=resolved.mode_version,
+        mode_params=spec.mode_params,
+        model_digests={role: await engine.identify() for role, engine in used.items()},
+        data_digest=resolved.task.data_digest(resolved.source),
+        profile_hash=resolved.profile.hash,
+        seed=spec.seed,
+        repeats=spec.repeats,
+    )
+    labels = RunLabels(
+        models={role: choice.model for role, choice in resolved.choices.items()},
+        profile=resolved.profile.name,
+        profile_text=json.dumps(resolved.profile.identity, indent=1, ensure_ascii=False),
+    )
+    with RunFolder.open(spec.out, identity, labels, metrics=resolved.task.metrics) as folder:
+        skip = folder.done if spec.retry_errors else folder.done | folder.errors
+        todo = [work for work in resolved.work() if (work.sample.id, work.repeat) not in skip]
+        finished = True
+        if todo:
+            await engines.start(used.values())
+            check_capabilities(used, resolved.profile, resolved.choices)
+            folder.begin(_session(used, resolved.choices), allow_mixed=spec.allow_mixed)
+            finished = await _work(resolved, folder, judges, used, todo, view or Silent())
+        rows = await asyncio.to_thread(folder.finish, resolved.cells, scorer=spec.scorer)
+        await asyncio.to_thread(update_leaderboard, spec.out, rows)
+        return RunResult(folder.run_id, folder.path, tuple(rows), len(todo), not finished)
+
+
+async def _work(
+    resolved: Resolved,
+    folder: RunFolder,
+    judges: Sequence[Any],
+    engines: Mapping[str, Engine],
+    todo: Sequence[Work],
+    view: ProgressView,
+) -> bool:
+    """Run the pipeline over what is missing; False when a signal stopped it."""
+    spec = resolved.spec
+    images = ImageWork(spec.image_memory)
+    solver = Solver(resolved.mode, resolved.profile, engines, images, spec.seed)
+    tally = Tally(len(todo))
+
+    async def record(work: Work, prediction: Prediction, verdicts: Sequence[Verdict]) -> None:
+        sample = work.sample
+        row = sample_row(
+            sample, prediction, index=work.index, repeat=work.repeat, cells=resolved.cells[sample.id]
+        )
+        await folder.record(row, [verdict_row(v, repeat=work.repeat) for v in verdicts])
+        headline = headline_scorer(sample, spec.scorer)
+        correct = next((v.correct for v in verdicts if v.scorer == headline), None)
+        tally.add(error=prediction.status == "error", correct=correct)
+        view.update(tally)
+
+    in_flight = spec.in_flight or max(
+        2 * sum({id(e): e.capabilities().concurrency for e in engines.values()}.values()), 4
+    )
+    view.begin(resolved.title, tally)
+    try:
+        pipeline = Pipeline(solver, judges, record, in_flight)
+        async with _stopping_on_signals(asyncio.ensure_future(pipeline.run(todo))) as working:
+            await asyncio.wait([working])
+        if working.cancelled():
+            return False
+        working.result()
+        return True
+    finally:
+        view.end(tally)
+        await asyncio.to_thread(images.close)
+
+
+@asynccontextmanager
+async def _stopping_on_signals(work: asyncio.Future[None]) -> AsyncIterator[asyncio.Future[None]]:
+    """Cancel the work on SIGINT and SIGTERM; a second signal does what it always does."""
+    loop = asyncio.get_running_loop()
+    watched = (signal.SIGINT, signal.SIGTERM)
+
+    def stop() -> None:
+        restore()
+        work.cancel()
+
+    def restore() -> None:
+        for number in watched:
+            loop.remove_signal_handler(number)
+
+    try:
+        for number in watched:
+            loop.add_signal_handler(number, stop)
+    except (NotImplementedError, RuntimeError, ValueError):
+        restore = _nothing  # not in the main thread, or a platform without signal handlers
+    try:
+        yield work
+    finally:
+        restore()
+        if not work.done():
+            work.cancel()
+            await asyncio.wait([work])
+
+
+def _nothing() -> None: ...
+
+
+def _session(engines: Mapping[str, Engine], choices: Mapping[str, EngineChoice]) -> Session:
+    return Session(
+        pinned={
+            "engines": {role: dict(engine.capabilities().facts) for role, engine in engines.items()},
+            "versions": environment.versions(),
+            "hardware": environment.hardware(),
+        },
+        noted={
+            "command": environment.command(),
+            "git": environment.git_state(),
+            "engine_args": {role: dict(choice.args) for role, choice in choices.items()},
+        },
+        engines={role: choice.engine for role, choice in choices.items()},
+    )

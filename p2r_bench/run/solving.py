@@ -1,0 +1,91 @@
+"""One sample: the mode's calls on their way to engines, and whatever comes of them as a prediction."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from p2r_bench.adapter import Profile
+from p2r_bench.errors import EngineError, ImageError, UserError
+from p2r_bench.run.images import EncodedImage, ImageWork
+from p2r_bench.run.seeds import CallSeeds
+from p2r_bench.types import Completion, Engine, ErrorInfo, Mode, Prediction, Request, Sample
+
+
+@dataclass(frozen=True)
+class Solver:
+    """Solves samples in one mode.
+
+    Attributes:
+        engines: Role to engine; the role "" stands for roles not named.
+    """
+
+    mode: Mode
+    profile: Profile
+    engines: Mapping[str, Engine]
+    images: ImageWork
+    seed: int = 0
+
+    async def solve(self, sample: Sample, source: EncodedImage, repeat: int = 0) -> Prediction:
+        """The mode's prediction; a failure of the engine, the image or the mode is status "error" with its cause.
+
+        The completions that did finish are kept. Cancellation goes through to the calls below.
+        """
+        calls = _Calls(self, source, CallSeeds(self.seed, repeat))
+        try:
+            prediction = await self.mode.solve(sample, calls.ask, self.profile)
+        except UserError:
+            raise
+        except Exception as error:  # a plugin's own error belongs to the sample, not to the run
+            return Prediction(
+                sample.id,
+                status="error",
+                completions=tuple(calls.finished),
+                error=_info(error, calls.failed_role),
+            )
+        if not isinstance(prediction, Prediction) or prediction.sample_id != sample.id:
+            name = type(self.mode).__name__
+            raise UserError(f"mode {name}: solve must return a Prediction of sample {sample.id}")
+        return prediction
+
+
+class _Calls:
+    def __init__(self, solver: Solver, source: EncodedImage, seeds: CallSeeds) -> None:
+        self._solver = solver
+        self._source = source
+        self._seeds = seeds
+        self.finished: list[Completion] = []
+        self.failed_role: str | None = None
+
+    async def ask(self, request: Request) -> Completion:
+        request = self._seeds.seeded(request)
+        engines = self._solver.engines
+        engine = engines.get(request.role) or engines[""]
+        begun = time.perf_counter()
+        try:
+            async with self._solver.images.realised(
+                request.recipes, self._source, request.priority
+            ) as images:
+                ready = time.perf_counter()
+                completion = await engine.generate(request, images)
+        except Exception:
+            self.failed_role = self.failed_role or request.role
+            raise
+        timings = {
+            **completion.timings,
+            "image": ready - begun,
+            "call": time.perf_counter() - ready,
+        }
+        completion = replace(
+            completion, request=request, visual_tokens=request.visual_tokens, timings=timings
+        )
+        self.finished.append(completion)
+        return completion
+
+
+def _info(error: Exception, role: str | None) -> ErrorInfo:
+    if isinstance(error, EngineError):
+        return ErrorInfo(error.kind, str(error), role)
+    name = "image" if isinstance(error, ImageError) else type(error).__name__
+    return ErrorInfo(name, str(error) or repr(error), role)
