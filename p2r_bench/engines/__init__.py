@@ -1,0 +1,1 @@
+"""What runs requests: `transformers` in process, `openai` over HTTP, and a scripted one for tests."""

@@ -1,0 +1,153 @@
+"""A checkpoint of the Qwen3-VL family in memory: model, tokenizer, image rule, end and forbidden tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+from transformers.utils import logging as transformers_logging
+
+from p2r_bench.engines.attention import Attention, choose_attention
+from p2r_bench.engines.patches import Patches, patches_of
+from p2r_bench.errors import UserError
+
+# Placeholders of images and videos: sampled, they would name pixels that are not there.
+VISION_TOKENS = ("<|image_pad|>", "<|video_pad|>", "<|vision_pad|>", "<|vision_start|>", "<|vision_end|>")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What the engine needs of a checkpoint.
+
+    Attributes:
+        end_ids: Tokens that end an answer: those of the tokenizer, the configuration and the generation
+            configuration, of which nothing else is used.
+        suppressed_ids: Tokens that are never sampled.
+        context: Longest prompt and output in tokens.
+    """
+
+    model: Any
+    tokenizer: Any
+    patches: Patches
+    end_ids: tuple[int, ...]
+    suppressed_ids: tuple[int, ...]
+    context: int
+    facts: dict[str, str]
+
+
+def load(folder: Path, name: str, *, device: str, dtype: str, attention: Attention, lora: str | None) -> Loaded:
+    """Load a model folder.
+
+    Args:
+        name: What the user called it, for messages.
+        device, dtype: "auto", or torch's names.
+
+    Raises:
+        UserError: Device, dtype, attention or architecture cannot be used.
+    """
+    where = choose_device(device)
+    precision = choose_dtype(dtype, where)
+    with _without_progress_bars():
+        try:
+            config = AutoConfig.from_pretrained(folder)
+            model_class = AutoModelForImageTextToText._model_mapping[type(config)]
+        except (KeyError, ValueError, OSError) as error:
+            raise UserError(f"{name}: not an image-text-to-text model that transformers {transformers.__version__} knows: {error}") from error
+        implementation = choose_attention(attention, device=where, dtype=precision, model_class=model_class)
+        try:
+            model = model_class.from_pretrained(
+                folder, config=config, dtype=getattr(torch, precision), attn_implementation=implementation
+            )
+            if lora:
+                model = _with_lora(model, lora)
+            model.to(where).eval()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UserError(f"{name}: the weights in {folder} cannot be loaded on {where}: {error}") from error
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        patches = patches_of(AutoImageProcessor.from_pretrained(folder), name)
+    _check_family(model, patches, name)
+    ends = {tokenizer.eos_token_id}
+    for source in (config, config.get_text_config(), model.generation_config):
+        ids = getattr(source, "eos_token_id", None)
+        ends.update(ids if isinstance(ids, (list, tuple)) else [ids])
+    vocabulary = tokenizer.get_vocab()
+    suppressed = {vocabulary[token] for token in VISION_TOKENS if token in vocabulary}
+    suppressed |= {config.image_token_id, config.video_token_id}
+    suppressed |= {config.vision_start_token_id, config.vision_end_token_id}
+    return Loaded(
+        model=model,
+        tokenizer=tokenizer,
+        patches=patches,
+        end_ids=tuple(sorted(i for i in ends if i is not None)),
+        suppressed_ids=tuple(sorted(suppressed)),
+        context=int(config.get_text_config().max_position_embeddings),
+        facts={
+            "device": torch.cuda.get_device_name(where) if where.startswith("cuda") else where,
+            "dtype": precision,
+            "attention": implementation,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    )
+
+
+def choose_device(asked: str) -> str:
+    """The device that is there: cuda, then mps, then cpu; or the one asked for."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if asked == "auto":
+        return next(name for name, there in available.items() if there)
+    kind, _, index = asked.partition(":")
+    if not available.get(kind, False) or (kind == "cuda" and int(index or 0) >= torch.cuda.device_count()):
+        there = ", ".join(name for name, is_there in available.items() if is_there)
+        raise UserError(f"--engine-arg device={asked}: not on this machine, which has {there}.")
+    return asked
+
+
+def choose_dtype(asked: str, device: str) -> str:
+    """bfloat16 on CUDA devices that have it, else float16; float16 on mps; float32 on the CPU."""
+    if asked != "auto":
+        return asked
+    if device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+    return "float16" if device == "mps" else "float32"
+
+
+def _with_lora(model: Any, path: str) -> Any:
+    """The model with a LoRA adapter merged into its weights."""
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise UserError(f"--engine-arg lora={path} needs peft: pip install peft") from error
+    if not (Path(path) / "adapter_config.json").is_file():
+        raise UserError(f"--engine-arg lora={path}: no adapter_config.json there; not a LoRA adapter's folder.")
+    return PeftModel.from_pretrained(model, path).merge_and_unload()
+
+
+def _check_family(model: Any, patches: Patches, name: str) -> None:
+    vision = getattr(model.config, "vision_config", None)
+    if (
+        not hasattr(model.base_model, "get_rope_index")
+        or getattr(vision, "patch_size", None) != patches.patch
+        or getattr(vision, "spatial_merge_size", None) != patches.merge
+    ):
+        raise UserError(
+            f"{name}: {type(model).__name__} is not of the Qwen3-VL family, the only one that the transformers "
+            "engine runs. Serve the model with an OpenAI-compatible server and use --engine openai."
+        )
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,124 @@
+"""Where a model's files are, and what identifies them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from p2r_bench.bundled import resolve_model
+from p2r_bench.errors import UserError
+
+TEXT_FILES = (
+    "config.json",
+    "generation_config.json",
+    "preprocessor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.json",
+    "chat_template.jinja",
+    "p2r_bench.json",
+)
+WHOLE_FILE_BYTES = 64 << 20
+SAMPLE_BYTES = 4096
+
+
+def model_folder(model: str, revision: str | None = None) -> Path:
+    """Local folder of a model: a bundled name, a folder, or a hub id, which is downloaded once.
+
+    Raises:
+        UserError: There is no such model, or it cannot be fetched.
+    """
+    resolved = resolve_model(model)
+    folder = Path(resolved).expanduser()
+    if folder.is_dir():
+        if revision:
+            raise UserError(f"--revision {revision}: {folder} is a local folder; only hub ids have revisions.")
+        return _checked(folder)
+    if folder.is_absolute() or resolved.startswith((".", "~")) or resolved.count("/") != 1:
+        raise UserError(
+            f"--model {model}: neither a folder nor a hub id (OWNER/NAME) nor a bundled model's name."
+        )
+    return _checked(_download(resolved, revision))
+
+
+def _download(model: str, revision: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    at = f"{model}@{revision}" if revision else model
+    try:
+        return Path(
+            snapshot_download(
+                model, revision=revision, allow_patterns=[*TEXT_FILES, "*.safetensors", "*.safetensors.index.json"]
+            )
+        )
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        raise UserError(
+            f"--model {at}: not in the local cache, and the hub cannot be reached ({error}). On a machine "
+            f"with a network: hf download {model} --local-dir FOLDER; then --model FOLDER."
+        ) from error
+    except (HfHubHTTPError, ValueError, OSError) as error:
+        raise UserError(f"--model {at}: the hub refuses it: {error}") from error
+
+
+def _checked(folder: Path) -> Path:
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: no config.json; not a model folder.")
+    if not any(folder.glob("*.safetensors")):
+        raise UserError(f"{folder}: no *.safetensors file; convert the weights with save_pretrained().")
+    return folder
+
+
+def model_digest(folder: Path) -> str:
+    """SHA-256, in hex, that identifies a model's weights, configuration, tokenizer and chat template.
+
+    Files up to 64 MiB count with all their bytes. A larger safetensors file counts with its name,
+    size and header, and with 4 KiB from the start and the middle of every tensor: reading all of an
+    8B model would take as long as loading it, and no training step leaves a whole tensor as it was.
+    Other files of the folder (a README, optimizer states) do not count.
+    """
+    total = hashlib.sha256()
+    files = [folder / name for name in TEXT_FILES if name != "p2r_bench.json"]
+    for path in [*files, *sorted(folder.glob("*.safetensors"))]:
+        if not path.is_file():
+            continue
+        size = path.stat().st_size
+        own = hashlib.sha256()
+        with path.open("rb") as stream:
+            if size <= WHOLE_FILE_BYTES or path.suffix != ".safetensors":
+                while block := stream.read(1 << 20):
+                    own.update(block)
+            else:
+                for part in _samples(stream, path):
+                    own.update(part)
+        total.update(f"{path.name} {size} {own.hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def _samples(stream: BinaryIO, path: Path) -> Iterator[bytes]:
+    """Header of a safetensors file, and two pieces of each of its tensors."""
+    try:
+        (length,) = struct.unpack("<Q", stream.read(8))
+        header = stream.read(length)
+        tensors = {name: entry["data_offsets"] for name, entry in json.loads(header).items() if name != "__metadata__"}
+    except (struct.error, ValueError, KeyError, TypeError, OverflowError) as error:
+        raise UserError(f"{path}: not a safetensors file ({error}); copy or download it again.") from error
+    yield header
+    for _, (begin, end) in sorted(tensors.items()):
+        for offset in (begin, (begin + end) // 2):
+            stream.seek(8 + length + offset)
+            yield stream.read(min(SAMPLE_BYTES, end - offset))
+
+
+def lora_digest(folder: str | Path) -> str:
+    """SHA-256, in hex, of a LoRA adapter: its configuration and its weights, whole."""
+    total = hashlib.sha256()
+    for path in [Path(folder) / "adapter_config.json", *sorted(Path(folder).glob("*.safetensors"))]:
+        total.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()

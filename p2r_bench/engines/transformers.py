@@ -1,0 +1,189 @@
+"""The `transformers` engine: a checkpoint in this process, with continuous batching."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from p2r_bench.engines.arguments import read_arguments
+from p2r_bench.engines.attention import Attention
+from p2r_bench.engines.model_folder import lora_digest, model_digest, model_folder
+from p2r_bench.errors import EngineError, UserError
+from p2r_bench.types import Capabilities, Completion, EngineConfig, Request
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from p2r_bench.engines.loading import Loaded
+    from p2r_bench.engines.prompts import PromptBuilder
+    from p2r_bench.engines.worker import Worker
+
+
+def _argument(default: Any, help: str, *, least: int | None = None, automatic: bool = False) -> Any:
+    return field(default=default, metadata={"help": help, "least": least, "automatic": automatic})
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What `--engine-arg` sets."""
+
+    device: str = _argument("auto", "cuda, cuda:N, mps or cpu")
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = _argument("auto", "precision of the weights")
+    attention: Attention = _argument("auto", "attention implementation")
+    batch_size: int = _argument(32, "most requests that decode together", least=1)
+    batch_tokens: int | None = _argument(
+        None, "most tokens, prompts and outputs, that decode together", least=1, automatic=True
+    )
+    prefill_tokens: int = _argument(8192, "most prompt tokens that are read at once", least=1)
+    threads: int | None = _argument(None, "CPU threads of torch", least=1, automatic=True)
+    lora: str | None = _argument(None, "folder of a LoRA adapter, merged into the weights (needs peft)")
+
+
+class TransformersEngine:
+    """Runs a Qwen3-VL checkpoint with transformers.
+
+    Model: a bundled name, a local folder or a hub id. Sampled requests draw from their own seed, so
+    a request's tokens do not depend on what else runs, but for the last digits of its logits.
+    """
+
+    def __init__(self, config: EngineConfig) -> None:
+        self.config = config
+        self.arguments = read_arguments(Arguments, config.args, "transformers")
+        self.model_digest = ""
+        self._loaded: Loaded | None = None
+        self._prompts: PromptBuilder | None = None
+        self._worker: Worker | None = None
+        self._preparing: ThreadPoolExecutor | None = None
+
+    async def start(self) -> None:
+        """Load the model; see `Engine.start`."""
+        self._preparing = ThreadPoolExecutor(1, thread_name_prefix="p2r-bench-prompts")
+        await asyncio.get_running_loop().run_in_executor(self._preparing, self._load)
+
+    def _load(self) -> None:
+        # A second native library's threads beside torch's own would only take its cores.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        try:
+            import torch
+
+            from p2r_bench.engines.decoding import Batch
+            from p2r_bench.engines.loading import load
+            from p2r_bench.engines.prompts import PromptBuilder, chat_template
+            from p2r_bench.engines.worker import Worker
+        except ImportError as error:
+            raise UserError(
+                f"The transformers engine cannot be imported ({error}). pip install 'p2r-bench[transformers]'; "
+                "or run a server and use --engine openai."
+            ) from error
+        arguments = self.arguments
+        if arguments.threads:
+            torch.set_num_threads(arguments.threads)
+        folder = model_folder(self.config.model, self.config.revision)
+        loaded = load(
+            folder,
+            self.config.model,
+            device=arguments.device,
+            dtype=arguments.dtype,
+            attention=arguments.attention,
+            lora=arguments.lora,
+        )
+        self.model_digest = model_digest(folder)
+        if arguments.lora:
+            self.model_digest += "+" + lora_digest(arguments.lora)
+        template = chat_template(folder, loaded.tokenizer)
+        self._prompts = PromptBuilder(
+            loaded.tokenizer, template, loaded.model.base_model, loaded.patches, loaded.context
+        )
+        batch = Batch(
+            loaded.model,
+            loaded.tokenizer,
+            loaded.patches,
+            end_ids=loaded.end_ids,
+            suppressed_ids=loaded.suppressed_ids,
+        )
+        self._worker = Worker(
+            batch,
+            rows=arguments.batch_size,
+            tokens=arguments.batch_tokens or _room(loaded.model),
+            prefill_tokens=arguments.prefill_tokens,
+        )
+        self._loaded = loaded
+
+    def capabilities(self) -> Capabilities:
+        """Every sampling field; no schemas; images are taken at the size at which they come."""
+        if self._loaded is None:
+            raise RuntimeError("the engine has not been started")
+        arguments = self.arguments
+        return Capabilities(
+            schema=False,
+            # Enough waiting ones for the places of those that finish.
+            concurrency=2 * arguments.batch_size,
+            context_tokens=self._loaded.context,
+            factor=self._loaded.patches.factor,
+            facts={"engine": "transformers", **self._loaded.facts},
+        )
+
+    async def generate(self, request: Request, images: Sequence[Image.Image]) -> Completion:
+        """Run one request; see `Engine.generate`."""
+        if self._worker is None or self._prompts is None or self._preparing is None:
+            raise EngineError("the engine is not running", kind="closed")
+        if request.schema is not None:
+            raise EngineError("the transformers engine enforces no JSON schema", kind="unsupported", retryable=False)
+        from p2r_bench.engines.decoding import Row
+
+        begun = time.monotonic()
+        prompt = await asyncio.get_running_loop().run_in_executor(
+            self._preparing, self._prompts.build, request, images
+        )
+        prepared = time.monotonic()
+        future = self._worker.submit(Row(prompt, request.sampling), request.priority)
+        finished = await asyncio.wrap_future(future)
+        row = finished.row
+        return Completion(
+            text=row.text,
+            finish_reason=row.finish or "stop",
+            prompt_tokens=len(prompt.ids),
+            cached_tokens=0,
+            output_tokens=len(row.output),
+            visual_tokens=prompt.visual_tokens,
+            timings={
+                "prepare": prepared - begun,
+                "queue": finished.queue_s,
+                "engine": finished.engine_s,
+            },
+            engine={"engine": "transformers"},
+        )
+
+    async def close(self) -> None:
+        """Stop the worker and free the model."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            await asyncio.to_thread(worker.close)
+        if self._preparing is not None:
+            self._preparing.shutdown(wait=False, cancel_futures=True)
+            self._preparing = None
+        loaded, self._loaded, self._prompts = self._loaded, None, None
+        if loaded is not None and loaded.model.device.type == "cuda":
+            import torch
+
+            del loaded, worker
+            torch.cuda.empty_cache()
+
+
+def _room(model: Any) -> int:
+    """Tokens of keys and values that fit beside the weights: three fifths of what is free, or 2¹⁸ off CUDA."""
+    import torch
+
+    if model.device.type != "cuda":
+        return 1 << 18
+    text = model.config.get_text_config()
+    per_token = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * model.dtype.itemsize
+    free, _ = torch.cuda.mem_get_info(model.device)
+    return int(0.6 * free) // per_token
+
+
