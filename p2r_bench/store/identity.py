@@ -77,7 +77,9 @@ class Session:
 
 def run_id(identity: RunIdentity, labels: RunLabels) -> str:
     """Folder name of a run, "qwen3-vl-4b-instruct-p2r-hrbench-1a2b3c4d": model, mode, task, hash."""
-    names = list(dict.fromkeys(name.rstrip("/").rpartition("/")[2] for name in labels.models.values()))
+    names = list(
+        dict.fromkeys(name.rstrip("/").rpartition("/")[2] for name in labels.models.values())
+    )
     model = "+".join(names)
     words = (_slug(model), _slug(identity.mode), re.sub(r"[^a-z0-9]", "", identity.task.lower()))
     return "-".join((*(w[:48] for w in words if w), identity.digest[:8]))

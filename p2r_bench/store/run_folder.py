@@ -11,29 +11,61 @@ A runner uses it like this::
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from p2r_bench.store.identity import RunIdentity, RunLabels, Session
+from p2r_bench.errors import UserError
+from p2r_bench.stats.metrics import metric_rows
+from p2r_bench.store.atomic import replacing
+from p2r_bench.store.identity import RunIdentity, RunLabels, Session, run_id
+from p2r_bench.store.journal import Journal, Span
+from p2r_bench.store.journal_index import (
+    DONE,
+    JournalIndex,
+    Key,
+    Outcome,
+    Row,
+    sample_record,
+    verdicts_record,
+)
+from p2r_bench.store.lock import Lock
+from p2r_bench.store.manifest import Manifest
+from p2r_bench.store.rows import now
+from p2r_bench.store.schema import METRICS, SAMPLES, VERDICTS, Table
+from p2r_bench.store.tables import TableWriter, write_table
 from p2r_bench.types import Cell, Metric
 
-Key = tuple[str, int]
-"""(sample_id, repeat)"""
-Row = dict[str, Any]
+JOURNAL = "journal.jsonl"
 
 
 class RunFolder:
-    """A run's folder, open for writing by this process alone.
+    """A run's folder, open for writing by this process alone. Made with `open`.
 
     Attributes:
         path: `OUT/runs/RUN_ID`.
         run_id: Readable slug and eight hex digits of the identity.
+        done: Keys (sample_id, repeat) with status "ok" or "not_applicable": never run again. Live.
+        errors: Keys whose last outcome is an error: run again on resume. Live.
+        manifest: What is in manifest.json.
     """
 
-    path: Path
-    run_id: str
+    def __init__(self, path: Path, manifest: Manifest, index: JournalIndex, lock: Lock) -> None:
+        self.path = path
+        self.run_id: str = path.name
+        self.manifest = manifest
+        self.done = index.done
+        self.errors = index.errors
+        self._index = index
+        self._lock = lock
+        self._journal = Journal(path / JOURNAL)
+        self._session: int | None = None
+        self._arriving: set[Key] = set()
 
     @classmethod
     def open(
@@ -52,7 +84,37 @@ class RunFolder:
             UserError: Another process has the run open (its pid is named), or the journal or the
                 manifest is damaged or of a newer version.
         """
-        raise NotImplementedError
+        path = find_folder(Path(out_dir) / "runs", identity, labels)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be made: {error.strerror or error}.") from error
+        lock = Lock(path / ".lock")
+        lock.acquire(f"run {path}")
+        try:
+            if (path / "manifest.json").exists() or (path / JOURNAL).exists():
+                manifest = Manifest.read(path)
+                manifest.check_identity(identity)
+            else:
+                manifest = Manifest.create(path, identity, labels, metrics)
+            manifest.metrics = tuple(metrics)
+            return cls(path, manifest, JournalIndex.scan(path / JOURNAL), lock)
+        except BaseException:
+            lock.release()
+            raise
+
+    @classmethod
+    def reopen(cls, path: str | Path) -> RunFolder:
+        """Open an existing run folder for writing, to judge it again. Errors as with `open`."""
+        path = Path(path)
+        manifest = Manifest.read(path)
+        lock = Lock(path / ".lock")
+        lock.acquire(f"run {path}")
+        try:
+            return cls(path, manifest, JournalIndex.scan(path / JOURNAL), lock)
+        except BaseException:
+            lock.release()
+            raise
 
     def begin(self, session: Session, *, allow_mixed: bool = False) -> None:
         """Start adding samples. Call it only when something is missing: a complete run refuses nothing.
@@ -61,73 +123,119 @@ class RunFolder:
             UserError: Samples that are done came from a session with other pinned facts and
                 `allow_mixed` is false; the differences are listed.
         """
-        raise NotImplementedError
+        self._session = self.manifest.add_session(
+            session, self._contributed(), allow_mixed=allow_mixed
+        )
 
     def note(self, facts: Mapping[str, Any]) -> None:
-        """Add facts (accounting, peak memory) to what the current session has noted."""
-        raise NotImplementedError
+        """Add facts (accounting, peak memory) to what the current session has noted.
 
-    @property
-    def done(self) -> frozenset[Key] | set[Key]:
-        """Keys with status "ok" or "not_applicable": never run again. Live: grows with `record`."""
-        raise NotImplementedError
-
-    @property
-    def errors(self) -> set[Key]:
-        """Keys whose last outcome is an error: run again on resume. Live."""
-        raise NotImplementedError
+        Raises:
+            RuntimeError: `begin` was not called.
+        """
+        session = self.manifest.sessions[self._current()]
+        session["noted"].update(json.loads(json.dumps(dict(facts))))
+        self.manifest.write()
 
     def judged(self, key: Key) -> Mapping[str, tuple[str, str]]:
-        """Scorer to (version, params_hash) of the verdicts with status "ok" that a done sample has.
+        """Scorer to (version, params_hash) of the verdicts with status "ok" that a sample has.
 
-        What a runner's judges would add or replace is judged again from `row(key)`, without a model.
-        """
-        raise NotImplementedError
-
-    def row(self, key: Key) -> Row:
-        """The sample row of a recorded key, read back from the journal.
+        What a runner's judges would add or replace is judged again from `outcome(key)`, without a model.
 
         Raises:
             KeyError: Nothing is recorded for the key.
         """
-        raise NotImplementedError
+        found = self._index.entries[key].judged
+        return {scorer: protocol for scorer, protocol in found.items() if protocol is not None}
+
+    def outcome(self, key: Key) -> Outcome:
+        """The sample row and the verdict rows of a recorded key, read back from the journal.
+
+        Raises:
+            KeyError: Nothing is recorded for the key.
+        """
+        return next(self._index.outcomes([key]))
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """All sample rows with their verdict rows, in the dataset's order, one in memory at a time."""
+        return self._index.outcomes()
 
     async def record(self, sample: Row, verdicts: Sequence[Row]) -> bool:
         """Write one outcome with its verdicts; returns after they are on disk.
 
         Rows come from `store.rows.sample_row` and `verdict_row`. The first success per key wins: for a
         key that is done already nothing is written and the result is False (a lost replica's sample
-        may arrive twice).
+        may arrive twice). Cancelling the caller does not take the record back.
 
         Raises:
             UserError: The disk refused (full, read-only). Nothing recorded before is lost; every
                 later call raises the same.
+            RuntimeError: `begin` was not called.
         """
-        raise NotImplementedError
+        key = (sample["sample_id"], sample["repeat"])
+        if key in self.done or key in self._arriving:
+            return False
+        row = {**sample, "session": self._current()}
+        await asyncio.wrap_future(self._write(sample_record(row, verdicts), key))
+        return True
 
     async def record_verdicts(self, key: Key, verdicts: Sequence[Row]) -> None:
-        """Add verdicts to a recorded sample; one by a scorer that it already has replaces the old one."""
-        raise NotImplementedError
+        """Add verdicts to a recorded sample; one by a scorer that it already has replaces the old one.
 
-    def finish(self, expected: Mapping[str, Iterable[Cell]] | None, *, scorer: str) -> list[Row]:
+        Raises:
+            UserError: As `record`.
+            KeyError: Nothing is recorded for the key.
+        """
+        if key not in self._index.entries:
+            raise KeyError(key)
+        await asyncio.wrap_future(self._write(verdicts_record(key, verdicts)))
+
+    def finish(self, expected: Mapping[Cell, int] | None = None, *, scorer: str) -> list[Row]:
         """Write samples, verdicts and metrics parquet from the journal, swap them in, return the metric rows.
 
         Deterministic: rows are ordered by the dataset's index and repeat, whatever order they came in.
         May be called again, and after an interruption; blocks for seconds at tens of thousands of rows.
 
         Args:
-            expected: Sample id to `task.cells(sample)` for **every** sample of the task, those that
-                `--limit` left out as well; None when not known. Decides what is complete.
+            expected: How many samples of the whole task count in each cell, those that `--limit` left
+                out as well: `Counter(c for s in samples for c in task.cells(s))`. Decides what is
+                complete. None: what an earlier call was told, or not known, and nothing is complete.
             scorer: The headline scorer.
 
         Raises:
             UserError: The disk refused, or a journal line is damaged.
         """
-        raise NotImplementedError
+        if expected is not None:
+            self.manifest.expected = expected
+        contributed = self._contributed()
+        with ExitStack() as files:
+            # The journal's size first: what is recorded while we write makes the files out of date.
+            size = (self.path / JOURNAL).stat().st_size
+            samples = files.enter_context(_writing(self.path, SAMPLES))
+            verdicts = files.enter_context(_writing(self.path, VERDICTS))
+            rows = metric_rows(
+                _written(self.outcomes(), samples, verdicts),
+                scorer=scorer,
+                metrics=self.manifest.metrics,
+                expected=self.manifest.expected,
+                repeats=self.manifest.repeats,
+                facts={**self.manifest.facts(contributed), "created": now()},
+            )
+        write_table(self.path / "metrics.parquet", METRICS, rows)
+        self.manifest.finish(
+            journal_bytes=size,
+            scorer=scorer,
+            complete=all(row["complete"] for row in rows if row["headline"]),
+        )
+        return rows
 
     def close(self) -> None:
         """Wait for the journal and release the lock. Safe to call twice."""
-        raise NotImplementedError
+        self._journal.close()
+        if self._session is not None:
+            self.manifest.end_session(self._session)
+            self._session = None
+        self._lock.release()
 
     def __enter__(self) -> RunFolder:
         return self
@@ -139,3 +247,57 @@ class RunFolder:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _write(self, record: Row, arriving: Key | None = None) -> Future[list[Span]]:
+        future = self._journal.submit([record])
+        if arriving is not None and record["sample"]["status"] in DONE:
+            self._arriving.add(arriving)
+
+        # On the journal's thread, so that a cancelled caller's record is known of all the same.
+        def known(written: Future[list[Span]]) -> None:
+            if written.exception() is None:
+                self._index.add(record, written.result()[0])
+            if arriving is not None:
+                self._arriving.discard(arriving)
+
+        future.add_done_callback(known)
+        return future
+
+    def _current(self) -> int:
+        if self._session is None:
+            raise RuntimeError(f"{self.path}: begin() was not called")
+        return self._session
+
+    def _contributed(self) -> set[int]:
+        entries = list(self._index.entries.values())  # the journal's thread may be adding
+        return {entry.session for entry in entries if entry.status in DONE}
+
+
+def find_folder(runs: Path, identity: RunIdentity, labels: RunLabels) -> Path:
+    """The folder of the run with this identity, whatever it was called when it was made."""
+    wanted = runs / run_id(identity, labels)
+    if not wanted.exists():
+        for path in sorted(runs.glob(f"*-{identity.digest[:8]}")):
+            if Manifest.read(path).content["identity_digest"] == identity.digest:
+                return path
+    return wanted
+
+
+@contextmanager
+def _writing(folder: Path, table: Table) -> Iterator[TableWriter]:
+    with (
+        replacing(folder / f"{table.name}.parquet") as beside,
+        TableWriter(beside, table) as writer,
+    ):
+        yield writer
+
+
+def _written(
+    outcomes: Iterable[Outcome], samples: TableWriter, verdicts: TableWriter
+) -> Iterator[Outcome]:
+    """Pass the outcomes on, each after its rows have been written."""
+    for sample, judged in outcomes:
+        samples.write(sample)
+        for verdict in judged:
+            verdicts.write(verdict)
+        yield sample, judged

@@ -1,0 +1,82 @@
+"""95 % intervals for a share of right answers."""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+
+import numpy as np
+import numpy.typing as npt
+
+LEVEL = 0.95
+RESAMPLES = 10_000
+SEED = 20_260_701
+
+
+def wilson(right: float, n: float, *, level: float = LEVEL) -> tuple[float, float]:
+    """Wilson's score interval for `right` of `n` independent trials.
+
+    Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference,
+    JASA 22 (1927). Unlike the normal interval it stays within 0–1 and keeps a width at 0 and at n.
+
+    Raises:
+        ValueError: Not 0 <= right <= n with n > 0.
+    """
+    if not (n > 0 and 0 <= right <= n):
+        raise ValueError(f"{right} of {n} is not a share")
+    z = NormalDist().inv_cdf((1 + level) / 2)
+    share = right / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    # At the ends the formula gives 0 and 1 up to rounding.
+    low = 0.0 if right == 0 else max(0.0, centre - half)
+    high = 1.0 if right == n else min(1.0, centre + half)
+    return low, high
+
+
+def cluster_bootstrap(
+    right: npt.ArrayLike,
+    n: npt.ArrayLike,
+    *,
+    level: float = LEVEL,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> tuple[float, float]:
+    """Percentile interval of sum(right) / sum(n) when whole clusters are drawn with replacement.
+
+    Clusters with equal counts are interchangeable, so how often each *kind* of cluster is drawn is
+    multinomial: the same distribution as drawing clusters one by one, at a cost that does not grow
+    with their number.
+
+    Args:
+        right, n: Right and scored items of each cluster; shape (clusters,), every n at least 1.
+        seed: Equal counts and seeds give equal intervals, whatever the order of the clusters.
+    """
+    counts = np.stack([np.asarray(right, dtype=np.int64), np.asarray(n, dtype=np.int64)], axis=1)
+    if len(counts) == 0 or (counts[:, 1] < 1).any():
+        raise ValueError("every cluster needs at least one item, and there must be one")
+    kinds, multiplicity = np.unique(counts, axis=0, return_counts=True)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(counts), multiplicity / len(counts), size=resamples)
+    shares = (drawn @ kinds[:, 0]) / (drawn @ kinds[:, 1])
+    low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def interval(right: npt.ArrayLike, n: npt.ArrayLike) -> tuple[float, float, str]:
+    """The interval for a share whose items come in clusters, and the method's name.
+
+    "wilson" when every cluster has one item. Otherwise "cluster-bootstrap", except where it has
+    nothing to vary (one cluster, or all items right, or none): there "wilson-clusters", Wilson's
+    interval with each cluster counted as a single trial, the widest that the data can justify.
+
+    Args:
+        right, n: Right and scored items of each cluster; shape (clusters,).
+    """
+    k, m = np.asarray(right, dtype=np.int64), np.asarray(n, dtype=np.int64)
+    total_right, total, clusters = int(k.sum()), int(m.sum()), len(m)
+    if clusters == total:
+        return *wilson(total_right, total), "wilson"
+    if clusters == 1 or total_right in (0, total):
+        return *wilson(total_right / total * clusters, clusters), "wilson-clusters"
+    return *cluster_bootstrap(k, m), "cluster-bootstrap"

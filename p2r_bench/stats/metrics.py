@@ -1,0 +1,226 @@
+"""From judged samples to the figures of a leaderboard."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from p2r_bench.stats.intervals import interval
+from p2r_bench.types import Cell, Metric
+
+Row = dict[str, Any]
+
+_COSTS = ("n_calls", "prompt_tokens", "output_tokens", "visual_tokens", "total_seconds")
+_COST_COLUMNS = (
+    "calls_per_sample",
+    "prompt_tokens_per_sample",
+    "output_tokens_per_sample",
+    "visual_tokens_per_sample",
+    "seconds_per_sample",
+)
+OVERALL: Cell = (None, None)
+
+
+@dataclass(slots=True)
+class _Judged:
+    """What a figure needs of one outcome. `verdicts`: scorer to right, wrong, no answer ("none") or error."""
+
+    status: str
+    cluster: str
+    question: tuple[str, int]
+    costs: tuple[float | None, ...]
+    verdicts: dict[str, str]
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Units (samples or questions) of one figure, by cluster and by what became of them."""
+
+    right: Counter[str] = field(default_factory=Counter)
+    scored: Counter[str] = field(default_factory=Counter)
+    errors: int = 0
+    could_be_right: int = 0
+    no_answer: int = 0
+    not_applicable: int = 0
+    unjudged: int = 0
+
+    def add(self, cluster: str, states: Sequence[str]) -> None:
+        """Count a unit that consists of rows with these states; it is right when all of them are."""
+        kinds = set(states)
+        if "unjudged" in kinds:
+            self.unjudged += 1
+        elif "error" in kinds:
+            self.errors += 1
+            self.could_be_right += not kinds & {"wrong", "none"}
+        elif "not_applicable" in kinds:
+            self.not_applicable += 1
+        else:
+            self.scored[cluster] += 1
+            self.right[cluster] += kinds == {"right"}
+            self.no_answer += "none" in kinds
+
+
+def metric_rows(
+    outcomes: Iterable[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]],
+    *,
+    scorer: str,
+    metrics: Sequence[Metric] = (Metric(),),
+    expected: Mapping[Cell, int] | None = None,
+    repeats: int = 1,
+    facts: Mapping[str, Any] | None = None,
+) -> list[Row]:
+    """Rows with the leaderboard's columns: one per scorer, metric and cell.
+
+    The value is right / scored. No answer counts as wrong. An error (of the model, or of this scorer)
+    is not scored; `value_low` and `value_high` are the value if all errors and all missing samples were
+    wrong, and if they were right. A question is right when all its rows are, has an error when one of
+    them has, and does not apply when one of them does not.
+
+    Args:
+        outcomes: Sample rows and their verdict rows, in the dataset's order, any number per sample.
+        scorer: The headline scorer; its rows come first and exist even without a verdict.
+        expected: How many samples of the whole task count in each cell; None when not known: then
+            nothing is complete.
+        repeats: How often each sample was to be run.
+        facts: Columns that are the same in all rows.
+    """
+    cells: dict[Cell, list[_Judged]] = defaultdict(list)
+    protocols: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for sample, verdicts in outcomes:
+        judged = _judged(sample, verdicts)
+        for cell in sample["cells"]:
+            cells[cell["subset"], cell["category"]].append(judged)
+        for verdict in verdicts:
+            protocols[verdict["scorer"]].add((verdict["version"], verdict["params_hash"]))
+    for cell in expected or ():
+        cells.setdefault(cell, [])
+    rows = []
+    # The overall figure first, then subsets, then categories, each as met in the data.
+    order = sorted(cells, key=lambda cell: (cell[1] is not None, cell[0] is not None))
+    for name in (scorer, *sorted(protocols.keys() - {scorer})):
+        for metric in metrics:
+            for cell in order:
+                absent = None
+                if expected is not None:
+                    absent = max(0, expected.get(cell, 0) * repeats - len(cells[cell]))
+                row = _figure(name, metric, cells[cell], absent)
+                if row["n"] or row["n_errors"] or name == scorer:
+                    rows.append(
+                        {
+                            **(facts or {}),
+                            "subset": cell[0],
+                            "category": cell[1],
+                            "scorer": name,
+                            **_protocol(protocols[name]),
+                            "headline": name == scorer,
+                            **row,
+                            "complete": row["complete"] and len(protocols[name]) <= 1,
+                        }
+                    )
+    return rows
+
+
+def _judged(sample: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> _Judged:
+    group = sample["group"]
+    question = sample["question_id"]
+    return _Judged(
+        status=sample["status"],
+        cluster=sample["sample_id"] if group is None else group,
+        question=(sample["sample_id"] if question is None else question, sample["repeat"]),
+        costs=tuple(sample[name] for name in _COSTS),
+        verdicts={v["scorer"]: _state(v) for v in verdicts},
+    )
+
+
+def _state(verdict: Mapping[str, Any]) -> str:
+    if verdict["status"] != "ok":
+        return "error"
+    if verdict["correct"]:
+        return "right"
+    return "none" if verdict["extracted"] is None else "wrong"
+
+
+def _protocol(found: set[tuple[str, str]]) -> Row:
+    return {
+        "scorer_version": ",".join(sorted({version for version, _ in found})) or None,
+        "scorer_params_hash": ",".join(sorted({params for _, params in found})) or None,
+    }
+
+
+def _figure(scorer: str, metric: Metric, members: Sequence[_Judged], absent: int | None) -> Row:
+    """One figure. `absent`: how many outcomes of the cell there should be beside `members`."""
+    tally = _Tally()
+    for cluster, states in _units(members, scorer, metric, whole=absent == 0):
+        tally.add(cluster, states)
+    right, scored = sum(tally.right.values()), sum(tally.scored.values())
+    row: Row = {
+        "metric": metric.name,
+        "per": metric.per,
+        "value": right / scored if scored else None,
+        **_bounds(tally, right, scored, absent, metric),
+        "ci_low": None,
+        "ci_high": None,
+        "ci_method": None,
+        "n": scored,
+        "n_clusters": len(tally.scored),
+        "n_errors": tally.errors,
+        "n_no_answer": tally.no_answer,
+        "n_not_applicable": tally.not_applicable,
+        "n_missing": absent,
+        "complete": absent == 0 and not tally.errors and not tally.unjudged,
+        **_costs(members),
+    }
+    if scored:
+        clusters = list(tally.scored)
+        row["ci_low"], row["ci_high"], row["ci_method"] = interval(
+            [tally.right[c] for c in clusters], [tally.scored[c] for c in clusters]
+        )
+    return row
+
+
+def _bounds(tally: _Tally, right: int, scored: int, absent: int | None, metric: Metric) -> Row:
+    if metric.per == "question" and absent:  # how many questions the absent rows make is not known
+        return {"value_low": None, "value_high": None}
+    absent = absent or 0
+    possible = scored + tally.errors + absent
+    if not possible:
+        return {"value_low": None, "value_high": None}
+    return {
+        "value_low": right / possible,
+        "value_high": (right + tally.could_be_right + absent) / possible,
+    }
+
+
+def _units(
+    members: Sequence[_Judged], scorer: str, metric: Metric, *, whole: bool
+) -> Iterable[tuple[str, Sequence[str]]]:
+    """Cluster and row states of every sample or question.
+
+    Where rows are absent (not `whole`), a question with fewer rows than the fullest one cannot be
+    called right yet and counts as not judged.
+    """
+    states = [
+        member.verdicts.get(scorer, "unjudged") if member.status == "ok" else member.status
+        for member in members
+    ]
+    if metric.per == "sample":
+        return [(m.cluster, (state,)) for m, state in zip(members, states, strict=True)]
+    questions: dict[tuple[str, int], tuple[str, list[str]]] = {}
+    for member, state in zip(members, states, strict=True):
+        questions.setdefault(member.question, (member.cluster, []))[1].append(state)
+    fullest = max((len(found) for _, found in questions.values()), default=0)
+    for _, found in questions.values():
+        if not whole and len(found) < fullest:
+            found.append("unjudged")
+    return list(questions.values())
+
+
+def _costs(members: Sequence[_Judged]) -> dict[str, float | None]:
+    means: dict[str, float | None] = {}
+    answered = [member.costs for member in members if member.status == "ok"]
+    for position, column in enumerate(_COST_COLUMNS):
+        known = [c for costs in answered if (c := costs[position]) is not None]
+        means[column] = sum(known) / len(known) if known else None
+    return means

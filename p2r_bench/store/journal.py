@@ -1,0 +1,226 @@
+"""The append-only record of a run: one JSON object a line, durable before it counts."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from p2r_bench.errors import UserError
+from p2r_bench.store.atomic import sync_folder
+
+Span = tuple[int, int]
+"""Offset and length in bytes of a record's line in the journal, line end included."""
+
+# ASCII output keeps every text on one line and lets lone surrogates through.
+_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
+
+
+@dataclass
+class _Waiting:
+    lines: list[bytes]
+    future: Future[list[Span]]
+
+
+class Journal:
+    """Appends records with group commit: one thread writes what has gathered and syncs it once.
+
+    A group closes `window` seconds after its first record (at most 50 ms), so that many samples share
+    one sync and a lone one hardly waits. After a failed write nothing more is accepted.
+    """
+
+    GROUP_BYTES = 4 << 20
+
+    def __init__(self, path: Path, *, window: float = 0.005) -> None:
+        """Open for appending, cutting off a last line that a killed process left unfinished.
+
+        Raises:
+            UserError: The file cannot be opened for writing.
+        """
+        if not 0 <= window <= 0.05:
+            raise ValueError(f"window is {window} seconds; a group closes after at most 0.05")
+        self.path = path
+        self._window = window
+        try:
+            fresh = not path.exists()
+            self._file = path.open("ab", buffering=0)
+            if fresh:
+                sync_folder(path.parent)
+            self._size = _whole_size(path)
+            if self._size != path.stat().st_size:
+                self._file.truncate(self._size)
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._refusal(error) from error
+        self._failure: UserError | None = None
+        self._closed = False
+        self._guard = threading.Lock()
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="p2r-bench journal", daemon=True)
+        self._thread.start()
+
+    async def append(self, records: Sequence[Mapping[str, Any]]) -> list[Span]:
+        """Add records; returns where they are, after they are on disk.
+
+        Cancelling the caller does not take the records back.
+
+        Raises:
+            UserError: The disk refused; so does every later call.
+            TypeError: A record is not JSON-able. Only this call fails.
+        """
+        return await asyncio.wrap_future(self.submit(records))
+
+    def submit(self, records: Sequence[Mapping[str, Any]]) -> Future[list[Span]]:
+        """`append` without an event loop: the future is resolved when the records are on disk."""
+        future: Future[list[Span]] = Future()
+        future.set_running_or_notify_cancel()  # what is on its way to the disk cannot be cancelled
+        lines = [_encode(record).encode("ascii") + b"\n" for record in records]
+        with self._guard:
+            if self._closed:
+                raise RuntimeError(f"{self.path} is closed")
+            if self._failure is not None:
+                future.set_exception(self._failure)
+            else:
+                self._queue.put(_Waiting(lines, future))
+        return future
+
+    def close(self) -> None:
+        """Write what is waiting, then release the file. Safe to call twice."""
+        with self._guard:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+        self._file.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _work(self) -> None:
+        last = False
+        while not last:
+            group, last = self._gather()
+            if not group:
+                continue
+            try:
+                if self._failure is not None:
+                    raise self._failure
+                spans = self._write(group)
+            except (OSError, UserError) as error:
+                failure = error if isinstance(error, UserError) else self._refusal(error)
+                with self._guard:
+                    self._failure = failure
+                for waiting in group:
+                    waiting.future.set_exception(failure)
+            else:
+                for waiting, found in zip(group, spans, strict=True):
+                    waiting.future.set_result(found)
+
+    def _gather(self) -> tuple[list[_Waiting], bool]:
+        """The next group, and whether the journal is being closed."""
+        first = self._queue.get()
+        if first is None:
+            return [], True
+        group, size = [first], sum(map(len, first.lines))
+        closes = time.monotonic() + self._window
+        while size < self.GROUP_BYTES:
+            try:
+                more = self._queue.get(timeout=max(0.0, closes - time.monotonic()))
+            except queue.Empty:
+                break
+            if more is None:
+                return group, True
+            group.append(more)
+            size += sum(map(len, more.lines))
+        return group, False
+
+    def _write(self, group: list[_Waiting]) -> list[list[Span]]:
+        spans: list[list[Span]] = []
+        at = self._size
+        for waiting in group:
+            found = []
+            for line in waiting.lines:
+                found.append((at, len(line)))
+                at += len(line)
+            spans.append(found)
+        data = memoryview(b"".join(line for waiting in group for line in waiting.lines))
+        try:
+            while data:
+                data = data[self._file.write(data) :]
+            os.fsync(self._file.fileno())
+        except OSError:
+            with suppress(OSError):  # the next opening cuts off what this leaves behind
+                self._file.truncate(self._size)
+            raise
+        self._size = at
+        return spans
+
+    def _refusal(self, error: OSError) -> UserError:
+        return UserError(
+            f"{self.path}: the journal cannot be written: {error.strerror or error}. Nothing recorded "
+            "before is lost; make room or fix the permissions and run the same command again."
+        )
+
+
+def read_journal(path: Path) -> Iterator[tuple[Span, dict[str, Any]]]:
+    """Records with their places, in order, one line in memory at a time.
+
+    An unfinished last line (its writer was killed, or is still at it) is passed over.
+
+    Raises:
+        UserError: A line is not a record; file and line are named.
+    """
+    offset = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            yield (offset, len(line)), parse_record(line, f"{path}, line {number}")
+            offset += len(line)
+
+
+def parse_record(line: bytes, where: str) -> dict[str, Any]:
+    """The record of one line.
+
+    Raises:
+        UserError: It is not one; `where` is named.
+    """
+    try:
+        record = json.loads(line)
+        if isinstance(record, dict):
+            return record
+        reason = "not a JSON object"
+    except ValueError as error:
+        reason = str(error)
+    raise UserError(
+        f"{where}: damaged journal record ({reason}). Delete that line to run its sample again; "
+        "all others are kept."
+    )
+
+
+def _whole_size(path: Path) -> int:
+    """Bytes up to and with the last line end."""
+    block = 1 << 16
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end > 0:
+            start = max(0, end - block)
+            file.seek(start)
+            found = file.read(end - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            end = start
+    return 0
