@@ -32,7 +32,7 @@ Rect = tuple[int, int, int, int]
 def digest_of(value: object) -> str:
     """SHA-256, in hex, of a JSON-able value in canonical form (sorted keys, no spaces)."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class Recipe:
         crop: Pixel rectangle cut out after drawing, or None for the whole image.
         resize: Sizes applied one after the other; the last is what the model receives.
         route: "exact" (Pillow bicubic) or the name of a faster route.
-        transport: "lossless", or "jpeg:QUALITY" for a JPEG round trip.
+        transport: "lossless", or "jpeg:QUALITY" for a JPEG round trip after the first resize.
     """
 
     source: str

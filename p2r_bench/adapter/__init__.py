@@ -4,10 +4,11 @@ No engine and no torch; files are read only to load a profile. Pixels are touche
 """
 
 from p2r_bench.adapter.answers import extract_answer
-from p2r_bench.adapter.boxes import parse_boxes, read_boxes
+from p2r_bench.adapter.boxes import check_boxes, parse_boxes, read_boxes
 from p2r_bench.adapter.geometry import crop_rect
 from p2r_bench.adapter.pixels import annotate, decode, realise
-from p2r_bench.adapter.profile import Profile, builtin_profiles, diff_profiles, load_profile
+from p2r_bench.adapter.profile import Profile, diff_profiles
+from p2r_bench.adapter.profile_file import builtin_profiles, load_profile
 from p2r_bench.adapter.prompts import PromptPack, builtin_packs, load_pack
 from p2r_bench.adapter.two_stage import TwoStage
 
@@ -18,6 +19,7 @@ __all__ = [
     "annotate",
     "builtin_packs",
     "builtin_profiles",
+    "check_boxes",
     "crop_rect",
     "decode",
     "diff_profiles",

@@ -16,13 +16,13 @@ def extract_answer(text: str, role: str, profile: Profile) -> str | None:
 
     By the profile's answer policy for the role: "tag" takes what stands in the last complete
     `<answer>…</answer>` pair and nothing else; "whole" takes the whole text after any closed
-    `<think>` block; "tag_or_whole" prefers the tag. An empty answer is no answer.
+    `<think>` block; "tag_or_whole" prefers the tag, and without one takes all of the text, as the
+    published training code does. An empty answer is no answer.
     """
     policy = profile.answers.for_role(role)
-    answer: str | None = None
-    if policy != "whole":
-        tagged = _TAGGED.findall(text)
-        answer = tagged[-1] if tagged else None
-    if answer is None and policy != "tag":
-        answer = text.rpartition("</think>")[2]
-    return (answer or "").strip() or None
+    if policy == "whole":
+        return text.rpartition("</think>")[2].strip() or None
+    tagged: list[str] = _TAGGED.findall(text)
+    if tagged:
+        return tagged[-1].strip() or None
+    return (text.strip() or None) if policy == "tag_or_whole" else None

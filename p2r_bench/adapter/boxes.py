@@ -1,14 +1,17 @@
-"""Reading boxes out of a perceiver's text."""
+"""Reading boxes out of a perceiver's text, and telling usable boxes from others."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from p2r_bench.types import Box, ParseStatus
+
+Corners = tuple[float, float, float, float]
 
 _FLAT_OBJECT = re.compile(r"\{[^{}]*\}")
 _MAX_REASONS = 20
@@ -45,26 +48,53 @@ def read_boxes(text: str) -> BoxReading:
     """`parse_boxes` with the parse status and the reasons for what was ignored."""
     whole, value = _load(text.strip())
     if whole:
-        entries = value if isinstance(value, list) else [value]
-        if not entries:
-            return BoxReading((), "empty")
-    else:
-        entries = []
-        for match in _FLAT_OBJECT.finditer(text):
-            if "bbox_2d" in match.group():
-                parsed, value = _load(match.group())
-                entries.append(value if parsed else "an object that is not JSON")
-        if not entries:
-            return BoxReading((), "unparsed")
+        return _reading(_box(entry) for entry in (value if isinstance(value, list) else [value]))
+    flat = [m.group() for m in _FLAT_OBJECT.finditer(text) if "bbox_2d" in m.group()]
+    if not flat:
+        return BoxReading((), "unparsed")
+    parsed = (_load(part) for part in flat)
+    return _reading(_box(value) if valid else (None, "not valid JSON") for valid, value in parsed)
+
+
+def check_boxes(boxes: Iterable[Box]) -> BoxReading:
+    """The same for boxes known otherwise, such as the ground truth: those with unusable corners are ignored."""
+    checked = ((box, valid_corners(box.xyxy)) for box in boxes)
+    return _reading(
+        (None, found) if isinstance(found, str) else (box, None) for box, found in checked
+    )
+
+
+def valid_corners(corners: Sequence[object]) -> Corners | str:
+    """x1, y1, x2, y2 as finite floats with x1 < x2 and y1 < y2, or why they are no box."""
+    if len(corners) != 4:
+        return "not four numbers"
+    numbers: list[float] = []
+    for corner in corners:
+        if not isinstance(corner, (int, float)):
+            return "a corner is not a number"
+        try:
+            number = float(corner)
+        except OverflowError:  # an integer beyond the floats
+            number = math.inf
+        if not math.isfinite(number):
+            return "a corner is not finite"
+        numbers.append(number)
+    x1, y1, x2, y2 = numbers
+    return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else "x1 < x2 and y1 < y2 does not hold"
+
+
+def _reading(entries: Iterable[tuple[Box | None, str | None]]) -> BoxReading:
     boxes: list[Box] = []
     ignored: list[str] = []
-    for index, entry in enumerate(entries):
-        box, reason = _box(entry)
+    count = 0
+    for box, reason in entries:
         if box is not None:
             boxes.append(box)
         if reason is not None and len(ignored) < _MAX_REASONS:
-            ignored.append(f"entry {index}: {reason}")
-    return BoxReading(tuple(boxes), "boxes" if boxes else "invalid", tuple(ignored))
+            ignored.append(f"entry {count}: {reason}")
+        count += 1
+    status: ParseStatus = "boxes" if boxes else "invalid" if count else "empty"
+    return BoxReading(tuple(boxes), status, tuple(ignored))
 
 
 def _load(text: str) -> tuple[bool, Any]:
@@ -79,23 +109,13 @@ def _box(entry: object) -> tuple[Box | None, str | None]:
     if not isinstance(entry, dict):
         return None, "not an object"
     corners = entry.get("bbox_2d")
-    if not isinstance(corners, list) or len(corners) != 4:
-        return None, "bbox_2d is not a list of four numbers"
-    numbers = []
-    for corner in corners:
-        if not isinstance(corner, (int, float)):
-            return None, "bbox_2d holds something that is not a number"
-        try:
-            number = float(corner)
-        except OverflowError:
-            number = math.inf
-        if not math.isfinite(number):
-            return None, "bbox_2d holds a number that is not finite"
-        numbers.append(number)
-    x1, y1, x2, y2 = numbers
-    if not (x1 < x2 and y1 < y2):
-        return None, "x1 < x2 and y1 < y2 does not hold"
+    if not isinstance(corners, list):
+        return None, "bbox_2d is not a list"
+    found = valid_corners(corners)
+    if isinstance(found, str):
+        return None, f"bbox_2d: {found}"
     label = entry.get("label")
     if label is not None and not isinstance(label, str):
-        return Box((x1, y1, x2, y2)), "label is not text; the box is kept without it"
-    return Box((x1, y1, x2, y2), label), None
+        return Box(found), "label is not text; the box is kept without it"
+    # A lone surrogate is legal in JSON and in no file that the label is written to.
+    return Box(found, None if label is None else label.encode("utf-8", "replace").decode()), None

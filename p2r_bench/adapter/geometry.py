@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from p2r_bench.adapter.boxes import valid_corners
 from p2r_bench.errors import ImageError
 from p2r_bench.types import Box, ImageRef, Rect, Size, Stroke
 
@@ -17,25 +18,30 @@ MAX_ASPECT_RATIO = 200
 
 
 def crop_rect(box: Box, size: Size, profile: Profile) -> Rect | None:
-    """Pixel rectangle (left, top, right, bottom) that is cut out for a box, or None when nothing of it lies in the image.
+    """Pixel rectangle (left, top, right, bottom) that is cut out for a box, or None when there is none in the image.
 
     The rule of the published method: each side moves out by min(pad_fraction, pad_pixels / side) of the
     side's length; left and top not below 0, right and bottom not above 1; pixel edges are truncated.
+    None when what is left is outside the image or empty, and for corners that are no box.
 
     Args:
         box: Corners in thousandths of the image.
         size: Width and height of the image in pixels, after EXIF rotation.
     """
-    edges: list[int] = []
-    for low, high, length in ((box.xyxy[0], box.xyxy[2], size[0]), (box.xyxy[1], box.xyxy[3], size[1])):
-        pad = min(profile.crop.pad_fraction, profile.crop.pad_pixels / length)
-        start = max(0.0, low / 1000 - pad)
-        end = min(1.0, high / 1000 + pad)
-        if not (start < 1 and end > 0):
-            return None
-        edges += (int(start * length), int(end * length))
-    left, right, top, bottom = edges
+    corners = valid_corners(box.xyxy)
+    if isinstance(corners, str):
+        return None
+    x1, y1, x2, y2 = corners
+    left, right = _padded(x1, x2, size[0], profile)
+    top, bottom = _padded(y1, y2, size[1], profile)
     return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def _padded(low: float, high: float, length: int, profile: Profile) -> tuple[int, int]:
+    pad = min(profile.crop.pad_fraction, profile.crop.pad_pixels / length)
+    start = max(0.0, low / 1000 - pad)
+    end = min(1.0, high / 1000 + pad)
+    return (int(start * length), int(end * length)) if start < 1 and end > 0 else (0, 0)
 
 
 def strokes_for(boxes: Sequence[Box], size: Size, profile: Profile) -> tuple[Stroke, ...]:
@@ -43,36 +49,38 @@ def strokes_for(boxes: Sequence[Box], size: Size, profile: Profile) -> tuple[Str
 
     Line width is max(min_width, floor(width_fraction * image width)); corners are truncated from
     coordinate / 1000 * size. Corners far outside are moved to where they are just as invisible, since
-    Pillow takes no coordinates beyond 32 bits.
+    Pillow takes no coordinates beyond 32 bits. Corners that are no box leave no outline.
     """
     width = max(profile.annotate.min_width, math.floor(profile.annotate.width_fraction * size[0]))
     colours = profile.annotate.colours
 
     def pixel(coordinate: float, length: int) -> int:
-        value = min(max(coordinate / 1000, -2.0), 3.0) * length
+        value = min(max(coordinate / 1000, -1e6), 1e6) * length
         return min(max(int(value), -2 * width), length + 2 * width)
 
+    found = (valid_corners(box.xyxy) for box in boxes)
+    drawable = [corners for corners in found if not isinstance(corners, str)]
     return tuple(
         Stroke(
-            rect=(
-                pixel(box.xyxy[0], size[0]),
-                pixel(box.xyxy[1], size[1]),
-                pixel(box.xyxy[2], size[0]),
-                pixel(box.xyxy[3], size[1]),
-            ),
+            rect=(pixel(x1, size[0]), pixel(y1, size[1]), pixel(x2, size[0]), pixel(y2, size[1])),
             colour=colours[index % len(colours)],
             width=width,
         )
-        for index, box in enumerate(boxes)
+        for index, (x1, y1, x2, y2) in enumerate(drawable)
     )
 
 
 def fit(size: Size, *, min_pixels: int, max_pixels: int, factor: int) -> Size:
-    """Size inside a pixel budget by the Qwen family's rule: both sides multiples of `factor`, aspect about kept.
+    """Size inside a pixel budget by the Qwen-VL family's rule: both sides multiples of `factor`, aspect about kept.
 
-    The rule rounds both sides to multiples of the factor, then scales down (rounding down) when the area is
-    above the budget, or up (rounding up) when it is below. It is applied until nothing changes, so that a
-    processor with the same budget leaves the result alone; only extreme shapes need a second turn.
+    The rule (transformers' `smart_resize`) rounds both sides to multiples of the factor, then scales down,
+    rounding down, when the area is above the budget, or up, rounding up, when it is below. For extreme
+    shapes its result can miss the budget or have an aspect ratio that it would itself refuse; it is
+    therefore applied until nothing changes, so that a processor with the same budget leaves the image alone.
+
+    Args:
+        size: Width and height in pixels.
+        min_pixels, max_pixels: The budget; `budget_settles` must hold.
 
     Raises:
         ImageError: The aspect ratio is over 200, which the family refuses.
@@ -84,17 +92,29 @@ def fit(size: Size, *, min_pixels: int, max_pixels: int, factor: int) -> Size:
             "which the Qwen3-VL family's size rule refuses"
         )
     for _ in range(64):
-        fitted = _fit_once((width, height), min_pixels, max_pixels, factor)
+        wide, high = _fit_once((width, height), min_pixels, max_pixels, factor)
+        fitted = min(wide, MAX_ASPECT_RATIO * high), min(high, MAX_ASPECT_RATIO * wide)
         if fitted == (width, height):
-            break
+            return fitted
         width, height = fitted
-    return width, height
+    raise ValueError(f"the size rule does not settle between {min_pixels} and {max_pixels} pixels")
+
+
+def budget_settles(min_pixels: int, max_pixels: int, factor: int) -> bool:
+    """Whether the size rule reaches a size inside this budget from every shape.
+
+    Scaling down to at most h tiles of factor² pixels, and rounding both sides down, leaves at least ⌊h/2⌋ tiles:
+    with (p+1)(q+1) > h and p, q ≥ 1, pq > h/2 - 1. When that is below the minimum, the rule can go up and
+    down forever.
+    """
+    tile = factor**2
+    return max_pixels // (2 * tile) * tile >= min_pixels
 
 
 def _fit_once(size: Size, min_pixels: int, max_pixels: int, factor: int) -> Size:
     width, height = size
-    new_width = max(factor, round(width / factor) * factor)
-    new_height = max(factor, round(height / factor) * factor)
+    new_width = round(width / factor) * factor
+    new_height = round(height / factor) * factor
     if new_width * new_height > max_pixels:
         shrink = math.sqrt(width * height / max_pixels)
         new_width = max(factor, math.floor(width / shrink / factor) * factor)
@@ -125,10 +145,15 @@ def final_sizes(size: Size, profile: Profile) -> tuple[Size, ...]:
     One size, except where the profile reproduces a path whose processor resizes a second time.
     """
     budget = profile.image
-    first = fit(size, min_pixels=budget.min_pixels, max_pixels=budget.max_pixels, factor=budget.factor)
+    first = fit(
+        size, min_pixels=budget.min_pixels, max_pixels=budget.max_pixels, factor=budget.factor
+    )
     if not budget.second_min_pixels:
         return (first,)
     second = fit(
-        first, min_pixels=budget.second_min_pixels, max_pixels=budget.max_pixels, factor=budget.factor
+        first,
+        min_pixels=budget.second_min_pixels,
+        max_pixels=budget.max_pixels,
+        factor=budget.factor,
     )
     return (first,) if second == first else (first, second)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageDraw, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageDraw, ImageOps
 
 from p2r_bench.adapter.geometry import strokes_for
 from p2r_bench.errors import ImageError, UserError
@@ -17,53 +18,58 @@ if TYPE_CHECKING:
 
 Resize = Callable[[Image.Image, Size], Image.Image]
 
+_ORIENTATION = 0x0112
+
 
 def decode(data: bytes, *, exif: str = "apply", alpha: str = "white") -> Image.Image:
     """RGB image of an encoded file, upright and flat by the given policy.
 
     Raises:
-        ImageError: The bytes are not an image that Pillow reads, or are cut off.
+        ImageError: The bytes are not an image that Pillow reads, are cut off, or hold more pixels than
+            `PIL.Image.MAX_IMAGE_PIXELS` allows.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()
             return upright(image, exif=exif, alpha=alpha)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        LookupError,
+        TypeError,
+        struct.error,
+        Image.DecompressionBombError,
+    ) as error:  # what Pillow's readers raise on damaged files
         raise ImageError(f"the image cannot be read: {error}") from error
 
 
 def upright(image: Image.Image, *, exif: str, alpha: str) -> Image.Image:
-    """Apply the EXIF and alpha policy; an RGB image without a rotation comes back as it is."""
-    if exif == "apply":
-        image = ImageOps.exif_transpose(image) if image.getexif().get(0x0112, 1) != 1 else image
-    if image.mode == "RGB":
-        return image
-    if alpha == "white" and image.has_transparency_data:
+    """Apply the EXIF and alpha policy; an opaque RGB image without a rotation comes back as it is."""
+    if exif == "apply" and image.getexif().get(_ORIENTATION, 1) != 1:
+        image = ImageOps.exif_transpose(image)
+    if image.mode.startswith(
+        "I"
+    ):  # 16 bits; Pillow's own conversion clips everything above 255 to white
+        image = image.convert("I").point(lambda value: value / 257).convert("L")
+    elif alpha == "white" and image.has_transparency_data:
         layer = image.convert("RGBA")
         flat = Image.new("RGB", image.size, "white")
         flat.paste(layer, mask=layer.getchannel("A"))
         return flat
-    if image.mode.startswith(("I;16", "I")):
-        image = image.convert("I").point(lambda value: value / 257).convert("L")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def annotate(image: Image.Image, boxes: Sequence[Box], profile: Profile) -> Image.Image:
-    """A copy of an image with the outline of every box drawn on it, at full resolution.
+    """An RGB copy of an image with the outline of every box drawn on it, at full resolution.
 
     Args:
-        image: RGB image, upright.
+        image: The source as `decode` gives it, or as Pillow opened it. It is not changed.
         boxes: Corners in thousandths; boxes outside the image leave no mark.
     """
-    return draw(image.copy(), strokes_for(boxes, image.size, profile))
-
-
-def draw(image: Image.Image, strokes: Sequence[Stroke]) -> Image.Image:
-    """Draw outlines into the image itself, and return it."""
-    pen = ImageDraw.Draw(image)
-    for stroke in strokes:
-        pen.rectangle(stroke.rect, outline=stroke.colour, width=stroke.width)
-    return image
+    shown = upright(image, exif=profile.image.exif, alpha=profile.image.alpha)
+    return _drawn(shown, strokes_for(boxes, shown.size, profile))
 
 
 def realise(recipe: Recipe, source_image: Image.Image) -> Image.Image:
@@ -76,25 +82,41 @@ def realise(recipe: Recipe, source_image: Image.Image) -> Image.Image:
     Raises:
         UserError: The recipe names a pixel route that is not installed.
     """
+    if recipe.route not in ROUTES:
+        raise UserError(f"pixel route {recipe.route!r} is not known; known are {', '.join(ROUTES)}")
     image = upright(source_image, exif=recipe.exif, alpha=recipe.alpha)
     if recipe.strokes:
-        image = draw(image.copy(), recipe.strokes)
+        image = _drawn(image, recipe.strokes)
     if recipe.crop is not None:
         image = image.crop(recipe.crop)
-    resize = _ROUTES.get(recipe.route)
-    if resize is None:
-        raise UserError(f"pixel route {recipe.route!r} is not known; known are {', '.join(_ROUTES)}")
-    for size in recipe.resize:
-        if image.size != size:
-            image = resize(image, size)
-    return _transported(image, recipe.transport)
+    sent, *again = recipe.resize
+    image = _transported(_resized(image, sent, recipe.route), recipe.transport)
+    for size in again:  # by the receiver's own processor
+        image = _resized(image, size, recipe.route)
+    if image is source_image:
+        image = image.copy()
+    image.info = {}  # an orientation or colour profile left here would be applied by the next reader
+    return image
+
+
+def _drawn(image: Image.Image, strokes: Sequence[Stroke]) -> Image.Image:
+    copy = image.copy()
+    pen = ImageDraw.Draw(copy)
+    for stroke in strokes:
+        pen.rectangle(stroke.rect, outline=stroke.colour, width=stroke.width)
+    return copy
+
+
+def _resized(image: Image.Image, size: Size, route: str) -> Image.Image:
+    return image if image.size == size else ROUTES[route](image, size)
 
 
 def _pillow_bicubic(image: Image.Image, size: Size) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
-_ROUTES: dict[str, Resize] = {"exact": _pillow_bicubic}
+ROUTES: dict[str, Resize] = {"exact": _pillow_bicubic}
+"""Pixel routes by name: how an image is resized."""
 
 
 def _transported(image: Image.Image, transport: str) -> Image.Image:

@@ -60,7 +60,10 @@ class PromptPack:
             return sample.published_question
         if not sample.options:
             return sample.question
-        lines = [self.option_line.format(letter=letter, text=text) for letter, text in sample.options.items()]
+        lines = [
+            self.option_line.format(letter=letter, text=text)
+            for letter, text in sample.options.items()
+        ]
         return "\n".join([sample.question, self.option_header, *lines])
 
     def text(self, template: str, sample: Sample, style: OptionStyle) -> str:
@@ -77,26 +80,36 @@ class PromptPack:
 def builtin_packs() -> tuple[str, ...]:
     """Names of the prompt packs that come with the package."""
     folder = resources.files("p2r_bench.adapter") / "packs"
-    return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
+    return tuple(
+        sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+    )
 
 
-@cache
 def load_pack(name_or_path: str | Path) -> PromptPack:
-    """A built-in prompt pack by name, or one from a TOML file.
+    """A built-in prompt pack by name, or one from a TOML file, which is read again on every call.
 
     Raises:
         UserError: No such pack, or a template that is missing, unknown or does not hold its placeholders.
     """
     if str(name_or_path) in builtin_packs():
-        file = resources.files("p2r_bench.adapter") / "packs" / f"{name_or_path}.toml"
-        return parse_pack(file.read_text("utf-8"), str(file), str(name_or_path))
+        return _builtin(str(name_or_path))
     path = Path(name_or_path)
     if not path.is_file():
         raise UserError(
             f"there is no prompt pack {str(name_or_path)!r}: built in are {', '.join(builtin_packs())}; "
             "a file of your own is given by its path, ending in .toml"
         )
-    return parse_pack(path.read_text("utf-8"), str(path), path.stem)
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {error}") from error
+    return parse_pack(text, str(path), path.stem)
+
+
+@cache
+def _builtin(name: str) -> PromptPack:
+    file = resources.files("p2r_bench.adapter") / "packs" / f"{name}.toml"
+    return parse_pack(file.read_text("utf-8"), str(file), name)
 
 
 def parse_pack(text: str, origin: str, name: str) -> PromptPack:
@@ -112,9 +125,16 @@ def parse_pack(text: str, origin: str, name: str) -> PromptPack:
     for key in known:
         tables = key in ("endings", "bare_endings")
         if not isinstance(values.get(key), dict if tables else str):
-            raise UserError(f"{origin}: {key}: missing, or not {'a table' if tables else 'a string'}")
+            raise UserError(
+                f"{origin}: {key}: missing, or not {'a table' if tables else 'a string'}"
+            )
         if tables:
-            for form in get_args(AnswerForm):
+            forms = get_args(AnswerForm)
+            for form in (*forms, *values[key]):
+                if form not in forms:
+                    raise UserError(
+                        f"{origin}: {key}.{form}: no such answer form; known are {', '.join(forms)}"
+                    )
                 if not isinstance(values[key].get(form), str):
                     raise UserError(f"{origin}: {key}.{form}: missing, or not a string")
     for key, allowed in (*_PLACEHOLDERS.items(), ("option_line", {"letter", "text"})):
@@ -124,9 +144,14 @@ def parse_pack(text: str, origin: str, name: str) -> PromptPack:
 
 def _check_placeholders(template: str, allowed: set[str], where: str) -> None:
     try:
-        found = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+        parsed = list(Formatter().parse(template))
     except ValueError as error:
         raise UserError(f"{where}: {error}; write a literal brace as {{{{ or }}}}") from error
+    found = {
+        name + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+        for _, name, spec, conversion in parsed
+        if name is not None
+    }
     if found - allowed:
         raise UserError(
             f"{where}: {{{sorted(found - allowed)[0]}}} is not a placeholder here; allowed are "

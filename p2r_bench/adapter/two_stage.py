@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from p2r_bench.adapter.answers import extract_answer
-from p2r_bench.adapter.boxes import BoxReading, read_boxes
+from p2r_bench.adapter.boxes import BoxReading, check_boxes, read_boxes
 from p2r_bench.adapter.geometry import crop_rect, final_sizes, strokes_for, upright_size
 from p2r_bench.adapter.profile import Profile
 from p2r_bench.errors import ImageError
@@ -57,8 +57,8 @@ class TwoStage:
         return self._evidence(sample, read_boxes(text))
 
     def evidence_from_boxes(self, sample: Sample, boxes: Sequence[Box]) -> Evidence:
-        """The same from boxes known otherwise, such as the ground truth."""
-        return self._evidence(sample, BoxReading(tuple(boxes), "boxes" if boxes else "empty"))
+        """The same from boxes known otherwise, such as the ground truth; unusable ones are ignored."""
+        return self._evidence(sample, check_boxes(boxes))
 
     def reason_request(self, sample: Sample, evidence: Evidence, **sampling: Any) -> Request:
         """Stage 2: the annotated image, the crops in box order, and the question.
@@ -95,7 +95,9 @@ class TwoStage:
             return None
         try:
             return self._recipe(sample, crop=rect)
-        except ImageError:  # a sliver that the family's size rule refuses: left out like a box outside
+        except (
+            ImageError
+        ):  # a sliver that the family's size rule refuses: left out like a box outside
             return None
 
     def _evidence(self, sample: Sample, reading: BoxReading) -> Evidence:

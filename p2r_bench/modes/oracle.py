@@ -12,7 +12,7 @@ class Oracle:
     roles: tuple[Role, ...] = ("reason",)
 
     async def solve(self, sample: Sample, ask: Ask, profile: Profile) -> Prediction:
-        if sample.boxes is None:
+        if not sample.boxes:
             return Prediction(sample.id, status="not_applicable")
         two = TwoStage(profile)
         evidence = two.evidence_from_boxes(sample, sample.boxes)

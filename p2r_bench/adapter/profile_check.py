@@ -1,0 +1,92 @@
+"""Ranges of a profile's values: what cannot work is refused when the profile is loaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from PIL import ImageColor
+
+from p2r_bench.adapter.geometry import budget_settles
+from p2r_bench.adapter.pixels import ROUTES
+from p2r_bench.adapter.profile import AnnotatePolicy, CropPolicy, ImagePolicy, Profile
+from p2r_bench.errors import UserError
+from p2r_bench.types import ROLES, Sampling
+
+Rule = tuple[str, bool, str]
+"""Field, whether its value is fine, and what must hold."""
+
+
+def check_profile(profile: Profile, origin: str) -> None:
+    """Refuse values that no image or engine could be handled with; `origin` is named in errors.
+
+    Raises:
+        UserError: The first field whose value is out of range.
+    """
+    for field, holds, rule in _rules(profile):
+        if not holds:
+            raise UserError(f"{origin}: {field}: {rule}")
+
+
+def _rules(profile: Profile) -> Iterator[Rule]:
+    yield from _image(profile.image)
+    yield from _annotate(profile.annotate)
+    yield from _crop(profile.crop)
+    for role in ROLES:
+        for field, holds, rule in _sampling(profile.sampling.for_role(role)):
+            yield f"sampling.{role}.{field}", holds, rule
+
+
+def _image(image: ImagePolicy) -> Iterator[Rule]:
+    yield "image.factor", image.factor >= 1, "must be at least 1"
+    tile = image.factor**2
+    yield "image.min_pixels", image.min_pixels >= tile, f"must be at least factor², {tile}"
+    for field in ("min_pixels", "second_min_pixels"):
+        holds = budget_settles(getattr(image, field), image.max_pixels, image.factor)
+        yield (
+            "image.max_pixels",
+            holds,
+            f"must be at least twice {field}, in whole tiles of factor² pixels",
+        )
+    yield "image.second_min_pixels", image.second_min_pixels >= 0, "must not be negative"
+    yield "image.route", image.route in ROUTES, f"known are {', '.join(ROUTES)}"
+    transports = {"lossless", *(f"jpeg:{quality}" for quality in range(1, 101))}
+    rule = 'must be "lossless" or "jpeg:QUALITY", 1 to 100'
+    yield "image.transport", image.transport in transports, rule
+
+
+def _annotate(annotate: AnnotatePolicy) -> Iterator[Rule]:
+    yield "annotate.colours", bool(annotate.colours), "at least one is needed"
+    for colour in annotate.colours:
+        yield (
+            "annotate.colours",
+            _is_colour(colour),
+            f"{colour!r} is not a colour that Pillow knows",
+        )
+    yield "annotate.min_width", annotate.min_width >= 1, "must be at least 1"
+    yield "annotate.width_fraction", 0 <= annotate.width_fraction <= 1, "must be from 0 to 1"
+
+
+def _crop(crop: CropPolicy) -> Iterator[Rule]:
+    yield "crop.count", crop.count >= 1, "must be at least 1"
+    yield "crop.pad_fraction", 0 <= crop.pad_fraction <= 1, "must be from 0 to 1"
+    yield "crop.pad_pixels", crop.pad_pixels >= 0, "must not be negative"
+
+
+def _sampling(sampling: Sampling) -> Iterator[Rule]:
+    yield "temperature", 0 <= sampling.temperature < math.inf, "must be a number from 0"
+    yield "top_p", 0 < sampling.top_p <= 1, "must be above 0 and at most 1"
+    yield (
+        "repetition_penalty",
+        0 < sampling.repetition_penalty < math.inf,
+        "must be a number above 0",
+    )
+    yield "max_tokens", sampling.max_tokens >= 1, "must be at least 1"
+
+
+def _is_colour(name: str) -> bool:
+    try:
+        ImageColor.getrgb(name)
+    except ValueError:
+        return False
+    return True
