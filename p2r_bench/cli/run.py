@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2r_bench.errors import UserError
-
 if TYPE_CHECKING:
     from p2r_bench.run.runner import RunResult
     from p2r_bench.run.spec import RunSpec
@@ -139,15 +137,10 @@ def _record(result: RunResult) -> dict[str, Any]:
 
 def _print(results: list[RunResult]) -> None:
     for result in results:
-        row = next((r for r in result.metrics if _is_overall(r)), None)
-        if row is None:
-            raise UserError(f"{result.path}: the run has no overall accuracy")
-        click.echo(f"{row['task']} · {row['mode']} · {row['model']}: {_figure(row)}")
+        for row in result.overall:
+            task = " ".join(filter(None, (row["task"], row["subset"])))
+            click.echo(f"{task} · {row['mode']} · {row['model']}: {_figure(row)}")
         click.echo(f"  {result.added} samples run now; {result.path}")
-
-
-def _is_overall(row: Any) -> bool:
-    return (row["subset"], row["category"], row["metric"]) == (None, None, "accuracy")
 
 
 def _figure(row: Any) -> str:

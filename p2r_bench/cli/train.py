@@ -1,0 +1,86 @@
+"""`p2r-bench train`: runs trainer plugins."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from p2r_bench.cli.table import table
+from p2r_bench.errors import UserError
+from p2r_bench.plugins import discover, registry
+from p2r_bench.types import Trainer
+
+config_option = click.option(
+    "--config",
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="The trainer's TOML file.",
+)
+as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class Trainers(click.Group):
+    """One subcommand per registered trainer, and `status`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*discover().names("trainer"), *self.commands]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in self.commands:
+            return self.commands[cmd_name]
+        return _training(cmd_name)
+
+
+@click.command("train", cls=Trainers)
+def command() -> None:
+    """Train a model with a trainer plugin: p2r-bench train NAME --config FILE."""
+
+
+@command.command("status")
+@click.argument("name")
+@config_option
+@as_json_option
+def status(name: str, config: Path, as_json: bool) -> None:
+    """Say how far the training of trainer NAME with this configuration is."""
+    told = _trainer(name, config).status()
+    click.echo(json.dumps(told, indent=2) if as_json else table(("FIELD", "VALUE"), list(told.items())))
+
+
+def _training(name: str) -> click.Command:
+    @click.command(name, short_help=f"Train with {name}.")
+    @config_option
+    @click.option("--dry-run", is_flag=True, help="Print the plan and do nothing.")
+    @as_json_option
+    def train(config: Path, dry_run: bool, as_json: bool) -> None:
+        trainer = _trainer(name, config)
+        if dry_run:
+            click.echo(json.dumps(list(trainer.plan()), indent=2) if as_json else _steps(trainer.plan()))
+        else:
+            trainer.run()
+
+    train.help = f"Do what is left of the plan of {name}; safe to call again after an interruption."
+    return train
+
+
+def _trainer(name: str, config: Path) -> Trainer:
+    found = registry()
+    if not found.names("trainer"):
+        raise UserError("no trainer is installed; pip install 'p2r-bench[train]' brings pra-grpo")
+    kind = found.get("trainer", name)
+    try:
+        values = tomllib.loads(config.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{config}: not valid TOML: {error}") from error
+    trainer: Trainer = kind(values)
+    return trainer
+
+
+def _steps(plan: Sequence[Mapping[str, Any]]) -> str:
+    columns = list(dict.fromkeys(key for step in plan for key in step))
+    rows = [(number, *(step.get(key) for key in columns)) for number, step in enumerate(plan, 1)]
+    return table(("STEP", *(key.upper() for key in columns)), rows, right=(0,))
