@@ -1,0 +1,1 @@
+"""Judges: each decides, by a named and versioned scorer, whether a prediction is right."""

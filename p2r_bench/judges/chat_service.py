@@ -1,0 +1,136 @@
+"""One text question at a time to a chat model behind an OpenAI-compatible server."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from email.utils import parsedate_to_datetime
+
+import httpx
+
+from p2r_bench.errors import JudgeError
+
+RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+LONGEST_WAIT = 60.0
+
+
+class ServiceError(JudgeError):
+    """The service gave nothing usable.
+
+    Attributes:
+        kind: "timeout", "unreachable", "http_STATUS" or "bad_reply".
+    """
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class ChatService:
+    """Asks with bounded concurrency, and again after failures that may pass.
+
+    Args:
+        url: Base URL of the server, with its version path ("http://localhost:8000/v1").
+        api_key: Sent as a bearer token, or None.
+        timeout: Seconds for one attempt.
+        retries: Further attempts after a timeout, a broken connection or one of RETRIED_STATUSES, with
+            exponential backoff and jitter, or after the server's Retry-After (at most a minute).
+        concurrency: Most requests in flight.
+        first_wait: Seconds before the second attempt.
+        transport: Replaces the network, for tests.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        *,
+        timeout: float = 120.0,
+        retries: int = 5,
+        concurrency: int = 16,
+        first_wait: float = 1.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.url = f"{url.rstrip('/')}/chat/completions"
+        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        self._timeout = timeout
+        self._retries = retries
+        self._places = asyncio.Semaphore(concurrency)
+        self._first_wait = first_wait
+        self._transport = transport
+        self._client: httpx.AsyncClient | None = None
+
+    async def ask(self, payload: dict[str, object]) -> str:
+        """The content of the first choice.
+
+        Args:
+            payload: Body of a chat completion request.
+
+        Raises:
+            ServiceError: No attempt brought a reply, or the reply holds no text.
+        """
+        async with self._places:
+            for attempt in range(self._retries + 1):
+                try:
+                    return await self._attempt(payload)
+                except _Passing as failure:
+                    if attempt == self._retries:
+                        raise failure.error from failure.__cause__
+                    wait = self._first_wait * 2**attempt * random.uniform(0.5, 1.0)
+                    await asyncio.sleep(min(max(wait, failure.wait), LONGEST_WAIT))
+        raise AssertionError("unreachable")
+
+    async def close(self) -> None:
+        """Close the connections; safe to call twice."""
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    async def _attempt(self, payload: dict[str, object]) -> str:
+        if self._client is None:
+            self._client = httpx.AsyncClient(
+                headers=self._headers, timeout=self._timeout, transport=self._transport
+            )
+        try:
+            response = await self._client.post(self.url, json=payload)
+        except httpx.TimeoutException as error:
+            raise _Passing("timeout", f"{self.url}: no reply in {self._timeout:g} s") from error
+        except httpx.TransportError as error:
+            raise _Passing("unreachable", f"{self.url}: {error or type(error).__name__}") from error
+        if response.is_success:
+            return self._content(response)
+        kind, message = f"http_{response.status_code}", f"{self.url}: {response.text[:300]}"
+        if response.status_code in RETRIED_STATUSES:
+            raise _Passing(kind, message, _retry_after(response))
+        raise ServiceError(kind, message)
+
+    def _content(self, response: httpx.Response) -> str:
+        try:
+            content = response.json()["choices"][0]["message"]["content"]
+        except (ValueError, LookupError, TypeError):
+            content = None
+        if not isinstance(content, str):
+            message = f"{self.url}: no text in {response.text[:300]}"
+            raise ServiceError("bad_reply", message)
+        return content
+
+
+class _Passing(Exception):
+    """A failure after which another attempt makes sense, not before `wait` seconds."""
+
+    def __init__(self, kind: str, message: str, wait: float = 0.0) -> None:
+        super().__init__(message)
+        self.error = ServiceError(kind, message)
+        self.wait = wait
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Seconds that the server asks to wait; 0 when it does not say, or says it unreadably."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.isdecimal():
+        return float(value)
+    try:
+        return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+    except (TypeError, ValueError):
+        return 0.0

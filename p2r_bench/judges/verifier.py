@@ -1,0 +1,202 @@
+"""The scorer `verifier`: a language model decides whether a free answer says the same as the reference."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any, get_args
+from urllib.parse import urlsplit
+
+import httpx
+
+from p2r_bench.errors import UserError
+from p2r_bench.judges.chat_service import ChatService, ServiceError
+from p2r_bench.judges.match import Match
+from p2r_bench.judges.reply_cache import ReplyCache, default_folder
+from p2r_bench.judges.verdicts import decided, undecided
+from p2r_bench.types import AnswerForm, Prediction, Sample, Verdict, digest_of
+
+URL_VARIABLE = "P2R_BENCH_VERIFIER_URL"
+MODEL_VARIABLE = "P2R_BENCH_VERIFIER_MODEL"
+
+_VERDICT_LINE = re.compile(r"\bverdict\W+(correct|incorrect)\b", re.IGNORECASE)
+_VERDICT_ALONE = re.compile(r"\W*(correct|incorrect)\W*", re.IGNORECASE)
+_logger = logging.getLogger(__name__)
+
+
+def parse_verdict(reply: str) -> bool | None:
+    """Whether the reply says CORRECT, from its verdict lines or as its only word; None when it does not say.
+
+    What stands before a `</think>` is not read. Verdict lines that contradict each other say nothing.
+    """
+    reply = reply.rpartition("</think>")[2]
+    said = {word.lower() for word in _VERDICT_LINE.findall(reply)}
+    if not said and (alone := _VERDICT_ALONE.fullmatch(reply)):
+        said = {alone[1].lower()}
+    return said == {"correct"} if len(said) == 1 else None
+
+
+class Verifier:
+    """Free answers and captions by a verifier model behind an OpenAI-compatible server.
+
+    The model answers at temperature 0. A request that fails after all retries, and a reply without a
+    verdict, make a verdict with status "error", never a wrong one, and are not cached. Replies are
+    cached on disk by model, prompt, sampling, question, reference and answer. `params_hash` covers model, prompt
+    and sampling, not the server's address.
+
+    Args:
+        url: Base URL of the server, such as "http://localhost:8000/v1". None takes
+            $P2R_BENCH_VERIFIER_URL.
+        model: Name of the model on that server. None takes $P2R_BENCH_VERIFIER_MODEL.
+        api_key: Name of the environment variable that holds the key, or None for no key.
+        cache_dir: Folder of the cached replies. None takes `p2r-bench/verifier` in the user's cache.
+        forms: Answer forms to judge, separated by commas.
+        max_tokens: Most tokens of a reply; a reasoning verifier needs more.
+        timeout: Seconds for one attempt.
+        retries: Further attempts after a failure that may pass.
+        concurrency: Most requests in flight.
+        transport: Replaces the network, for tests.
+
+    Raises:
+        UserError: A parameter is not usable.
+    """
+
+    scorer = "verifier"
+    version = "1"
+
+    def __init__(
+        self,
+        url: str | None = None,
+        model: str | None = None,
+        api_key: str | None = None,
+        cache_dir: str | Path | None = None,
+        forms: str = "free,caption",
+        max_tokens: int | str = 1024,
+        timeout: float | str = 120,
+        retries: int | str = 5,
+        concurrency: int | str = 16,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.url = url or os.environ.get(URL_VARIABLE)
+        self.model = model or os.environ.get(MODEL_VARIABLE)
+        self.forms = _forms(forms)
+        self._api_key = api_key
+        self._max_tokens = int(_number("max_tokens", max_tokens, 1))
+        self._timeout = _number("timeout", timeout, 0.1)
+        self._retries = int(_number("retries", retries, 0))
+        self._concurrency = int(_number("concurrency", concurrency, 1))
+        self._transport = transport
+        self._cache = ReplyCache(Path(cache_dir) if cache_dir else default_folder())
+        self._prompt = files("p2r_bench.judges").joinpath("verifier_prompt.txt").read_text("utf-8")
+        self._sampling: dict[str, Any] = {
+            "temperature": 0.0,
+            "top_p": 1.0,
+            "max_tokens": self._max_tokens,
+        }
+        self.prompt_hash = digest_of({"prompt": self._prompt, "sampling": self._sampling})
+        self.params_hash = digest_of({"model": self.model, "prompt": self.prompt_hash})
+
+    def check(self) -> None:
+        """Refuse a set-up that cannot judge anything.
+
+        Raises:
+            UserError: URL or model is missing or unusable, the key's variable is not set, or the cache
+                cannot be written. Says what to set.
+        """
+        for what, value, variable in (
+            ("url", self.url, URL_VARIABLE),
+            ("model", self.model, MODEL_VARIABLE),
+        ):
+            if not value:
+                raise UserError(
+                    f"the verifier judges answers of the forms {', '.join(sorted(self.forms))} and has no "
+                    f"{what}: set --judge-arg verifier:{what}=… or {variable}, for an OpenAI-compatible "
+                    "server such as http://localhost:8000/v1"
+                )
+        parts = urlsplit(self.url or "")
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise UserError(f"verifier: url {self.url!r} is not an http(s) URL")
+        if self._api_key and not os.environ.get(self._api_key):
+            raise UserError(
+                f"verifier: api_key names the environment variable {self._api_key!r}, which is not set"
+            )
+        self._cache.check()
+
+    def applies(self, sample: Sample) -> bool:
+        return sample.answer_form in self.forms
+
+    async def judge(self, sample: Sample, prediction: Prediction) -> Verdict:
+        answer = prediction.answer
+        if not answer:
+            return decided(self, sample, None, correct=False)
+        try:
+            correct = await self._verdict(
+                {"question": sample.question, "reference": sample.answer, "answer": answer}
+            )
+        except ServiceError as error:
+            return undecided(self, sample, error.kind, str(error))
+        return decided(self, sample, Match(answer, (0, len(answer))), correct=correct)
+
+    async def close(self) -> None:
+        """Close the connections; safe to call twice."""
+        await self._service.close()
+
+    async def _verdict(self, texts: Mapping[str, str]) -> bool:
+        key = {"model": self.model or "", "prompt": self.prompt_hash, **texts}
+        cached = await asyncio.to_thread(self._cache.get, key)
+        if cached is not None and (correct := parse_verdict(cached)) is not None:
+            return correct
+        prompt = Template(self._prompt).substitute(texts)
+        reply = await self._service.ask(
+            {
+                "model": self.model,
+                "messages": [{"role": "user", "content": prompt}],
+                **self._sampling,
+            }
+        )
+        correct = parse_verdict(reply)
+        if correct is None:
+            raise ServiceError("unparsable_reply", f"no verdict in the reply …{reply[-200:]!r}")
+        try:
+            await asyncio.to_thread(self._cache.put, key, reply)
+        except OSError as error:  # the verdict stands; only the next run has to ask again
+            _logger.warning("%s: reply not cached: %s", self._cache.folder, error)
+        return correct
+
+    @cached_property
+    def _service(self) -> ChatService:
+        return ChatService(
+            self.url or "",
+            os.environ.get(self._api_key) if self._api_key else None,
+            timeout=self._timeout,
+            retries=self._retries,
+            concurrency=self._concurrency,
+            transport=self._transport,
+        )
+
+
+def _forms(text: str) -> frozenset[str]:
+    forms = frozenset(part.strip() for part in text.split(",") if part.strip())
+    known = get_args(AnswerForm)
+    if not forms or not forms <= set(known):
+        raise UserError(
+            f"verifier: forms {text!r}: name some of {', '.join(known)}, separated by commas"
+        )
+    return forms
+
+
+def _number(name: str, value: float | str, least: float) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = float("nan")
+    if not number >= least:
+        raise UserError(f"verifier: {name} is {value!r}; it must be a number of at least {least:g}")
+    return number

@@ -1,0 +1,47 @@
+"""The scorer `word`."""
+
+from __future__ import annotations
+
+from p2r_bench.judges.match import Match
+from p2r_bench.judges.tokens import plain, tokenise
+from p2r_bench.judges.verdicts import decided, undecided
+from p2r_bench.types import Prediction, Sample, Verdict, digest_of
+
+ARTICLES = frozenset({"a", "an", "the"})
+
+
+def normal_word(text: str) -> Match | None:
+    """The answer without case, punctuation, mark-up and a leading article: "The Dog." is "dog".
+
+    Several words stay several, joined by single spaces, so that a sentence around the right word does
+    not match it. Without any letter or digit there is no answer.
+
+    Args:
+        text: The answer, already taken out of its tags.
+    """
+    tokens = tokenise(plain(text))
+    if len(tokens) > 1 and tokens[0].folded in ARTICLES:
+        tokens = tokens[1:]
+    if not tokens:
+        return None
+    return Match(" ".join(t.folded for t in tokens), (tokens[0].start, tokens[-1].end))
+
+
+class Word:
+    """Single-word answers: right when equal to the reference after `normal_word`."""
+
+    scorer = "word"
+    version = "1"
+    params_hash = digest_of({})
+
+    def applies(self, sample: Sample) -> bool:
+        return sample.answer_form == "word"
+
+    async def judge(self, sample: Sample, prediction: Prediction) -> Verdict:
+        reference = normal_word(sample.answer)
+        if reference is None:
+            reason = f"the right answer {sample.answer!r} holds no word"
+            return undecided(self, sample, "bad_reference", reason)
+        match = normal_word(prediction.answer or "")
+        correct = match is not None and match.value == reference.value
+        return decided(self, sample, match, correct=correct)
