@@ -61,7 +61,9 @@ def text_constants(source: bytes, origin: str) -> dict[str, Constant]:
 
 def _read_statement(statement: ast.stmt, names: dict[str, tuple[_Literal, int]]) -> None:
     match statement:
-        case ast.Assign(targets=targets, value=value) if all(isinstance(t, ast.Name) for t in targets):
+        case ast.Assign(targets=targets, value=value) if all(
+            isinstance(t, ast.Name) for t in targets
+        ):
             for target in targets:
                 names[ast.unparse(target)] = _literal(value, names), statement.lineno
         case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
@@ -75,7 +77,9 @@ def _read_statement(statement: ast.stmt, names: dict[str, tuple[_Literal, int]])
         case _:
             for name in _changed(statement):
                 if name in names:
-                    reason = f"it is changed on line {statement.lineno}, by code that would have to run"
+                    reason = (
+                        f"it is changed on line {statement.lineno}, by code that would have to run"
+                    )
                     names[name] = _Refused(reason), names[name][1]
 
 
@@ -108,7 +112,11 @@ def _literal(node: ast.expr, names: dict[str, tuple[_Literal, int]]) -> _Literal
             for part in parts:
                 if isinstance(part, _Refused):
                     return part
-            if isinstance(operator, ast.Add) and isinstance(parts[0], str) and isinstance(parts[1], str):
+            if (
+                isinstance(operator, ast.Add)
+                and isinstance(parts[0], str)
+                and isinstance(parts[1], str)
+            ):
                 return parts[0] + parts[1]
             if any(isinstance(part, str) for part in parts):
                 return _Refused("it is computed, which would have to be executed")

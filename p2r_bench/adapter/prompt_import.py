@@ -39,13 +39,18 @@ _FORMS: dict[AnswerForm, str] = {
     "yes_no": "yes_no",
 }
 _TABLE = "PROMPT_TEMPLATES"
-_BARE = {f"bare_endings.{form}": (f"{_TABLE}.default.{key}_post_prompt",) for form, key in _FORMS.items()}
+_BARE = {
+    f"bare_endings.{form}": (f"{_TABLE}.default.{key}_post_prompt",) for form, key in _FORMS.items()
+}
 _ENDINGS = "ANSWER_FORM_POST_PROMPTS"
 
 CONSTANTS: dict[PathName, dict[str, tuple[str, ...]]] = {
     "evaluation": {
         "system": ("build_system_prompt()",),
-        "perceive": (f"{_TABLE}.p2r.perceive_pre_prompt", f"{_TABLE}.p2r.perceive_image_post_prompt"),
+        "perceive": (
+            f"{_TABLE}.p2r.perceive_pre_prompt",
+            f"{_TABLE}.p2r.perceive_image_post_prompt",
+        ),
         "reason": (f"{_TABLE}.p2r.image_pre_prompt",),
         "reason_whole": (f"{_TABLE}.p2r.pre_prompt",),
         "think": (f"{_TABLE}.thinking.pre_prompt",),
@@ -71,12 +76,15 @@ CONSTANTS: dict[PathName, dict[str, tuple[str, ...]]] = {
 """Part of a pack to the constants whose texts, one behind the other, are its wording."""
 
 _SAME = {
-    f"{_TABLE}.p2r.{key}_post_prompt": f"{_TABLE}.thinking.{key}_post_prompt" for key in _FORMS.values()
+    f"{_TABLE}.p2r.{key}_post_prompt": f"{_TABLE}.thinking.{key}_post_prompt"
+    for key in _FORMS.values()
 }
 """Endings that a pack has once: modes p2r and thinking must agree on them."""
 
 
-def import_pack(constants: Mapping[str, Constant], path: PathName, chosen: Mapping[str, str]) -> str:
+def import_pack(
+    constants: Mapping[str, Constant], path: PathName, chosen: Mapping[str, str]
+) -> str:
     """The TOML text of a prompt pack.
 
     Args:
@@ -94,7 +102,9 @@ def import_pack(constants: Mapping[str, Constant], path: PathName, chosen: Mappi
         if part not in parts:
             raise UserError(f"--map {part}={names}: no such part; there are {', '.join(parts)}")
         parts[part] = tuple(name.strip() for name in names.split("+"))
-    texts = {part: [_text(constants, name, part) for name in names] for part, names in parts.items()}
+    texts = {
+        part: [_text(constants, name, part) for name in names] for part, names in parts.items()
+    }
     for part, names in parts.items():
         if part not in chosen and path == "evaluation" and names[0] in _SAME:
             _check_same(constants, names[0], part)
@@ -109,7 +119,12 @@ def missing(constants: Mapping[str, Constant], path: PathName) -> tuple[str, ...
 
 def _text(constants: Mapping[str, Constant], name: str, part: str) -> str:
     constant = constants.get(name) or next(
-        (parent for parent in constants.values() if parent.refusal and name.startswith(f"{parent.name}.")), None
+        (
+            parent
+            for parent in constants.values()
+            if parent.refusal and name.startswith(f"{parent.name}.")
+        ),
+        None,
     )
     if constant is None:
         raise UserError(
@@ -130,7 +145,9 @@ def _candidates(constants: Mapping[str, Constant]) -> str:
     for constant in constants.values():
         if constant.text is not None:
             held = [mark for mark in marks if mark in constant.text]
-            lines.append(f"  {constant.name}  ({constant.where}{', holds ' + ', '.join(held) if held else ''})")
+            lines.append(
+                f"  {constant.name}  ({constant.where}{', holds ' + ', '.join(held) if held else ''})"
+            )
     return "\n".join(lines) or "  (no text constant was found)"
 
 
@@ -144,7 +161,9 @@ def _check_same(constants: Mapping[str, Constant], name: str, part: str) -> None
 
 
 def _toml(texts: Mapping[str, list[str]]) -> str:
-    templates = {part: "".join(_template(t) for t in texts[part]) for part in texts if "." not in part}
+    templates = {
+        part: "".join(_template(t) for t in texts[part]) for part in texts if "." not in part
+    }
     lines = [
         f"system = {_quoted(''.join(texts['system']))}",
         # how the published evaluation writes HR-Bench's options
@@ -158,7 +177,10 @@ def _toml(texts: Mapping[str, list[str]]) -> str:
     ]
     for table in ("endings", "bare_endings"):
         lines += ["", f"[{table}]"]
-        lines += [f"{form} = {_quoted(''.join(texts[f'{table}.{form}']))}" for form in get_args(AnswerForm)]
+        lines += [
+            f"{form} = {_quoted(''.join(texts[f'{table}.{form}']))}"
+            for form in get_args(AnswerForm)
+        ]
     text = "\n".join(lines) + "\n"
     parse_pack(text, "imported prompt pack", "imported")
     return text
@@ -176,7 +198,9 @@ def _template(text: str) -> str:
 
 def _is_format_string(text: str) -> bool:
     try:
-        return {name for _, name, _, _ in Formatter().parse(text) if name is not None} == {"question"}
+        return {name for _, name, _, _ in Formatter().parse(text) if name is not None} == {
+            "question"
+        }
     except ValueError:
         return False
 

@@ -13,23 +13,27 @@ if TYPE_CHECKING:
     from p2r_bench.run.spec import RunSpec
 
 
+_UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+
+
 class Size(click.ParamType):
     """A number of bytes, such as 512MiB or 2GiB."""
 
     name = "size"
-    _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
             return value
         number, unit = value[:-3], value[-3:]
-        if unit not in self._UNITS or not number.strip().isdigit():
+        if unit not in _UNITS or not number.strip().isdigit():
             self.fail(f"{value!r} is not a size such as 512MiB or 2GiB", param, ctx)
-        return int(number) * self._UNITS[unit]
+        return int(number) * _UNITS[unit]
 
 
 @click.command("run")
-@click.option("--mode", "modes", default="p2r", show_default=True, help="Modes, separated by commas.")
+@click.option(
+    "--mode", "modes", default="p2r", show_default=True, help="Modes, separated by commas."
+)
 @click.option("--tasks", help="Tasks, separated by commas, such as V-Star,HR-Bench.")
 @click.option("--model", help="Local folder, hub id, or the bundled p2r-tiny (the default).")
 @click.option("--engine", help="What runs the model: transformers (the default), openai, vllm, …")
@@ -48,17 +52,31 @@ class Size(click.ParamType):
     metavar="ROLE=MODEL[@ENGINE]",
     help="Give a role (perceive, reason, think, answer) its own model or engine. Repeatable.",
 )
-@click.option("--profile", help="Profile name or TOML file. [default: what the model folder names, else p2r]")
+@click.option(
+    "--profile", help="Profile name or TOML file. [default: what the model folder names, else p2r]"
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder with the task's data.")
-@click.option("--task-arg", "task_args", multiple=True, metavar="K=V", help="Parameter of the task (Synth-HR).")
-@click.option("--mode-arg", "mode_args", multiple=True, metavar="K=V", help="Parameter of the mode.")
+@click.option(
+    "--task-arg",
+    "task_args",
+    multiple=True,
+    metavar="K=V",
+    help="Parameter of the task (Synth-HR).",
+)
+@click.option(
+    "--mode-arg", "mode_args", multiple=True, metavar="K=V", help="Parameter of the mode."
+)
 @click.option(
     "--judge-arg", "judge_args", multiple=True, metavar="SCORER:K=V", help="Parameter of a judge."
 )
-@click.option("--scorer", default="strict", show_default=True, help="Headline scorer of choice questions.")
+@click.option(
+    "--scorer", default="strict", show_default=True, help="Headline scorer of choice questions."
+)
 @click.option("--out", default="results", show_default=True, type=click.Path(path_type=Path))
 @click.option("--seed", default=0, show_default=True, help="Seed of everything that is drawn.")
-@click.option("--repeats", default=1, show_default=True, type=click.IntRange(1), help="Runs of each sample.")
+@click.option(
+    "--repeats", default=1, show_default=True, type=click.IntRange(1), help="Runs of each sample."
+)
 @click.option("--limit", type=click.IntRange(1), help="Only the first N samples.")
 @click.option("--sample-id", "sample_ids", multiple=True, help="Only this sample. Repeatable.")
 @click.option(
@@ -67,17 +85,30 @@ class Size(click.ParamType):
     show_default=True,
     help="Run samples again that ended in an error.",
 )
-@click.option("--allow-mixed", is_flag=True, help="Resume although engine, versions or hardware changed.")
+@click.option(
+    "--allow-mixed", is_flag=True, help="Resume although engine, versions or hardware changed."
+)
 @click.option("--in-flight", type=click.IntRange(1), help="Samples worked on at once.")
 @click.option(
-    "--image-memory", type=Size(), default="1GiB", show_default=True, help="Pixels held in memory at once."
+    "--image-memory",
+    type=Size(),
+    default="1GiB",
+    show_default=True,
+    help="Pixels held in memory at once.",
 )
-@click.option("--config", type=click.Path(path_type=Path), help="TOML file with models × modes × tasks.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), help="TOML file with models × modes × tasks."
+)
 @click.option("--dry-run", is_flag=True, help="Show the first requests; load no model.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def command(
-    config: Path | None, tasks: str | None, dry_run: bool, quiet: bool, as_json: bool, **options: Any
+    config: Path | None,
+    tasks: str | None,
+    dry_run: bool,
+    quiet: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Evaluate a model: every mode on every task.
 

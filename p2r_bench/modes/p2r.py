@@ -17,5 +17,8 @@ class P2R:
         evidence = two.evidence(sample, look.text)
         thought = await ask(two.reason_request(sample, evidence))
         return Prediction(
-            sample.id, answer=two.answer(thought.text), evidence=evidence, completions=(look, thought)
+            sample.id,
+            answer=two.answer(thought.text),
+            evidence=evidence,
+            completions=(look, thought),
         )

@@ -10,4 +10,6 @@ async def solve_in_one_call(sample: Sample, ask: Ask, profile: Profile, role: st
     """Ask once in a role, and read the answer by the profile's policy for that role."""
     two = TwoStage(profile)
     completion = await ask(two.single_request(sample, role))
-    return Prediction(sample.id, answer=two.answer(completion.text, role), completions=(completion,))
+    return Prediction(
+        sample.id, answer=two.answer(completion.text, role), completions=(completion,)
+    )

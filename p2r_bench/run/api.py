@@ -48,7 +48,10 @@ def evaluate(
         UserError: Something the caller can put right.
     """
     choice = EngineChoice(
-        model, engine, options.pop("revision", None), {k: str(v) for k, v in (engine_args or {}).items()}
+        model,
+        engine,
+        options.pop("revision", None),
+        {k: str(v) for k, v in (engine_args or {}).items()},
     )
     specs = [
         RunSpec(
@@ -103,7 +106,7 @@ def _run_to_end(work: Any) -> None:
     def in_thread() -> None:
         try:
             asyncio.run(work())
-        except BaseException as error:  # handed to the caller's thread
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
             failed.append(error)
 
     thread = threading.Thread(target=in_thread, name="p2r-bench")

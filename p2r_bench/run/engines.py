@@ -71,7 +71,9 @@ def _check_role(can: Capabilities, role: str, profile: Profile, where: str) -> N
     image = profile.image
     floor = image.second_min_pixels or image.min_pixels
     if can.factor is not None and image.factor % can.factor:
-        raise UserError(f"{where}: image.factor {image.factor} is no multiple of the model's {can.factor}")
+        raise UserError(
+            f"{where}: image.factor {image.factor} is no multiple of the model's {can.factor}"
+        )
     if can.min_pixels is not None and floor < can.min_pixels:
         raise UserError(
             f"{where}: the model's processor enlarges images below {can.min_pixels} pixels, and "

@@ -144,7 +144,9 @@ class _Shelf:
         abandoned = entry.users == 0 and not entry.image.done()
         if abandoned:
             entry.image.cancel()
-        failed = entry.image.done() and (entry.image.cancelled() or entry.image.exception() is not None)
+        failed = entry.image.done() and (
+            entry.image.cancelled() or entry.image.exception() is not None
+        )
         if (abandoned or failed) and self._entries.get(key) is entry:
             self._drop(key)
         waiting, self._waiting = self._waiting, []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from p2r_bench.errors import UserError
 from p2r_bench.judges.select import applicable
@@ -13,7 +15,18 @@ from p2r_bench.run.images import EncodedImage
 from p2r_bench.run.solving import Solver
 from p2r_bench.types import Judge, Prediction, Sample, Verdict
 
-Record = Callable[[Work, Prediction, Sequence[Verdict]], Awaitable[None]]
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one piece of work, and how many seconds it took from its start to its verdicts."""
+
+    work: Work
+    prediction: Prediction
+    verdicts: Sequence[Verdict]
+    seconds: float
+
+
+Record = Callable[[Outcome], Awaitable[None]]
 
 HOPELESS_AFTER = 16
 """A session whose first so many samples all fail is stopped: it is the set-up that is wrong."""
@@ -26,7 +39,9 @@ class Pipeline:
     A sample gives its place to the next one when its verdicts are there; writing goes on beside.
     """
 
-    def __init__(self, solver: Solver, judges: Sequence[Judge], record: Record, in_flight: int) -> None:
+    def __init__(
+        self, solver: Solver, judges: Sequence[Judge], record: Record, in_flight: int
+    ) -> None:
         self._solver = solver
         self._judges = judges
         self._record = record
@@ -50,19 +65,21 @@ class Pipeline:
 
     async def _one(self, ready: Ready) -> None:
         try:
-            prediction, verdicts = await self._outcome(ready)
+            outcome = await self._outcome(ready)
         finally:
             self._places.release()
         async with self._writes:
-            await self._record(ready.work, prediction, verdicts)
-        self._watch(prediction)
+            await self._record(outcome)
+        self._watch(outcome.prediction)
 
-    async def _outcome(self, ready: Ready) -> tuple[Prediction, Sequence[Verdict]]:
-        sample = ready.work.sample
-        if not isinstance(ready.image, EncodedImage):
-            return Prediction(sample.id, status="error", error=ready.image), ()
-        prediction = await self._solver.solve(sample, ready.image, ready.work.repeat)
-        return prediction, await judge_all(self._judges, sample, prediction)
+    async def _outcome(self, ready: Ready) -> Outcome:
+        sample, begun = ready.work.sample, time.perf_counter()
+        if isinstance(ready.image, EncodedImage):
+            prediction = await self._solver.solve(sample, ready.image, ready.work.repeat)
+        else:
+            prediction = Prediction(sample.id, status="error", error=ready.image)
+        verdicts = await judge_all(self._judges, sample, prediction)
+        return Outcome(ready.work, prediction, verdicts, time.perf_counter() - begun)
 
     def _watch(self, prediction: Prediction) -> None:
         if self._first_failures is None:

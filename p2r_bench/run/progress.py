@@ -40,7 +40,9 @@ class Tally:
     @property
     def summary(self) -> str:
         """ "accuracy 81.2 %, 3 errors" """
-        accuracy = f"accuracy {100 * self.right / self.judged:.1f} %" if self.judged else "accuracy –"
+        accuracy = (
+            f"accuracy {100 * self.right / self.judged:.1f} %" if self.judged else "accuracy –"
+        )
         return accuracy + (f", {self.errors} errors" if self.errors else "")
 
 
@@ -82,14 +84,17 @@ class Lines:
             )
 
     def end(self, tally: Tally) -> None:
-        self._say(f"{self._title}: {tally.done}/{tally.total}, {self._rate(tally):.1f} rows/s, {tally.summary}")
+        self._say(
+            f"{self._title}: {tally.done}/{tally.total}, {self._rate(tally):.1f} rows/s, {tally.summary}"
+        )
 
     def _rate(self, tally: Tally) -> float:
         return tally.done / max(time.monotonic() - self._begun, 1e-9)
 
     @staticmethod
     def _say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 class Bar:
@@ -107,7 +112,9 @@ class Bar:
             console=Console(stderr=True),
         )
         self._progress.start()
-        self._bar = self._progress.add_task(title, total=tally.total, rate=0.0, summary=tally.summary)
+        self._bar = self._progress.add_task(
+            title, total=tally.total, rate=0.0, summary=tally.summary
+        )
 
     def update(self, tally: Tally) -> None:
         rate = tally.done / max(time.monotonic() - self._begun, 1e-9)

@@ -20,7 +20,7 @@ from p2r_bench.run import environment
 from p2r_bench.run.engines import EngineSet, check_capabilities, roles_of
 from p2r_bench.run.feed import Work
 from p2r_bench.run.images import ImageWork
-from p2r_bench.run.pipeline import Pipeline
+from p2r_bench.run.pipeline import Outcome, Pipeline
 from p2r_bench.run.progress import ProgressView, Silent, Tally
 from p2r_bench.run.solving import Solver
 from p2r_bench.run.spec import EngineChoice, RunSpec
@@ -28,7 +28,7 @@ from p2r_bench.store.identity import RunIdentity, RunLabels, Session
 from p2r_bench.store.leaderboard import update_leaderboard
 from p2r_bench.store.rows import sample_row, verdict_row
 from p2r_bench.store.run_folder import RunFolder
-from p2r_bench.types import Cell, DataSource, Engine, Mode, Prediction, Sample, Task, Verdict
+from p2r_bench.types import Cell, DataSource, Engine, Mode, Sample, Task
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,13 @@ class RunResult:
         return bool(self.metrics) and all(row["complete"] for row in self.metrics)
 
     @property
-    def accuracy(self) -> float | None:
-        """The task's overall accuracy by the headline scorer, 0 to 1."""
-        for row in self.metrics:
-            if (row["subset"], row["category"], row["metric"]) == (None, None, "accuracy"):
-                return row["value"]  # type: ignore[no-any-return]
-        return None
+    def overall(self) -> list[Mapping[str, Any]]:
+        """The headline accuracy over all categories: one row, or one for each subset of the task."""
+        return [
+            row
+            for row in self.metrics
+            if row["headline"] and row["category"] is None and row["metric"] == "accuracy"
+        ]
 
 
 @dataclass
@@ -191,15 +192,21 @@ async def _work(
     solver = Solver(resolved.mode, resolved.profile, engines, images, spec.seed)
     tally = Tally(len(todo))
 
-    async def record(work: Work, prediction: Prediction, verdicts: Sequence[Verdict]) -> None:
-        sample = work.sample
+    async def record(outcome: Outcome) -> None:
+        work, sample = outcome.work, outcome.work.sample
         row = sample_row(
-            sample, prediction, index=work.index, repeat=work.repeat, cells=resolved.cells[sample.id]
+            sample,
+            outcome.prediction,
+            index=work.index,
+            repeat=work.repeat,
+            cells=resolved.cells[sample.id],
+            total_seconds=outcome.seconds,
         )
-        await folder.record(row, [verdict_row(v, repeat=work.repeat) for v in verdicts])
+        verdicts = [verdict_row(v, index=work.index, repeat=work.repeat) for v in outcome.verdicts]
+        await folder.record(row, verdicts)
         headline = headline_scorer(sample, spec.scorer)
-        correct = next((v.correct for v in verdicts if v.scorer == headline), None)
-        tally.add(error=prediction.status == "error", correct=correct)
+        correct = next((v.correct for v in outcome.verdicts if v.scorer == headline), None)
+        tally.add(error=outcome.prediction.status == "error", correct=correct)
         view.update(tally)
 
     in_flight = spec.in_flight or max(
@@ -253,7 +260,9 @@ def _nothing() -> None: ...
 def _session(engines: Mapping[str, Engine], choices: Mapping[str, EngineChoice]) -> Session:
     return Session(
         pinned={
-            "engines": {role: dict(engine.capabilities().facts) for role, engine in engines.items()},
+            "engines": {
+                role: dict(engine.capabilities().facts) for role, engine in engines.items()
+            },
             "versions": environment.versions(),
             "hardware": environment.hardware(),
         },

@@ -25,4 +25,6 @@ class CallSeeds:
         times = self._asked[request.digest]
         self._asked[request.digest] += 1
         text = f"{self._base}:{request.sample_id}:{request.digest}:{times}"
-        return request.with_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1)
+        return request.with_seed(
+            int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+        )

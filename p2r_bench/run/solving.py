@@ -37,7 +37,7 @@ class Solver:
             prediction = await self.mode.solve(sample, calls.ask, self.profile)
         except UserError:
             raise
-        except Exception as error:  # a plugin's own error belongs to the sample, not to the run
+        except Exception as error:  # noqa: BLE001 - a plugin's own error belongs to the sample, not to the run
             return Prediction(
                 sample.id,
                 status="error",
@@ -73,9 +73,9 @@ class _Calls:
             self.failed_role = self.failed_role or request.role
             raise
         timings = {
+            "engine": time.perf_counter() - ready,
             **completion.timings,
             "image": ready - begun,
-            "call": time.perf_counter() - ready,
         }
         completion = replace(
             completion, request=request, visual_tokens=request.visual_tokens, timings=timings

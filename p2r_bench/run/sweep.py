@@ -14,9 +14,20 @@ from p2r_bench.types import ROLES
 
 _LISTS = ("engine_args", "roles", "task_args", "mode_args", "judge_args", "sample_ids")
 _PLAIN = (
-    "modes tasks model engine revision profile data_dir scorer out seed repeats limit retry_errors "
-    "allow_mixed in_flight image_memory"
-).split()
+    *(
+        "modes",
+        "tasks",
+        "model",
+        "engine",
+        "revision",
+        "profile",
+        "data_dir",
+        "scorer",
+        "out",
+        "seed",
+    ),
+    *("repeats", "limit", "retry_errors", "allow_mixed", "in_flight", "image_memory"),
+)
 
 
 def read_sweep(path: Path, over: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -71,12 +82,15 @@ def specs_of(options: Mapping[str, Any]) -> list[RunSpec]:
     own = dict(_role(text) for text in set_.pop("roles", ()))
     roles = {
         role: EngineChoice(
-            own.get(role, (model, None))[0] or model,
-            own.get(role, (None, engine))[1] or engine,
-            revision if role not in own else None,
+            role_model or model,
+            role_engine or engine,
+            None if role_model else revision,
             {**shared, **per_role.get(role, {})},
         )
-        for role in own.keys() | per_role.keys()
+        for role, (role_model, role_engine) in {
+            **dict.fromkeys(per_role, (None, None)),
+            **own,
+        }.items()
     }
     fields = {
         "task_params": _pairs("--task-arg", set_.pop("task_args", ())),
@@ -95,7 +109,12 @@ def specs_of(options: Mapping[str, Any]) -> list[RunSpec]:
 
 
 def _option(key: str) -> str:
-    plurals = {"mode": "modes", "engine_arg": "engine_args", "role": "roles", "sample_id": "sample_ids"}
+    plurals = {
+        "mode": "modes",
+        "engine_arg": "engine_args",
+        "role": "roles",
+        "sample_id": "sample_ids",
+    }
     plurals |= {f"{name}_arg": f"{name}_args" for name in ("task", "mode", "judge")}
     key = key.replace("-", "_")
     return plurals.get(key, key)
@@ -144,8 +163,10 @@ def _role(text: str) -> tuple[str, tuple[str | None, str | None]]:
     if not at:
         model, engine = rest, ""
     if not equals or role not in ROLES or not (model or engine):
-        raise UserError(f"--role {text!r}: write it as ROLE=MODEL, ROLE=MODEL@ENGINE or ROLE=@ENGINE, "
-                        f"with a role of {', '.join(ROLES)}")
+        raise UserError(
+            f"--role {text!r}: write it as ROLE=MODEL, ROLE=MODEL@ENGINE or ROLE=@ENGINE, "
+            f"with a role of {', '.join(ROLES)}"
+        )
     return role, (model or None, engine or None)
 
 

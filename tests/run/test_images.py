@@ -1,0 +1,135 @@
+"""Image work: each source decoded once, each recipe realised once, within the budget."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections import Counter
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from p2r_bench.adapter import TwoStage, load_profile, realise
+from p2r_bench.errors import ImageError
+from p2r_bench.run import images as images_module
+from p2r_bench.run.images import EncodedImage, ImageWork
+from p2r_bench.tasks.reading import probe
+from p2r_bench.types import Box, ImageRef, Sample
+
+
+def encoded(colour: str = "red", size: tuple[int, int] = (320, 200)) -> EncodedImage:
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, "PNG")
+    return EncodedImage(
+        probe(ImageRef(data=buffer.getvalue()), buffer.getvalue()), buffer.getvalue()
+    )
+
+
+def sample_of(source: EncodedImage, name: str = "s") -> Sample:
+    return Sample(name, "t", source.ref, "What?", "A", options={"A": "1", "B": "2"})
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[bytes]:
+    counts: Counter[bytes] = Counter()
+    real = images_module.decode
+
+    def counting(data: bytes, **policy: Any) -> Image.Image:
+        counts[data] += 1
+        return real(data, **policy)
+
+    monkeypatch.setattr(images_module, "decode", counting)
+    return counts
+
+
+def test_rows_that_share_an_image_decode_it_once(decoded: Counter[bytes]) -> None:
+    source, two = encoded(), TwoStage(load_profile("tiny"))
+    sample = sample_of(source)
+    evidence = two.evidence_from_boxes(
+        sample, [Box((100, 100, 300, 300)), Box((500, 500, 600, 600))]
+    )
+    request = two.reason_request(sample, evidence)
+
+    async def main() -> None:
+        work = ImageWork(workers=2)
+
+        async def one() -> None:
+            async with work.realised(request.recipes, source) as images:
+                with Image.open(io.BytesIO(source.data)) as original:
+                    expected = [realise(recipe, original) for recipe in request.recipes]
+                assert [i.tobytes() for i in images] == [i.tobytes() for i in expected]
+
+        await asyncio.gather(*(one() for _ in range(6)))
+        work.close()
+
+    asyncio.run(main())
+    assert decoded[source.data] == 1
+
+
+def test_many_images_pass_through_a_budget_smaller_than_one(decoded: Counter[bytes]) -> None:
+    two = TwoStage(load_profile("tiny"))
+    sources = [encoded(f"#0000{n:02x}") for n in range(8)]
+
+    async def main() -> list[tuple[int, int]]:
+        work = ImageWork(budget=1000, workers=2)
+
+        async def one(source: EncodedImage) -> tuple[int, int]:
+            async with work.realised([two.whole(sample_of(source))], source) as images:
+                await asyncio.sleep(0)
+                return images[0].size
+
+        sizes = await asyncio.gather(*(one(source) for source in sources))
+        work.close()
+        return sizes
+
+    assert len(asyncio.run(main())) == 8
+
+
+def test_a_broken_image_fails_everyone_who_waits_for_it_and_nobody_else() -> None:
+    two = TwoStage(load_profile("tiny"))
+    good = encoded()
+    bad = EncodedImage(good.ref, good.data[:60])
+
+    async def main() -> None:
+        work = ImageWork(workers=2)
+
+        async def one(source: EncodedImage, digest: str) -> tuple[int, int]:
+            ref = ImageRef(data=source.data, digest=digest, size=good.ref.size)
+            recipe = two.whole(sample_of(EncodedImage(ref, source.data)))
+            async with work.realised([recipe], EncodedImage(ref, source.data)) as images:
+                return images[0].size
+
+        outcomes = await asyncio.gather(
+            one(bad, "bad"), one(good, "good"), one(bad, "bad"), return_exceptions=True
+        )
+        assert isinstance(outcomes[0], ImageError) and isinstance(outcomes[2], ImageError)
+        assert isinstance(outcomes[1], tuple)
+        with pytest.raises(ImageError):
+            await one(bad, "bad")
+        work.close()
+
+    asyncio.run(main())
+
+
+def test_cancelling_one_waiter_leaves_the_others_their_image() -> None:
+    two = TwoStage(load_profile("tiny"))
+    source = encoded(size=(2000, 1500))
+
+    async def main() -> None:
+        work = ImageWork(workers=1)
+
+        async def one() -> tuple[int, int]:
+            async with work.realised([two.whole(sample_of(source))], source) as images:
+                return images[0].size
+
+        first, second = asyncio.create_task(one()), asyncio.create_task(one())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        first.cancel()
+        assert (await second)[0] % 32 == 0
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        work.close()
+
+    asyncio.run(main())

@@ -1,0 +1,165 @@
+"""What a run promises: nothing twice, nothing lost, no failure scored."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from p2r_bench.errors import UserError
+from p2r_bench.run.runner import RunResult, run
+from p2r_bench.run.spec import EngineChoice, RunSpec
+from tests.run.conftest import FakeEngine, FakeEngines, write_bench
+
+
+def spec(bench: Path, **changes: Any) -> RunSpec:
+    base = RunSpec("HR-Bench", data_dir=bench, out=bench.parent / "out", profile="tiny")
+    return dataclasses.replace(base, **changes)
+
+
+def do(spec: RunSpec, *engines: FakeEngine, **by_model: FakeEngine) -> RunResult:
+    return asyncio.run(run(spec, FakeEngines(*engines, **by_model)))
+
+
+@pytest.mark.parametrize(
+    ("mode", "calls"), [("default", 12), ("thinking", 12), ("p2r", 24), ("oracle", 12)]
+)
+def test_every_mode_answers_every_sample(bench: Path, mode: str, calls: int) -> None:
+    engine = FakeEngine()
+    result = do(spec(bench, mode=mode), engine)
+    assert result.complete and result.added == 12 and len(engine.calls) == calls
+    assert [row["value"] for row in result.overall] == [1.0]
+    samples = pd.read_parquet(result.path / "samples.parquet")
+    assert list(samples["status"]) == ["ok"] * 12
+    assert list(samples["index"]) == list(range(12))
+
+
+def test_the_same_command_again_runs_nothing_and_starts_no_engine(bench: Path) -> None:
+    first = do(spec(bench), FakeEngine())
+    engine = FakeEngine()
+    again = do(spec(bench), engine)
+    assert (again.added, engine.calls, engine.starts) == (0, [], 0)
+    assert again.run_id == first.run_id and again.complete
+
+
+def test_a_limited_run_is_completed_by_the_full_command(bench: Path) -> None:
+    limited = do(spec(bench, limit=5), FakeEngine())
+    assert limited.added == 5 and not limited.complete
+    engine = FakeEngine()
+    full = do(spec(bench), engine)
+    assert full.added == 7 and full.complete and full.run_id == limited.run_id
+
+
+def test_a_failed_request_is_an_error_and_is_never_scored(bench: Path) -> None:
+    engine = FakeEngine(fail=lambda r: r.sample_id == "4K/2" and r.role == "reason")
+    result = do(spec(bench), engine)
+    (row,) = result.overall
+    assert (row["n"], row["n_errors"], row["value"]) == (11, 1, 1.0)
+    assert row["value_low"] == pytest.approx(11 / 12) and row["value_high"] == 1.0
+    assert not result.complete
+    samples = pd.read_parquet(result.path / "samples.parquet").set_index("sample_id")
+    failed = samples.loc["4K/2"]
+    assert (failed["status"], failed["error_type"], failed["error_role"]) == (
+        "error",
+        "told",
+        "reason",
+    )
+    assert [stage["role"] for stage in failed["stages"]] == ["perceive"]
+    verdicts = pd.read_parquet(result.path / "verdicts.parquet")
+    assert "4K/2" not in set(verdicts["sample_id"])
+
+
+def test_errors_are_retried_by_the_same_command_unless_kept(bench: Path) -> None:
+    do(spec(bench), FakeEngine(fail=lambda r: r.sample_id == "4K/2"))
+    kept = do(spec(bench, retry_errors=False), FakeEngine())
+    assert kept.added == 0 and not kept.complete
+    retried = do(spec(bench), FakeEngine())
+    assert retried.added == 1 and retried.complete
+
+
+def test_a_set_up_in_which_everything_fails_is_stopped_early(tmp_path: Path) -> None:
+    bench = write_bench(tmp_path / "data", questions=30)
+    engine = FakeEngine(fail=lambda r: True)
+    with pytest.raises(UserError, match=r"first 16 samples all failed.*told to fail"):
+        do(spec(bench), engine)
+    assert len(engine.calls) < 60
+    assert do(spec(bench), FakeEngine()).complete
+
+
+def test_a_bug_in_a_mode_is_an_error_of_the_sample(
+    bench: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def solve(self: Any, sample: Any, ask: Any, profile: Any) -> Any:
+        raise KeyError("no such thing")
+
+    monkeypatch.setattr("p2r_bench.modes.default.Default.solve", solve)
+    result = do(spec(bench, mode="default"), FakeEngine())
+    samples = pd.read_parquet(result.path / "samples.parquet")
+    assert set(samples["error_type"]) == {"KeyError"} and not result.complete
+
+
+def test_roles_have_their_own_engines(bench: Path) -> None:
+    eyes, head = FakeEngine(), FakeEngine()
+    roles = {"perceive": EngineChoice("eyes")}
+    do(spec(bench, choice=EngineChoice("head"), roles=roles), eyes=eyes, head=head)
+    assert {r.role for r in eyes.calls} == {"perceive"} and {r.role for r in head.calls} == {
+        "reason"
+    }
+
+
+def test_another_model_profile_or_seed_is_another_run(bench: Path) -> None:
+    ids = {do(spec(bench), FakeEngine()).run_id, do(spec(bench, seed=1), FakeEngine()).run_id}
+    other = FakeEngine()
+    other.digest = "other-weights"
+    ids |= {do(spec(bench), other).run_id, do(spec(bench, profile="p2r"), FakeEngine()).run_id}
+    assert len(ids) == 4
+
+
+def test_resuming_on_a_changed_engine_is_refused_unless_allowed(bench: Path) -> None:
+    do(spec(bench, limit=3), FakeEngine())
+    other = FakeEngine()
+    other.facts = {"name": "fake", "dtype": "float16"}
+    with pytest.raises(UserError, match="dtype"):
+        do(spec(bench), other)
+    assert do(spec(bench, allow_mixed=True), other).complete
+
+
+def test_repeats_draw_with_different_seeds(bench: Path) -> None:
+    engine = FakeEngine()
+    result = do(spec(bench, mode="default", repeats=3), engine)
+    assert result.added == 36
+    seeds = {(r.sample_id, r.sampling.seed) for r in engine.calls}
+    assert len(seeds) == 36 and None not in {seed for _, seed in seeds}
+    again = FakeEngine()
+    do(spec(bench, mode="default", repeats=3, out=bench.parent / "elsewhere"), again)
+    assert {(r.sample_id, r.sampling.seed) for r in again.calls} == seeds
+
+
+def test_only_named_samples_run_and_unknown_names_are_refused(bench: Path) -> None:
+    assert do(spec(bench, sample_ids=("4K/3", "4K/7")), FakeEngine()).added == 2
+    with pytest.raises(UserError, match="no sample 'nope'; ids look like '4K/0'"):
+        do(spec(bench, sample_ids=("nope",)), FakeEngine())
+
+
+def test_profiles_the_engine_cannot_honour_are_refused_before_the_first_call(bench: Path) -> None:
+    engine = FakeEngine()
+    engine.capabilities = lambda: type(FakeEngine().capabilities())(min_pixels=65536)  # type: ignore[method-assign]
+    with pytest.raises(UserError, match=r"image\.min_pixels is 8192"):
+        do(spec(bench), engine)
+    assert engine.calls == []
+
+
+def test_the_leaderboard_holds_the_run_beside_the_published_rows(bench: Path) -> None:
+    result = do(spec(bench), FakeEngine())
+    board = pd.read_parquet(bench.parent / "out" / "leaderboard.parquet")
+    assert {"reported", "measured"} == set(board["source"])
+    own = board[
+        (board["run_id"] == result.run_id)
+        & board["category"].isna()
+        & (board["metric"] == "accuracy")
+    ]
+    assert set(own["scorer"]) >= {"strict", "original"}
