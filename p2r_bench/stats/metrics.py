@@ -20,7 +20,6 @@ _COST_COLUMNS = (
     "visual_tokens_per_sample",
     "seconds_per_sample",
 )
-OVERALL: Cell = (None, None)
 
 
 @dataclass(slots=True)
@@ -28,6 +27,7 @@ class _Judged:
     """What a figure needs of one outcome. `verdicts`: scorer to right, wrong, no answer ("none") or error."""
 
     status: str
+    form: str
     cluster: str
     question: tuple[str, int]
     costs: tuple[float | None, ...]
@@ -65,7 +65,7 @@ class _Tally:
 def metric_rows(
     outcomes: Iterable[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]],
     *,
-    scorer: str,
+    scorer: str | Mapping[str, str],
     metrics: Sequence[Metric] = (Metric(),),
     expected: Mapping[Cell, int] | None = None,
     repeats: int = 1,
@@ -80,7 +80,9 @@ def metric_rows(
 
     Args:
         outcomes: Sample rows and their verdict rows, in the dataset's order, any number per sample.
-        scorer: The headline scorer; its rows come first and exist even without a verdict.
+        scorer: The headline scorer, or one for each answer form. Its rows come first and exist even
+            without a verdict; where forms have different ones, the row's scorer joins them by "+".
+            Another scorer's rows count the answer forms that it judged in this run.
         expected: How many samples of the whole task count in each cell; None when not known: then
             nothing is complete.
         repeats: How often each sample was to be run.
@@ -88,38 +90,73 @@ def metric_rows(
     """
     cells: dict[Cell, list[_Judged]] = defaultdict(list)
     protocols: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    scope: dict[str, set[str]] = defaultdict(set)
+    forms: dict[str, None] = {}
     for sample, verdicts in outcomes:
         judged = _judged(sample, verdicts)
+        forms[judged.form] = None
         for cell in sample["cells"]:
             cells[cell["subset"], cell["category"]].append(judged)
         for verdict in verdicts:
             protocols[verdict["scorer"]].add((verdict["version"], verdict["params_hash"]))
+            scope[verdict["scorer"]].add(judged.form)
     for cell in expected or ():
         cells.setdefault(cell, [])
     rows = []
-    # The overall figure first, then subsets, then categories, each as met in the data.
-    order = sorted(cells, key=lambda cell: (cell[1] is not None, cell[0] is not None))
-    for name in (scorer, *sorted(protocols.keys() - {scorer})):
+    for view in _views(scorer, forms, scope):
         for metric in metrics:
-            for cell in order:
+            # The overall figure first, then subsets, then categories, each as met in the data.
+            for cell in sorted(cells, key=lambda cell: (cell[1] is not None, cell[0] is not None)):
                 absent = None
                 if expected is not None:
                     absent = max(0, expected.get(cell, 0) * repeats - len(cells[cell]))
-                row = _figure(name, metric, cells[cell], absent)
-                if row["n"] or row["n_errors"] or name == scorer:
+                figure = _figure(view, metric, cells[cell], absent)
+                if view.headline or figure["n"] or figure["n_errors"]:
                     rows.append(
                         {
                             **(facts or {}),
                             "subset": cell[0],
                             "category": cell[1],
-                            "scorer": name,
-                            **_protocol(protocols[name]),
-                            "headline": name == scorer,
-                            **row,
-                            "complete": row["complete"] and len(protocols[name]) <= 1,
+                            **figure,
+                            **_protocol(view, protocols, complete=figure["complete"]),
                         }
                     )
     return rows
+
+
+@dataclass(frozen=True)
+class _View:
+    """Which scorer decides on which answer forms; other forms are left out of its figures."""
+
+    name: str
+    by_form: Mapping[str, str]
+    headline: bool = False
+
+
+def _views(
+    scorer: str | Mapping[str, str], forms: Iterable[str], scope: Mapping[str, set[str]]
+) -> list[_View]:
+    chosen = {form: scorer if isinstance(scorer, str) else scorer.get(form, "") for form in forms}
+    name = "+".join(dict.fromkeys(filter(None, chosen.values())))
+    if not name:
+        name = scorer if isinstance(scorer, str) else "+".join(dict.fromkeys(scorer.values()))
+    others = [
+        _View(other, dict.fromkeys(scope[other], other)) for other in sorted(scope) if other != name
+    ]
+    return [_View(name, chosen, headline=True), *others]
+
+
+def _protocol(view: _View, found: Mapping[str, set[tuple[str, str]]], *, complete: bool) -> Row:
+    """Columns that say which rules decided. Verdicts made by two versions of a scorer do not add up."""
+    used = sorted(filter(None, set(view.by_form.values())))
+    protocols = [protocol for name in used for protocol in sorted(found.get(name, ()))]
+    return {
+        "scorer": view.name,
+        "scorer_version": ",".join(version for version, _ in protocols) or None,
+        "scorer_params_hash": ",".join(params for _, params in protocols) or None,
+        "headline": view.headline,
+        "complete": complete and all(len(found.get(name, ())) <= 1 for name in used),
+    }
 
 
 def _judged(sample: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> _Judged:
@@ -127,6 +164,7 @@ def _judged(sample: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) ->
     question = sample["question_id"]
     return _Judged(
         status=sample["status"],
+        form=sample["answer_form"],
         cluster=sample["sample_id"] if group is None else group,
         question=(sample["sample_id"] if question is None else question, sample["repeat"]),
         costs=tuple(sample[name] for name in _COSTS),
@@ -142,17 +180,11 @@ def _state(verdict: Mapping[str, Any]) -> str:
     return "none" if verdict["extracted"] is None else "wrong"
 
 
-def _protocol(found: set[tuple[str, str]]) -> Row:
-    return {
-        "scorer_version": ",".join(sorted({version for version, _ in found})) or None,
-        "scorer_params_hash": ",".join(sorted({params for _, params in found})) or None,
-    }
-
-
-def _figure(scorer: str, metric: Metric, members: Sequence[_Judged], absent: int | None) -> Row:
+def _figure(view: _View, metric: Metric, members: Sequence[_Judged], absent: int | None) -> Row:
     """One figure. `absent`: how many outcomes of the cell there should be beside `members`."""
+    members = [member for member in members if member.form in view.by_form]
     tally = _Tally()
-    for cluster, states in _units(members, scorer, metric, whole=absent == 0):
+    for cluster, states in _units(members, view, metric, whole=absent == 0):
         tally.add(cluster, states)
     right, scored = sum(tally.right.values()), sum(tally.scored.values())
     row: Row = {
@@ -194,7 +226,7 @@ def _bounds(tally: _Tally, right: int, scored: int, absent: int | None, metric: 
 
 
 def _units(
-    members: Sequence[_Judged], scorer: str, metric: Metric, *, whole: bool
+    members: Sequence[_Judged], view: _View, metric: Metric, *, whole: bool
 ) -> Iterable[tuple[str, Sequence[str]]]:
     """Cluster and row states of every sample or question.
 
@@ -202,7 +234,9 @@ def _units(
     called right yet and counts as not judged.
     """
     states = [
-        member.verdicts.get(scorer, "unjudged") if member.status == "ok" else member.status
+        member.verdicts.get(view.by_form[member.form], "unjudged")
+        if member.status == "ok"
+        else member.status
         for member in members
     ]
     if metric.per == "sample":

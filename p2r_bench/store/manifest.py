@@ -161,7 +161,9 @@ class Manifest:
         self.sessions[position]["ended"] = now()
         self.write()
 
-    def finish(self, *, journal_bytes: int, scorer: str, complete: bool) -> None:
+    def finish(
+        self, *, journal_bytes: int, scorer: str | Mapping[str, str], complete: bool
+    ) -> None:
         """Record that the parquet files hold what the journal's first `journal_bytes` bytes say."""
         self.content["finished"] = {
             "at": now(),

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
@@ -190,23 +191,28 @@ class RunFolder:
             raise KeyError(key)
         await asyncio.wrap_future(self._write(verdicts_record(key, verdicts)))
 
-    def finish(self, expected: Mapping[Cell, int] | None = None, *, scorer: str) -> list[Row]:
+    def finish(
+        self,
+        expected: Mapping[str, Iterable[Cell]] | None = None,
+        *,
+        scorer: str | Mapping[str, str],
+    ) -> list[Row]:
         """Write samples, verdicts and metrics parquet from the journal, swap them in, return the metric rows.
 
         Deterministic: rows are ordered by the dataset's index and repeat, whatever order they came in.
         May be called again, and after an interruption; blocks for seconds at tens of thousands of rows.
 
         Args:
-            expected: How many samples of the whole task count in each cell, those that `--limit` left
-                out as well: `Counter(c for s in samples for c in task.cells(s))`. Decides what is
-                complete. None: what an earlier call was told, or not known, and nothing is complete.
-            scorer: The headline scorer.
+            expected: Sample id to `task.cells(sample)` for **every** sample of the task, those that
+                `--limit` left out as well. Decides what is complete. None: what an earlier call was
+                told; without one it is not known and nothing is complete.
+            scorer: The headline scorer, or one for each answer form.
 
         Raises:
             UserError: The disk refused, or a journal line is damaged.
         """
         if expected is not None:
-            self.manifest.expected = expected
+            self.manifest.expected = Counter(cell for cells in expected.values() for cell in cells)
         contributed = self._contributed()
         with ExitStack() as files:
             # The journal's size first: what is recorded while we write makes the files out of date.
