@@ -44,7 +44,9 @@ def fetch_command(task: str, revision: str | None, out: Path | None, as_json: bo
         raise UserError(f"{task} comes from a plugin, which says itself where its data is from")
     folder, origin = fetch(found, revision, out)
     if as_json:
-        click.echo(json.dumps({"task": task, "data_dir": str(folder), "revisions": origin.revisions}))
+        click.echo(
+            json.dumps({"task": task, "data_dir": str(folder), "revisions": origin.revisions})
+        )
         return
     click.echo(f"{task} is in {folder}")
     click.echo(table(("dataset", "commit"), list(origin.revisions.items())))
@@ -53,7 +55,11 @@ def fetch_command(task: str, revision: str | None, out: Path | None, as_json: bo
 @command.command("check")
 @click.argument("task")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder with the task's data.")
-@click.option("--headers", is_flag=True, help="Read only the headers of images: faster, misses truncated ones.")
+@click.option(
+    "--headers",
+    is_flag=True,
+    help="Read only the headers of images: faster, misses truncated ones.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check_command(task: str, data_dir: Path | None, headers: bool, as_json: bool) -> None:
     """Read every row and image of a benchmark and list what is wrong.
@@ -83,15 +89,23 @@ def check_command(task: str, data_dir: Path | None, headers: bool, as_json: bool
 
 
 @command.command("synth")
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Equal seeds, equal files.")
-@click.option("--rows", default=400, show_default=True, type=click.IntRange(1), help="Four per image.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Equal seeds, equal files."
+)
+@click.option(
+    "--rows", default=400, show_default=True, type=click.IntRange(1), help="Four per image."
+)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write to.")
 @click.option(
     "--format", "format_", default="hrbench", show_default=True, type=click.Choice(list(_FORMATS)),
     help="Row format: that of HR-Bench, V-Star or MME-RealWorld.",
 )  # fmt: skip
 @click.option(
-    "--resolution", default="4k", show_default=True, type=click.Choice(["4k", "8k"]), help="Image size."
+    "--resolution",
+    default="4k",
+    show_default=True,
+    type=click.Choice(["4k", "8k"]),
+    help="Image size.",
 )
 @click.option(
     "--split", default="test", show_default=True, type=click.Choice(["train", "validation", "test"]),
@@ -109,7 +123,9 @@ def synth_command(
     task = _FORMATS[format_]
     recorded = Origin.read(out)
     if recorded is None and find_shards(out):
-        raise UserError(f"{out} holds data that was not synthesised; give another folder with --out")
+        raise UserError(
+            f"{out} holds data that was not synthesised; give another folder with --out"
+        )
     if recorded is not None and not (recorded.synthetic and recorded.task == task):
         raise UserError(f"{out} holds {recorded.task} data; give another folder with --out")
     try:
@@ -117,7 +133,12 @@ def synth_command(
         Origin(task, {}, synthetic=True).write(out)
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written: {error.strerror}") from error
-    arguments: dict[str, Any] = {"seed": seed, "rows": rows, "resolution": resolution, "split": split}
+    arguments: dict[str, Any] = {
+        "seed": seed,
+        "rows": rows,
+        "resolution": resolution,
+        "split": split,
+    }
     path = write_synth(out, format=format_, **arguments)  # type: ignore[arg-type]
     if as_json:
         click.echo(json.dumps({"task": task, "file": str(path), "format": format_, **arguments}))
@@ -134,8 +155,13 @@ def _task(name: str) -> Any:
 
 def _text(report: Report) -> str:
     origin = report.origin
-    source = "synthesised" if origin and origin.synthetic else ", ".join(
-        f"{dataset}@{commit[:12]}" for dataset, commit in (origin.revisions if origin else {}).items()
+    source = (
+        "synthesised"
+        if origin and origin.synthetic
+        else ", ".join(
+            f"{dataset}@{commit[:12]}"
+            for dataset, commit in (origin.revisions if origin else {}).items()
+        )
     )
     counts = [
         (subset or "all", category or "all", n, report.expected.get((subset, category)))

@@ -1,0 +1,1 @@
+"""The built-in benchmarks, and how their files are found, read and checked."""

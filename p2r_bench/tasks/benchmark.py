@@ -1,0 +1,159 @@
+"""What the built-in tasks share: finding files, reading rows, and reporting bad ones."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from p2r_bench.errors import UserError
+from p2r_bench.tasks.digest import files_digest
+from p2r_bench.tasks.fields import Row
+from p2r_bench.tasks.location import HubDataset, data_folder, missing_data
+from p2r_bench.tasks.shards import Shard, find_shards, open_shard
+from p2r_bench.types import Cell, DataSource, ImageRef, Metric, Sample
+
+Scanned = Sample | UserError
+
+
+class Benchmark(ABC):
+    """A task read from files.
+
+    Attributes:
+        datasets: Where `data fetch` gets it, the rows first.
+        parameters: Names that `DataSource.params` may have.
+        known_rows: Rows of the published dataset by cell, as far as they are known for certain.
+    """
+
+    name: str
+    metrics: tuple[Metric, ...] = (Metric(),)
+    datasets: tuple[HubDataset, ...] = ()
+    parameters: frozenset[str] = frozenset()
+    known_rows: Mapping[Cell, int] = {}
+
+    @abstractmethod
+    def scan(self, source: DataSource) -> Iterator[Scanned]:
+        """Every row in order: its sample, or the error that says what is wrong with it."""
+
+    @abstractmethod
+    def files(self, source: DataSource) -> Sequence[tuple[str, Path]]:
+        """The files that are read, each with a label that does not depend on where it lies.
+
+        Raises:
+            UserError: There are none.
+        """
+
+    @abstractmethod
+    def cells(self, sample: Sample) -> tuple[Cell, ...]:
+        """The reported figures that this sample counts in."""
+
+    def samples(self, source: DataSource) -> Iterator[Sample]:
+        """Rows in the dataset's order, without images.
+
+        Raises:
+            UserError: The data is missing, or a row is not as it should be; rows are never skipped.
+        """
+        for scanned in self.scan(source):
+            if isinstance(scanned, UserError):
+                raise scanned
+            yield scanned
+
+    def data_digest(self, source: DataSource) -> str:
+        """Identity of the data: names, sizes and footers of the files, and the parameters."""
+        self.check_params(source)
+        return files_digest(self.name, self.files(source), source.params)
+
+    def check_params(self, source: DataSource) -> None:
+        """Refuse parameters that the task does not have.
+
+        Raises:
+            UserError: There is one.
+        """
+        for name in source.params:
+            if name not in self.parameters:
+                known = ", ".join(sorted(self.parameters)) or "none"
+                raise UserError(f"{self.name} has no parameter {name!r}; it has: {known}")
+
+    def shards(self, source: DataSource) -> list[Path]:
+        """The shards in the task's folder.
+
+        Raises:
+            UserError: There are none.
+        """
+        folder = data_folder(self.name, source)
+        if shards := find_shards(folder):
+            return shards
+        raise missing_data(self.name, self.datasets, folder, "no parquet or arrow files")
+
+
+def rows_of(shard: Shard, task: str, needed: Sequence[str], image: str) -> Iterator[Row]:
+    """All rows of a shard without the column `image`.
+
+    Raises:
+        UserError: A column is missing.
+    """
+    columns = shard.schema.names
+    for name in (*needed, image):
+        if name not in columns:
+            raise UserError(
+                f"{shard.path}: no column {name!r}; {task} has {', '.join((*needed, image))}, "
+                f"and this file has {', '.join(columns)}"
+            )
+    others = [name for name in columns if name != image]
+    for number, values in enumerate(shard.rows(others)):
+        yield Row(shard.path, number, values)
+
+
+def image_ref(shard: Shard, column: str, row: int) -> ImageRef:
+    """Where a row's image is: a struct with bytes, bytes, or base64 text.
+
+    Raises:
+        UserError: The column is of another type.
+    """
+    kind = shard.schema.field(column).type
+    path = str(shard.path)
+    if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
+        return ImageRef(path=path, row=row, column=f"{column}.bytes")
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        return ImageRef(path=path, row=row, column=column)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return ImageRef(path=path, row=row, column=column, encoding="base64")
+    raise UserError(f"{shard.path}: column {column!r} is {kind}, not bytes or base64 text")
+
+
+def scan_rows(
+    task: str, paths: Iterable[Path], needed: Sequence[str], image: str
+) -> Iterator[tuple[Row, ImageRef]]:
+    """Rows of several shards in order, each with its image's reference.
+
+    Raises:
+        UserError: A shard is damaged or lacks a column.
+    """
+    for path in paths:
+        shard = open_shard(path)
+        for row in rows_of(shard, task, needed, image):
+            yield row, image_ref(shard, image, row.number or 0)
+
+
+class Unique:
+    """Refuses a key that came before, naming both rows."""
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+        self._first: dict[Any, str] = {}
+
+    def check(self, key: object, row: Row) -> None:
+        """Note a key.
+
+        Raises:
+            UserError: It came before.
+        """
+        place = f"{row.file}, row {row.number}"
+        if (first := self._first.setdefault(key, place)) != place:
+            raise row.error(
+                self._field,
+                f"{row.values.get(self._field)!r} is also at {first}; keep one copy of the data in the folder",
+            )

@@ -1,0 +1,203 @@
+"""What is wrong with a task's data: rows, counts, rotations and images."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from p2r_bench.errors import ImageError, UserError
+from p2r_bench.tasks.benchmark import Benchmark
+from p2r_bench.tasks.location import Origin, data_folder
+from p2r_bench.tasks.reading import ImageReader, place, probe
+from p2r_bench.types import Cell, DataSource, ImageRef, Sample, Task
+
+MAX_ASPECT = 200
+"""Longest side over shortest, above which the Qwen3-VL family's size rule refuses an image."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong. `kind` is "file", "row", "count", "rotations", "image" or "aspect"."""
+
+    kind: str
+    problem: str
+    sample_id: str | None = None
+
+
+@dataclass
+class Report:
+    """What a check saw."""
+
+    task: str
+    folder: Path
+    origin: Origin | None
+    digest: str
+    rows: dict[Cell, int] = field(default_factory=dict)
+    expected: dict[Cell, int] = field(default_factory=dict)
+    columns: dict[str, list[str]] = field(default_factory=dict)
+    images: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    decoded: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as JSON-able values."""
+        return {
+            "task": self.task,
+            "data_dir": str(self.folder),
+            "revisions": self.origin.revisions if self.origin else {},
+            "synthetic": self.origin.synthetic if self.origin else False,
+            "data_digest": self.digest,
+            "rows": [
+                {"subset": s, "category": c, "rows": n, "expected": self.expected.get((s, c))}
+                for (s, c), n in self.rows.items()
+            ],
+            "columns": self.columns,
+            "images": {"read": self.images, "decoded": self.decoded},
+            "findings": [vars(finding) for finding in self.findings],
+        }
+
+
+Tick = Callable[[], None]
+
+
+def check(
+    task: Task, source: DataSource, *, decode: bool = True, tick: Tick = lambda: None
+) -> Report:
+    """Read everything that a run would read, and say what is wrong with it.
+
+    Args:
+        decode: Decode every image; otherwise only headers are read, which misses truncated files.
+        tick: Called after each row.
+
+    Raises:
+        UserError: There is no data.
+    """
+    folder = data_folder(task.name, source)
+    report = Report(
+        task.name, folder, Origin.read(folder), task.data_digest(source), decoded=decode
+    )
+    report.columns = _columns(task, source)
+    samples = list(_samples(task, source, report))
+    _count(task, samples, report)
+    _check_rotations(samples, report)
+    _check_images(samples, report, decode, tick)
+    return report
+
+
+def _samples(task: Task, source: DataSource, report: Report) -> Iterator[Sample]:
+    try:
+        for item in task.scan(source) if isinstance(task, Benchmark) else task.samples(source):
+            if isinstance(item, Sample):
+                yield item
+            else:
+                report.findings.append(Finding("row", str(item)))
+    except UserError as error:
+        report.findings.append(Finding("file", str(error)))
+
+
+def _columns(task: Task, source: DataSource) -> dict[str, list[str]]:
+    """File to its columns; files with the same columns are named once, by the first."""
+    from p2r_bench.tasks.shards import open_shard
+
+    if not isinstance(task, Benchmark):
+        return {}
+    columns: dict[str, list[str]] = {}
+    for label, path in task.files(source):
+        if path.suffix in (".parquet", ".arrow"):
+            try:
+                names = open_shard(path).schema.names
+            except UserError:
+                continue  # the scan reports it
+            if names not in columns.values():
+                columns[label] = names
+    return columns
+
+
+def _count(task: Task, samples: Iterable[Sample], report: Report) -> None:
+    counts = Counter(cell for sample in samples for cell in task.cells(sample))
+    report.rows = dict(
+        sorted(counts.items(), key=lambda item: tuple(part or "" for part in item[0]))
+    )
+    if report.origin is not None and report.origin.synthetic:
+        return
+    known = task.known_rows if isinstance(task, Benchmark) else {}
+    for cell, expected in known.items():
+        here = counts[cell]
+        if cell[0] is not None and not here:
+            continue  # a subset that was not fetched
+        report.expected[cell] = expected
+        if here != expected:
+            name = " ".join(part for part in cell if part) or "all"
+            report.findings.append(
+                Finding("count", f"{name}: {here} rows, published are {expected}")
+            )
+
+
+def _check_rotations(samples: Iterable[Sample], report: Report) -> None:
+    groups: dict[str, set[int]] = defaultdict(set)
+    for sample in samples:
+        if sample.question_id is not None and sample.rotation is not None:
+            groups[sample.question_id].add(sample.rotation)
+    most = max(map(len, groups.values()), default=0)
+    for question_id, rotations in groups.items():
+        if len(rotations) < most:
+            problem = f"only {len(rotations)} of {most} rotations of its options are here"
+            report.findings.append(Finding("rotations", problem, question_id))
+
+
+def _check_images(samples: Iterable[Sample], report: Report, decode: bool, tick: Tick) -> None:
+    reader = ImageReader()
+    workers = os.cpu_count() or 1
+    decoding: deque[tuple[Sample, Future[str | None]]] = deque()
+    seen: set[str | None] = set()
+
+    def settle(limit: int) -> None:
+        while len(decoding) > limit:
+            sample, future = decoding.popleft()
+            if problem := future.result():
+                report.findings.append(
+                    Finding("image", f"{place(sample.image)}: {problem}", sample.id)
+                )
+
+    with ThreadPoolExecutor(workers) as pool:
+        for sample in samples:
+            try:
+                data = reader.read(sample.image)
+                ref = probe(sample.image, data)
+            except ImageError as error:
+                report.findings.append(Finding("image", str(error), sample.id))
+            else:
+                report.images += 1
+                _check_aspect(sample, ref, report)
+                if decode and ref.digest not in seen:
+                    seen.add(ref.digest)
+                    decoding.append((sample, pool.submit(_decode, data)))
+            settle(2 * workers)
+            tick()
+        settle(0)
+
+
+def _check_aspect(sample: Sample, ref: ImageRef, report: Report) -> None:
+    assert ref.size is not None
+    long, short = max(ref.size), min(ref.size)
+    if long > MAX_ASPECT * short:
+        problem = f"{place(ref)}: {ref.size[0]}×{ref.size[1]} pixels: longer than {MAX_ASPECT}:1"
+        report.findings.append(Finding("aspect", problem, sample.id))
+
+
+def _decode(data: bytes) -> str | None:
+    """What is wrong with the pixels of an image file, or None."""
+    try:
+        with Image.open(BytesIO(data)) as image:
+            image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return f"cannot be decoded: {error}"
+    return None

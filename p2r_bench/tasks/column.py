@@ -1,0 +1,126 @@
+"""One column of a parquet file, value by value, in one forward pass where possible."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import accumulate, count
+from threading import Lock
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_CURSORS = 4
+_owners = count()
+
+
+class Window:
+    """Values read lately, the oldest dropped once they exceed `limit` bytes together."""
+
+    def __init__(self, limit: int = 256 << 20) -> None:
+        self._limit = limit
+        self._held: OrderedDict[tuple[int, int], tuple[pa.Scalar, int]] = OrderedDict()
+        self._bytes = 0
+        self._lock = Lock()
+
+    def put(self, key: tuple[int, int], value: pa.Scalar, size: int) -> None:
+        with self._lock:
+            if key in self._held or size > self._limit:
+                return
+            self._held[key] = (value, size)
+            self._bytes += size
+            while self._bytes > self._limit:
+                _, (_, dropped) = self._held.popitem(last=False)
+                self._bytes -= dropped
+
+    def get(self, key: tuple[int, int]) -> pa.Scalar | None:
+        with self._lock:
+            held = self._held.get(key)
+        return held[0] if held else None
+
+    def forget(self, owner: int) -> None:
+        """Drop what the column with this number has put."""
+        with self._lock:
+            for key in [key for key in self._held if key[0] == owner]:
+                self._bytes -= self._held.pop(key)[1]
+
+
+@dataclass
+class _Cursor:
+    """A pass over the column; `row` is the one it yields next."""
+
+    row: int
+    batches: Iterator[pa.RecordBatch]
+
+
+class ParquetColumn:
+    """Values of one column by row.
+
+    Rows asked for in order, or a little out of order, cost one pass over the file: what is passed on the
+    way stays in the window for a while. A few passes are kept open at once, so that a second reader behind
+    the first costs a second pass and not a restart per row. Any other row is read from the start of its row
+    group. Thread-safe. Memory: the window and, per open pass, one page of the file.
+    """
+
+    def __init__(self, file: pq.ParquetFile, column: str, window: Window) -> None:
+        self._file = file
+        self._column = column
+        self._window = window
+        self._owner = next(_owners)
+        groups = range(file.metadata.num_row_groups)
+        sizes = (file.metadata.row_group(i).num_rows for i in groups)
+        self._starts = list(accumulate(sizes, initial=0))
+        self._cursors: list[_Cursor] = []
+        self._lock = Lock()
+
+    def value(self, row: int) -> pa.Scalar:
+        """The value of a row.
+
+        Raises:
+            IndexError: There is no such row.
+        """
+        if not 0 <= row < self._starts[-1]:
+            raise IndexError(row)
+        if (value := self._window.get((self._owner, row))) is not None:
+            return value
+        with self._lock:
+            if (value := self._window.get((self._owner, row))) is not None:
+                return value
+            cursor = self._cursor(row)
+            while True:
+                try:
+                    batch = next(cursor.batches, None)
+                except BaseException:
+                    self._cursors.remove(cursor)
+                    raise
+                if batch is None:
+                    self._cursors.remove(cursor)
+                    raise OSError(f"the file ends before row {row}")
+                value, at = batch.column(0)[0], cursor.row
+                cursor.row += 1
+                self._window.put((self._owner, at), value, batch.nbytes)
+                if at == row:
+                    return value
+
+    def close(self) -> None:
+        """Drop what is held of the column."""
+        self._window.forget(self._owner)
+
+    def _cursor(self, row: int) -> _Cursor:
+        """The open pass nearest before `row` in its row group, or a new one; used ones move to the end."""
+        group = bisect_right(self._starts, row) - 1
+        near = [c for c in self._cursors if self._starts[group] <= c.row <= row]
+        if near:
+            cursor = max(near, key=lambda c: c.row)
+            self._cursors.remove(cursor)
+        else:
+            groups = range(group, len(self._starts) - 1)
+            batches = self._file.iter_batches(
+                1, row_groups=list(groups), columns=[self._column], use_threads=False
+            )
+            cursor = _Cursor(self._starts[group], batches)
+            del self._cursors[: max(0, len(self._cursors) - _CURSORS + 1)]
+        self._cursors.append(cursor)
+        return cursor

@@ -1,0 +1,114 @@
+"""Fields of a row, checked: every error names the file, the row and the field."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from p2r_bench.errors import UserError
+from p2r_bench.types import Box
+
+_LETTER = re.compile(r"\s*\(?\s*([A-Z])\s*\)?\s*\.?\s*")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a file, without its image. `number` counts from 0 and is None for a file that is one row."""
+
+    file: Path
+    number: int | None
+    values: Mapping[str, Any]
+
+    def error(self, field: str, problem: str) -> UserError:
+        """A UserError about a field of this row."""
+        row = "" if self.number is None else f", row {self.number}"
+        return UserError(f"{self.file}{row}, {field}: {problem}")
+
+    def text(self, field: str) -> str:
+        """Text that is not empty; surrounding white space is removed.
+
+        Raises:
+            UserError: It is something else.
+        """
+        value = self.values.get(field)
+        if not isinstance(value, str) or not value.strip():
+            raise self.error(field, f"{_shown(value)} where text should be")
+        return value.strip()
+
+    def key(self, field: str) -> str:
+        """A whole number or text, as text.
+
+        Raises:
+            UserError: It is something else.
+        """
+        value = self.values.get(field)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
+            raise self.error(field, f"{_shown(value)} where a number or a name should be")
+        return str(value).strip()
+
+    def optional(self, field: str) -> str | None:
+        """Any scalar as text, or None for null and NaN."""
+        value = self.values.get(field)
+        if value is None or (isinstance(value, float) and math.isnan(value)):
+            return None
+        return str(value).strip()
+
+    def letter(self, field: str, options: Mapping[str, str]) -> str:
+        """The letter of one of `options`; "(B)" and "B." are read as "B".
+
+        Raises:
+            UserError: It is none of them.
+        """
+        value = self.text(field)
+        match = _LETTER.fullmatch(value)
+        if match is None or match[1] not in options:
+            raise self.error(field, f"{value!r} is not one of the options {', '.join(options)}")
+        return match[1]
+
+    def boxes(self, field: str = "boxes") -> tuple[Box, ...] | None:
+        """Ground-truth boxes in thousandths, or None where the row has no such field.
+
+        Either x1, y1, x2, y2 or `{"bbox_2d": [x1, y1, x2, y2], "label": "…"}` each, as a list or as its JSON text.
+
+        Raises:
+            UserError: It is something else.
+        """
+        value = self.values.get(field)
+        if isinstance(value, str):
+            try:
+                value = json.loads(value)
+            except ValueError as error:
+                raise self.error(field, f"not JSON: {error}") from error
+        if value is None:
+            return None
+        if not isinstance(value, Sequence):
+            raise self.error(field, f"{_shown(value)} where a list of boxes should be")
+        return tuple(self._box(field, entry) for entry in value)
+
+    def _box(self, field: str, entry: object) -> Box:
+        sides, label = entry, None
+        if isinstance(entry, Mapping):
+            sides, label = entry.get("bbox_2d"), entry.get("label")
+        if not (isinstance(sides, list) and len(sides) == 4 and all(map(is_number, sides))):
+            raise self.error(field, f"{_shown(entry)} where x1, y1, x2, y2 should be")
+        x1, y1, x2, y2 = map(float, sides)
+        if not (x1 < x2 and y1 < y2):
+            raise self.error(field, f"{_shown(entry)}: x1 < x2 and y1 < y2 do not hold")
+        return Box((x1, y1, x2, y2), None if label is None else str(label))
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a finite int or float (and no boolean)."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _shown(value: object) -> str:
+    text = "nothing" if value is None else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

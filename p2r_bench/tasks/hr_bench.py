@@ -1,0 +1,137 @@
+"""HR-Bench: 4K and 8K images, every question asked with four rotations of its options."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from p2r_bench.errors import UserError
+from p2r_bench.tasks.benchmark import Benchmark, Scanned, Unique, scan_rows
+from p2r_bench.tasks.fields import Row
+from p2r_bench.tasks.location import HubDataset, data_folder, missing_data
+from p2r_bench.types import Cell, DataSource, ImageRef, Metric, Sample
+
+SUBSETS = ("4K", "8K")
+CATEGORIES = ("single", "cross")
+_LETTERS = ("A", "B", "C", "D")
+_COLUMNS = ("index", "question", *_LETTERS, "answer", "category", "cycle_category")
+_SUBSET = re.compile(r"(?<![0-9])([48])k(?![a-z0-9])", re.IGNORECASE)
+
+
+class HRBench(Benchmark):
+    """Subsets 4K and 8K, whichever the folder holds, or the one that the parameter `subset` names."""
+
+    name = "HR-Bench"
+    metrics = (Metric(), Metric("accuracy_all_rotations", per="question"))
+    datasets: tuple[HubDataset, ...] = (HubDataset("DreamMr/HR-Bench", ("*.parquet",)),)
+    parameters = frozenset({"subset"})
+    known_rows: Mapping[Cell, int] = {("4K", None): 800, ("8K", None): 800}
+
+    def files(self, source: DataSource) -> Sequence[tuple[str, Path]]:
+        return [
+            (f"{subset}/{path.name}", path)
+            for subset, paths in self._by_subset(source).items()
+            for path in paths
+        ]
+
+    def scan(self, source: DataSource) -> Iterator[Scanned]:
+        for subset, paths in self._by_subset(source).items():
+            yield from rotations_numbered(self._scan_subset(subset, paths))
+
+    def cells(self, sample: Sample) -> tuple[Cell, ...]:
+        return ((sample.subset, None), (sample.subset, sample.category))
+
+    def _scan_subset(self, subset: str, paths: Sequence[Path]) -> Iterator[Scanned]:
+        unique = Unique("index")
+        for row, image in scan_rows(self.name, paths, _COLUMNS, "image"):
+            try:
+                unique.check(row.key("index"), row)
+                yield hr_bench_sample(row, image, self.name, subset)
+            except UserError as error:
+                yield error
+
+    def _by_subset(self, source: DataSource) -> dict[str, list[Path]]:
+        self.check_params(source)
+        wanted = source.params.get("subset")
+        if wanted is not None and wanted not in SUBSETS:
+            raise UserError(f"{self.name}: subset {wanted!r} is none of {', '.join(SUBSETS)}")
+        folder = data_folder(self.name, source)
+        found: dict[str, list[Path]] = {subset: [] for subset in SUBSETS}
+        for path in self.shards(source):
+            found[_subset_of(path, folder)].append(path)
+        kept = {s: paths for s, paths in found.items() if paths and wanted in (None, s)}
+        if not kept:
+            raise missing_data(self.name, self.datasets, folder, f"no files of subset {wanted}")
+        return kept
+
+
+def _subset_of(path: Path, folder: Path) -> str:
+    """4K or 8K, from the name nearest to the file that says so: of the file, its folders, the data folder."""
+    names = [*reversed(path.relative_to(folder).parts), folder.resolve().name]
+    for name in names:
+        if found := {match.upper() for match in _SUBSET.findall(name)}:
+            if len(found) == 1:
+                return f"{found.pop()}K"
+            break
+    raise UserError(
+        f"{path}: cannot tell whether this is HR-Bench 4K or 8K; "
+        "name the file, or the folder it is in, hrbench_4k or hrbench_8k"
+    )
+
+
+def hr_bench_sample(row: Row, image: ImageRef, task: str, subset: str) -> Sample:
+    """A row in HR-Bench's columns; its place among the rotations comes later.
+
+    Raises:
+        UserError: A field is not as it should be.
+    """
+    options = {letter: text for letter in _LETTERS if (text := row.optional(letter)) is not None}
+    if tuple(options) != _LETTERS[: len(options)] or len(options) < 2:
+        raise row.error(
+            "A, B, C, D", f"options {', '.join(options) or 'none'} where A, B, … should be"
+        )
+    category = row.text("category").lower()
+    if category not in CATEGORIES:
+        raise row.error("category", f"{category!r} is none of {', '.join(CATEGORIES)}")
+    question = row.text("question")
+    lines = [f"{letter}. {text}" for letter, text in options.items()]
+    return Sample(
+        id=f"{subset}/{row.key('index')}",
+        task=task,
+        subset=subset,
+        category=category,
+        image=image,
+        question=question,
+        options=options,
+        answer=row.letter("answer", options),
+        boxes=row.boxes(),
+        published_question="\n".join([question, "Options:", *lines]),
+        meta={"cycle_category": row.key("cycle_category")},
+    )
+
+
+def rotations_numbered(scanned: Iterator[Scanned]) -> Iterator[Scanned]:
+    """The samples with `question_id` and `rotation`.
+
+    Rows belong together when they share question, category and the set of options, and have different
+    `cycle_category` values. Two questions that agree in all of that are told apart by order: the first of
+    one cycle goes with the first of every other.
+    """
+    held = list(scanned)
+    names = {s.meta["cycle_category"] for s in held if isinstance(s, Sample)}
+    cycles = {name: rank for rank, name in enumerate(sorted(names, key=lambda n: (len(n), n)))}
+    times: dict[object, int] = defaultdict(int)
+    first: dict[object, str] = {}
+    for sample in held:
+        if isinstance(sample, UserError):
+            yield sample
+            continue
+        cycle = sample.meta["cycle_category"]
+        same = (sample.question, sample.category, tuple(sorted(sample.options.values())))
+        turn = times[same, cycle]
+        times[same, cycle] += 1
+        question_id = first.setdefault((same, turn), sample.id)
+        yield replace(sample, question_id=question_id, rotation=cycles[cycle])

@@ -1,0 +1,104 @@
+"""MME-RealWorld and its lite version, in the row format made for lmms-eval."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from p2r_bench.errors import UserError
+from p2r_bench.tasks.benchmark import Benchmark, Scanned, Unique, scan_rows
+from p2r_bench.tasks.fields import Row
+from p2r_bench.tasks.location import HubDataset
+from p2r_bench.types import Cell, DataSource, ImageRef, Sample
+
+_OPTIONS = "multi-choice options"
+_COLUMNS = ("index", "question", _OPTIONS, "answer", "category", "l2-category")
+_LETTERS = "ABCDE"
+_OPTION = re.compile(r"\s*(?:\(\s*([A-E])\s*\)|([A-E])\s*[.):])\s*(.*)", re.DOTALL)
+
+_DOMAINS = {
+    "ocr with complex context": "OCR",
+    "remote sensing": "RS",
+    "diagram and table": "DT",
+    "monitoring": "MO",
+    "autonomous driving": "AD",
+}
+_SKILLS = ("Perception", "Reasoning")
+
+
+def reported_category(category: str) -> str | None:
+    """ "Perception/OCR with Complex Context" to "Perception/OCR", as published tables name it; None if unknown."""
+    skill, _, domain = category.partition("/")
+    plain = re.sub(r"[\s_]+", " ", domain).strip().lower()
+    short = _DOMAINS.get(plain, plain.upper())
+    skill = skill.strip().capitalize()
+    return f"{skill}/{short}" if skill in _SKILLS and short in _DOMAINS.values() else None
+
+
+class MMERealWorld(Benchmark):
+    """Real-world images with up to five options; reported by Perception and Reasoning and their domains."""
+
+    name = "MME-RealWorld"
+    datasets = (HubDataset("yifanzhang114/MME-RealWorld-Lmms-eval", ("*.parquet",)),)
+
+    def files(self, source: DataSource) -> Sequence[tuple[str, Path]]:
+        return [(path.name, path) for path in self.shards(source)]
+
+    def scan(self, source: DataSource) -> Iterator[Scanned]:
+        self.check_params(source)
+        unique = Unique("index")
+        for row, image in scan_rows(self.name, self.shards(source), _COLUMNS, "bytes"):
+            try:
+                unique.check(row.key("index"), row)
+                yield self._sample(row, image)
+            except UserError as error:
+                yield error
+
+    def _sample(self, row: Row, image: ImageRef) -> Sample:
+        options = _options(row)
+        category = row.text("category")
+        if reported_category(category) is None:
+            known = ", ".join(f"{skill}/{domain}" for skill in _SKILLS for domain in _DOMAINS)
+            raise row.error("category", f"{category!r} is none of {known}")
+        question = row.text("question")
+        return Sample(
+            id=row.key("index"),
+            task=self.name,
+            category=category,
+            image=image,
+            question=question,
+            options=options,
+            answer=row.letter("answer", options),
+            boxes=row.boxes(),
+            published_question="\n".join([question, *row.values[_OPTIONS]]),
+            meta={"l2_category": row.optional("l2-category")},
+        )
+
+    def cells(self, sample: Sample) -> tuple[Cell, ...]:
+        reported = reported_category(sample.category or "") or ""
+        return ((None, None), (None, reported.partition("/")[0]), (None, reported))
+
+
+class MMERealWorldLite(MMERealWorld):
+    """The lite version: the same format, at most 50 rows per sub-task."""
+
+    name = "MME-RealWorld-lite"
+    datasets = (HubDataset("yifanzhang114/MME-RealWorld-lite-lmms-eval", ("*.parquet",)),)
+
+
+def _options(row: Row) -> dict[str, str]:
+    """Letter to text. An option without a letter takes the letter of its place."""
+    values = row.values.get(_OPTIONS)
+    if not isinstance(values, list) or not 2 <= len(values) <= len(_LETTERS):
+        raise row.error(_OPTIONS, f"{values!r} where a list of two to five options should be")
+    options: dict[str, str] = {}
+    for place, value in zip(_LETTERS, values, strict=False):
+        if not isinstance(value, str):
+            raise row.error(_OPTIONS, f"{value!r} where an option's text should be")
+        match = _OPTION.fullmatch(value)
+        letter, text = (match[1] or match[2], match[3]) if match else (place, value)
+        if letter in options:
+            raise row.error(_OPTIONS, f"two options with the letter {letter}: {values!r}")
+        options[letter] = text.strip()
+    return options

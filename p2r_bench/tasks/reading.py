@@ -1,0 +1,170 @@
+"""Image bytes of samples, and what their headers say."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import os
+from collections import OrderedDict
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from threading import Lock
+
+import pyarrow as pa
+from PIL import Image, UnidentifiedImageError
+
+from p2r_bench.errors import ImageError, P2RError
+from p2r_bench.tasks.column import Window
+from p2r_bench.tasks.rendered import RECIPE, read_or_render
+from p2r_bench.tasks.shards import ParquetShard, Shard, open_shard
+from p2r_bench.types import ImageRef
+
+_ORIENTATION = 0x0112
+_OPEN_SHARDS = 8
+_PNG_ORIENTATION_MARKS = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
+
+
+class ImageReader:
+    """Reads encoded images wherever an ImageRef points; thread-safe.
+
+    Rows of a parquet shard asked for in order, or nearly so, cost one pass over the shard; Arrow shards are
+    memory-mapped. Any other order works and costs more.
+
+    Args:
+        window_bytes: How much of what was read lately is kept, over all shards.
+    """
+
+    def __init__(self, window_bytes: int = 256 << 20) -> None:
+        self._window = Window(window_bytes)
+        self._shards: OrderedDict[str, Shard] = OrderedDict()
+        self._lock = Lock()
+
+    def read(self, ref: ImageRef) -> bytes:
+        """The bytes of the image file.
+
+        Raises:
+            ImageError: They cannot be read; the message names the file, and the row and column in it.
+        """
+        if ref.data is not None:
+            return _decode(memoryview(ref.data), ref)
+        if ref.path is None:
+            raise ImageError("an image reference has neither data nor a path")
+        if ref.row is None:
+            path = Path(ref.path)
+            render = not path.is_file() and (path.parent / RECIPE).is_file()
+            return _decode(memoryview(_file_bytes(path, place(ref), render)), ref)
+        if ref.column is None:
+            raise ImageError(f"{place(ref)}: the image reference names no column")
+        column, _, field = ref.column.partition(".")
+        try:
+            value = self._shard(ref.path).value(column, ref.row)
+            if field and value.is_valid:
+                stored = value[field]
+                if not stored.is_valid and (beside := _stored_path(value)) is not None:
+                    return _file_bytes(Path(ref.path).parent / beside, place(ref))
+                value = stored
+        except P2RError as error:
+            raise ImageError(str(error)) from error
+        except (pa.ArrowException, OSError, IndexError, KeyError, ValueError) as error:
+            raise ImageError(f"{place(ref)}: cannot be read: {error!r}") from error
+        if not value.is_valid:
+            raise ImageError(f"{place(ref)}: there is no image (null)")
+        return _decode(memoryview(value.as_buffer()), ref)
+
+    def _shard(self, path: str) -> Shard:
+        with self._lock:
+            shard = self._shards.pop(path, None) or open_shard(Path(path), self._window)
+            self._shards[path] = shard
+            while len(self._shards) > _OPEN_SHARDS:
+                _, dropped = self._shards.popitem(last=False)
+                if isinstance(dropped, ParquetShard):
+                    dropped.close()
+            return shard
+
+
+def place(ref: ImageRef) -> str:
+    """Where an image is, for messages: "FILE, row 3, image"."""
+    parts = [ref.path or "image in memory"]
+    parts += [f"row {ref.row}"] if ref.row is not None else []
+    return ", ".join([*parts, *([ref.column] if ref.column else [])])
+
+
+def _stored_path(value: pa.StructScalar) -> str | None:
+    names = [field.name for field in value.type]
+    return value["path"].as_py() if "path" in names else None
+
+
+def _file_bytes(path: Path, where: str, render: bool = False) -> bytes:
+    try:
+        return read_or_render(path) if render else path.read_bytes()
+    except OSError as error:
+        raise ImageError(
+            f"{where}: {path.name} cannot be read: {error.strerror or error}"
+        ) from error
+
+
+def _decode(data: memoryview, ref: ImageRef) -> bytes:
+    if ref.encoding == "raw":
+        return bytes(data)
+    if bytes(data[:5]) == b"data:":
+        head, comma, _ = bytes(data[:128]).partition(b",")
+        data = data[len(head) + len(comma) :]
+    try:
+        return base64.b64decode(data)
+    except binascii.Error as error:
+        raise ImageError(f"{place(ref)}: not base64 text: {error}") from error
+
+
+_shared: ImageReader | None = None
+_shared_lock = Lock()
+
+
+def _forget_shared() -> None:
+    global _shared, _shared_lock
+    _shared, _shared_lock = None, Lock()
+
+
+os.register_at_fork(after_in_child=_forget_shared)
+
+
+def read_image(ref: ImageRef) -> bytes:
+    """The bytes of the image file, through one ImageReader per process.
+
+    Raises:
+        ImageError: They cannot be read; the message names the file, and the row and column in it.
+    """
+    global _shared
+    with _shared_lock:
+        if _shared is None:
+            _shared = ImageReader()
+    return _shared.read(ref)
+
+
+def probe(ref: ImageRef, data: bytes) -> ImageRef:
+    """The reference with digest, stored size and EXIF orientation, from the header of the image file.
+
+    Raises:
+        ImageError: The bytes are not an image that Pillow knows.
+    """
+    try:
+        with Image.open(BytesIO(data)) as image:
+            size, orientation = image.size, _orientation(image, data)
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        start = data[:12].hex(" ")
+        raise ImageError(
+            f"{place(ref)}: not a readable image ({len(data)} bytes, starting {start}): {error}"
+        ) from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{place(ref)}: {error}") from error
+    digest = hashlib.sha256(data).hexdigest()
+    return replace(ref, digest=digest, size=size, orientation=orientation)
+
+
+def _orientation(image: Image.Image, data: bytes) -> int:
+    """EXIF orientation 1 to 8. Pillow decodes a whole PNG to look for it, so that is asked only if one may be there."""
+    if image.format == "PNG" and not any(mark in data for mark in _PNG_ORIENTATION_MARKS):
+        return 1
+    value = image.getexif().get(_ORIENTATION, 1)
+    return value if value in range(1, 9) else 1

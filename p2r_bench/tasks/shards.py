@@ -1,0 +1,164 @@
+"""Parquet and Arrow shards: which files there are, their rows without images, and single values.
+
+`datasets` saves Arrow IPC streams; IPC files are read as well. Nothing here holds a column of images:
+Arrow is memory-mapped, parquet is read page by page.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from p2r_bench.errors import UserError
+from p2r_bench.tasks.column import ParquetColumn, Window
+
+_SUFFIXES = (".parquet", ".arrow")
+_IPC_FILE_MAGIC = b"ARROW1"
+_BUFFER = 1 << 20
+_ROWS_AT_ONCE = 512
+
+
+def find_shards(folder: Path) -> list[Path]:
+    """All shards below `folder` in natural order of their names.
+
+    Hidden folders (download metadata) and `cache-*.arrow` (what `datasets` keeps of transforms) are left out.
+    """
+    found = [
+        path
+        for path in folder.rglob("*")
+        if path.suffix in _SUFFIXES
+        and path.is_file()
+        and not path.name.startswith(("cache-", "."))
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    return sorted(found, key=lambda path: _natural(path.relative_to(folder).as_posix()))
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    return [
+        (int(part), "") if part.isdigit() else (-1, part)
+        for part in re.split(r"(\d+)", name)
+        if part
+    ]
+
+
+class Shard(ABC):
+    """One file of rows. Rows are counted from 0. Safe to use from several threads."""
+
+    def __init__(self, path: Path, schema: pa.Schema, num_rows: int) -> None:
+        self.path = path
+        self.schema = schema
+        self.num_rows = num_rows
+
+    @abstractmethod
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """All rows of the named top-level columns, some hundred at a time."""
+
+    @abstractmethod
+    def value(self, column: str, row: int) -> pa.Scalar:
+        """One value of a top-level column; cheapest when rows are asked for in order."""
+
+    def rows(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """All rows as dictionaries of the named columns; no other column is read.
+
+        Raises:
+            UserError: The file is damaged.
+        """
+        try:
+            for batch in self.batches(columns):
+                yield from batch.to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise UserError(f"{self.path}: damaged: {error}; fetch the file again") from error
+
+
+class ParquetShard(Shard):
+    """A parquet file, read through a small buffer so that no column chunk is held whole."""
+
+    def __init__(self, path: Path, window: Window | None = None) -> None:
+        self._file = pq.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER)
+        self._window = window or Window()
+        self._columns: dict[str, ParquetColumn] = {}
+        self._lock = Lock()
+        super().__init__(path, self._file.schema_arrow, self._file.metadata.num_rows)
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        yield from self._file.iter_batches(_ROWS_AT_ONCE, columns=list(columns), use_threads=False)
+
+    def value(self, column: str, row: int) -> pa.Scalar:
+        with self._lock:
+            if column not in self._columns:
+                self._columns[column] = ParquetColumn(self._file, column, self._window)
+        return self._columns[column].value(row)
+
+    def close(self) -> None:
+        """Drop what is held of columns read by value."""
+        with self._lock:
+            for column in self._columns.values():
+                column.close()
+            self._columns.clear()
+
+
+class ArrowShard(Shard):
+    """A memory-mapped Arrow IPC stream or file; any row is read where it lies."""
+
+    def __init__(self, path: Path) -> None:
+        source = pa.memory_map(str(path))
+        self._lock = Lock()
+        self._batch: Callable[[int], pa.RecordBatch]
+        if source.read(len(_IPC_FILE_MAGIC)) == _IPC_FILE_MAGIC:
+            file = pa.ipc.open_file(source)
+            schema, self._batch = file.schema, file.get_batch
+            sizes = [file.get_batch(i).num_rows for i in range(file.num_record_batches)]
+        else:
+            source.seek(0)
+            stream = pa.ipc.open_stream(source)
+            held = list(stream)
+            schema, self._batch = stream.schema, held.__getitem__
+            sizes = [batch.num_rows for batch in held]
+        self._starts = list(accumulate(sizes, initial=0))
+        super().__init__(path, schema, self._starts[-1])
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        for index in range(len(self._starts) - 1):
+            with self._lock:
+                batch = self._batch(index).select(list(columns))
+            for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
+                yield batch.slice(start, _ROWS_AT_ONCE)
+
+    def value(self, column: str, row: int) -> pa.Scalar:
+        if not 0 <= row < self.num_rows:
+            raise IndexError(row)
+        index = bisect_right(self._starts, row) - 1
+        with self._lock:
+            return self._batch(index).column(column)[row - self._starts[index]]
+
+
+def open_shard(path: Path, window: Window | None = None) -> Shard:
+    """Open a shard by its suffix; only its footer or its batch headers are read.
+
+    Raises:
+        UserError: The file is missing, or is not what its name says (such as a Git LFS pointer).
+    """
+    try:
+        return ArrowShard(path) if path.suffix == ".arrow" else ParquetShard(path, window)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except (pa.ArrowException, OSError) as error:
+        hint = "a Git LFS pointer, not the data" if _is_lfs_pointer(path) else str(error)
+        raise UserError(
+            f"{path}: not a readable {path.suffix[1:]} file: {hint}; fetch it again"
+        ) from error
+
+
+def _is_lfs_pointer(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(40).startswith(b"version https://git-lfs")

@@ -1,0 +1,191 @@
+"""V* Bench: the rows that carry the published order of options, and the files that carry the boxes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from p2r_bench.errors import UserError
+from p2r_bench.tasks.benchmark import Benchmark, Scanned, Unique, scan_rows
+from p2r_bench.tasks.fields import Row
+from p2r_bench.tasks.location import HubDataset, data_folder, missing_data
+from p2r_bench.tasks.shards import find_shards
+from p2r_bench.tasks.vstar_boxes import CATEGORIES, Annotation, join, read_annotations
+from p2r_bench.types import Cell, DataSource, ImageRef, Sample
+
+_COLUMNS = ("text", "category", "label", "question_id")
+_QUESTIONS = "test_questions.jsonl"
+_OPTION = re.compile(r"\s*\(([A-F])\)\s*")
+_INSTRUCTION = re.compile(
+    r"(?:\s*\n\s*(?:please\s+)?(?:answer|respond|reply|select|choose)|\s+answer with)\b"
+    r"[^\n]*\b(?:letter|option|choice)s?\b[^\n]*\s*\Z",
+    re.IGNORECASE,
+)
+
+
+class VStar(Benchmark):
+    """191 questions about a small detail of a photograph.
+
+    Read from the rows of `lmms-lab/vstar-bench` (or its copy `lmms-lab-encoder/vstar-bench`), from the files of
+    `craigwu/vstar_bench`, or from both in one folder: then rows and files are joined by image, which adds
+    ground-truth boxes. Files without any rows get their options in an order drawn with the parameter
+    `option_seed` (the files list the right one first); such numbers are not comparable with published ones.
+    """
+
+    name = "V-Star"
+    datasets = (
+        HubDataset("lmms-lab/vstar-bench", ("*.parquet",), "vstar-bench"),
+        HubDataset(
+            "craigwu/vstar_bench",
+            (*(f"{category}/*" for category in CATEGORIES), _QUESTIONS),
+            "vstar_bench",
+        ),
+    )
+    parameters = frozenset({"option_seed"})
+    known_rows = {  # noqa: RUF012
+        (None, None): 191,
+        (None, "direct_attributes"): 115,
+        (None, "relative_position"): 76,
+    }
+
+    def files(self, source: DataSource) -> Sequence[tuple[str, Path]]:
+        folder = data_folder(self.name, source)
+        found = [(path.name, path) for path in [*find_shards(folder), *folder.rglob(_QUESTIONS)]]
+        for annotation in read_annotations(folder):
+            for path in (annotation.image, annotation.file):
+                found.append((f"{annotation.category}/{path.name}", path))
+        if not found:
+            raise self._missing(folder)
+        return found
+
+    def scan(self, source: DataSource) -> Iterator[Scanned]:
+        self.check_params(source)
+        folder = data_folder(self.name, source)
+        annotations = read_annotations(folder)
+        if shards := find_shards(folder):
+            rows = scan_rows(self.name, shards, _COLUMNS, "image")
+            yield from _with_boxes(self._from_rows(rows), annotations)
+        elif questions := sorted(folder.rglob(_QUESTIONS)):
+            yield from _with_boxes(self._from_rows(_question_lines(questions[0])), annotations)
+        elif annotations:
+            seed = source.params.get("option_seed", 0)
+            for annotation in annotations:
+                try:
+                    yield self._from_annotation(annotation, seed)
+                except UserError as error:
+                    yield error
+        else:
+            raise self._missing(folder)
+
+    def cells(self, sample: Sample) -> tuple[Cell, ...]:
+        return ((None, None), (None, sample.category))
+
+    def _missing(self, folder: Path) -> UserError:
+        return missing_data(
+            self.name,
+            self.datasets,
+            folder,
+            f"no parquet or arrow files and no folders {' and '.join(CATEGORIES)}",
+        )
+
+    def _from_rows(self, rows: Iterator[tuple[Row, ImageRef]]) -> Iterator[Scanned]:
+        unique = Unique("question_id")
+        for row, image in rows:
+            try:
+                sample = self._sample(row, image)
+                unique.check(sample.id, row)
+                yield sample
+            except UserError as error:
+                yield error
+
+    def _sample(self, row: Row, image: ImageRef) -> Sample:
+        text = _INSTRUCTION.sub("", row.text("text")).rstrip()
+        question, options = _split_options(text, row)
+        category = row.text("category")
+        if category not in CATEGORIES:
+            raise row.error("category", f"{category!r} is none of {', '.join(CATEGORIES)}")
+        return Sample(
+            id=f"{category}/{row.key('question_id')}",
+            task=self.name,
+            category=category,
+            image=image,
+            question=question,
+            options=options,
+            answer=row.letter("label", options),
+            boxes=row.boxes(),
+            published_question=text,
+        )
+
+    def _from_annotation(self, annotation: Annotation, seed: int) -> Sample:
+        name = f"{annotation.category}/{annotation.image.stem}"
+
+        def rank(place: int) -> str:
+            return hashlib.sha256(f"{seed}/{name}/{place}".encode()).hexdigest()
+
+        order = sorted(range(len(annotation.options)), key=rank)
+        letters = [chr(ord("A") + i) for i in range(len(order))]
+        options = {
+            letter: annotation.options[place] for letter, place in zip(letters, order, strict=True)
+        }
+        lines = [f"({letter}) {text}" for letter, text in options.items()]
+        return Sample(
+            id=name,
+            task=self.name,
+            category=annotation.category,
+            image=ImageRef(path=str(annotation.image)),
+            question=annotation.question,
+            options=options,
+            answer=letters[order.index(0)],
+            boxes=annotation.boxes(),
+            published_question="\n".join([annotation.question, *lines]),
+            meta={"option_seed": seed},
+        )
+
+
+def _split_options(text: str, row: Row) -> tuple[str, dict[str, str]]:
+    """The bare question and its options, out of "QUESTION (A) … (B) …"."""
+    marks = list(_OPTION.finditer(text))
+    letters = [mark[1] for mark in marks]
+    if len(marks) < 2 or letters != [chr(ord("A") + i) for i in range(len(marks))]:
+        raise row.error(
+            "text", f"options {', '.join(letters) or 'none'} where (A), (B), … should be"
+        )
+    ends = [*(mark.start() for mark in marks[1:]), len(text)]
+    options = {
+        mark[1]: text[mark.end() : end].strip() for mark, end in zip(marks, ends, strict=True)
+    }
+    return text[: marks[0].start()].strip(), options
+
+
+def _question_lines(path: Path) -> Iterator[tuple[Row, ImageRef]]:
+    """The lines of `test_questions.jsonl`, whose images are files beside it."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{path}, row {number}: not JSON: {error}") from error
+        if not isinstance(values, dict):
+            raise UserError(f"{path}, row {number}: {line[:60]!r} where an object should be")
+        row = Row(path, number, values)
+        yield row, ImageRef(path=str(path.parent / row.text("image")))
+
+
+def _with_boxes(scanned: Iterator[Scanned], annotations: Sequence[Annotation]) -> Iterator[Scanned]:
+    """The samples, with the boxes of the annotation of their image where there are annotations."""
+    if not annotations:
+        yield from scanned
+        return
+    held = list(scanned)
+    samples = [sample for sample in held if isinstance(sample, Sample)]
+    joined = join(samples, annotations) if len(samples) == len(held) else {}
+    for sample in held:
+        if isinstance(sample, Sample) and sample.id in joined:
+            yield replace(sample, boxes=joined[sample.id].boxes())
+        else:
+            yield sample

@@ -1,0 +1,194 @@
+"""The annotation files of `craigwu/vstar_bench`: target objects and boxes per image, joined to rows by image."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from p2r_bench.errors import ImageError, UserError
+from p2r_bench.tasks.fields import Row, is_number
+from p2r_bench.tasks.reading import ImageReader, place, probe
+from p2r_bench.types import Box, ImageRef, Sample
+
+CATEGORIES = ("direct_attributes", "relative_position")
+_IMAGES = (".jpg", ".jpeg", ".png", ".webp")
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """One annotated image.
+
+    Attributes:
+        category: The folder it is in.
+        file: The JSON file.
+        image: The image beside it.
+        options: The first is right.
+        targets: Names of the objects the question is about.
+        bbox: x, y, width, height of each, in pixels.
+    """
+
+    category: str
+    file: Path
+    image: Path
+    question: str
+    options: tuple[str, ...]
+    targets: tuple[str, ...]
+    bbox: tuple[tuple[float, float, float, float], ...]
+
+    def boxes(self) -> tuple[Box, ...]:
+        """The boxes in thousandths of the image.
+
+        Raises:
+            UserError: The image cannot be read, or a box lies outside it.
+        """
+        ref = ImageRef(path=str(self.image))
+        try:
+            size = probe(ref, ImageReader(0).read(ref)).size
+        except ImageError as error:
+            raise UserError(str(error)) from error
+        assert size is not None
+        width, height = size
+        boxes = []
+        for label, (x, y, w, h) in zip(self.targets, self.bbox, strict=True):
+            if x >= width or y >= height or x + w <= 0 or y + h <= 0:
+                raise Row(self.file, None, {}).error(
+                    "bbox", f"{[x, y, w, h]} lies outside the image of {width}×{height} pixels"
+                )
+            sides = (x / width, y / height, (x + w) / width, (y + h) / height)
+            boxes.append(
+                Box((sides[0] * 1000, sides[1] * 1000, sides[2] * 1000, sides[3] * 1000), label)
+            )
+        return tuple(boxes)
+
+
+def read_annotations(folder: Path) -> list[Annotation]:
+    """All annotations below `folder`, by category and name; none when there are no such folders.
+
+    Raises:
+        UserError: An annotation is damaged, or has no image.
+    """
+    return [
+        _read(file, category)
+        for category in CATEGORIES
+        for place in sorted(path for path in folder.rglob(category) if path.is_dir())
+        for file in sorted(place.glob("*.json"))
+    ]
+
+
+def _read(file: Path, category: str) -> Annotation:
+    try:
+        values = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: cannot be read as JSON: {error}") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{file}: not a JSON object")
+    row = Row(file, None, values)
+    images = [path for suffix in _IMAGES if (path := file.with_suffix(suffix)).is_file()]
+    if not images:
+        raise UserError(
+            f"{file}: no image {file.stem}.jpg (or .png) beside it; fetch the folder again"
+        )
+    options = _texts(row, "options")
+    if len(options) < 2:
+        raise row.error("options", f"{options!r} where two or more options should be")
+    targets = _texts(row, "target_object")
+    bbox = values.get("bbox")
+    if not isinstance(bbox, list) or len(bbox) != len(targets):
+        raise row.error("bbox", f"not one box per target_object ({len(targets)})")
+    for box in bbox:
+        if not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box))):
+            raise row.error("bbox", f"{box!r} where x, y, width, height should be")
+        if box[2] <= 0 or box[3] <= 0:
+            raise row.error("bbox", f"{box!r} has no area")
+    boxes = tuple((float(x), float(y), float(w), float(h)) for x, y, w, h in bbox)
+    return Annotation(category, file, images[0], row.text("question"), options, targets, boxes)
+
+
+def _texts(row: Row, field: str) -> tuple[str, ...]:
+    values = row.values.get(field)
+    if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
+        raise row.error(field, f"{values!r} where a list of texts should be")
+    return tuple(values)
+
+
+Identity = Callable[[ImageRef], object]
+
+
+def join(samples: Sequence[Sample], annotations: Sequence[Annotation]) -> dict[str, Annotation]:
+    """Sample id to the annotation of the same image and category.
+
+    Images are the same when their files are, byte for byte; what is left over then is compared by pixels, for
+    copies that were encoded anew without loss. Annotations of the same image are told apart by the question.
+
+    Raises:
+        UserError: Not every sample and every annotation has exactly one partner.
+    """
+    joined: dict[str, Annotation] = {}
+    reader = ImageReader(0)
+    for identity in (_file_identity(reader), _pixel_identity(reader)):
+        left = [sample for sample in samples if sample.id not in joined]
+        taken = {annotation.file for annotation in joined.values()}
+        partners: dict[object, list[Annotation]] = defaultdict(list)
+        for annotation in annotations if left else ():
+            if annotation.file not in taken:
+                key = identity(ImageRef(path=str(annotation.image)))
+                partners[annotation.category, key].append(annotation)
+        for sample in left:
+            found = partners.get((sample.category, identity(sample.image)), [])
+            if len(found) > 1:
+                found = [a for a in found if a.question.casefold() == sample.question.casefold()]
+            if len(found) == 1 and found[0].file not in taken:
+                joined[sample.id] = found[0]
+                taken.add(found[0].file)
+    _refuse_leftovers(samples, annotations, joined)
+    return joined
+
+
+def _file_identity(reader: ImageReader) -> Identity:
+    def identity(ref: ImageRef) -> object:
+        return hashlib.sha256(_bytes(reader, ref)).digest()
+
+    return identity
+
+
+def _pixel_identity(reader: ImageReader) -> Identity:
+    def identity(ref: ImageRef) -> object:
+        data = _bytes(reader, ref)
+        try:
+            with Image.open(BytesIO(data)) as image:
+                return image.size, hashlib.sha256(image.convert("RGB").tobytes()).digest()
+        except (OSError, ValueError, SyntaxError) as error:
+            raise UserError(f"{place(ref)}: not a readable image: {error}") from error
+
+    return identity
+
+
+def _bytes(reader: ImageReader, ref: ImageRef) -> bytes:
+    try:
+        return reader.read(ref)
+    except ImageError as error:
+        raise UserError(str(error)) from error
+
+
+def _refuse_leftovers(
+    samples: Sequence[Sample], annotations: Sequence[Annotation], joined: dict[str, Annotation]
+) -> None:
+    taken = {annotation.file for annotation in joined.values()}
+    lonely: Iterator[str] = (sample.id for sample in samples if sample.id not in joined)
+    spare: Iterator[str] = (str(a.file) for a in annotations if a.file not in taken)
+    row, file = next(lonely, None), next(spare, None)
+    if row is None and file is None:
+        return
+    first = f"row {row} has no annotation of its image" if row else f"{file} has no row"
+    raise UserError(
+        f"V-Star: only {len(joined)} of {len(samples)} rows and {len(annotations)} annotation files match by "
+        f"image (first: {first}). Fetch both again with `p2r-bench data fetch V-Star`, or keep only one of "
+        "the two in the data folder: rows alone have no boxes"
+    )
