@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,8 +132,3 @@ class JournalIndex:
     def _read(self, file: BinaryIO, span: Span) -> Row:
         file.seek(span[0])
         return parse_record(file.read(span[1]), f"{self.path}, byte {span[0]}")
-
-
-def encoded_id(sample_id: str) -> bytes:
-    """A sample id as it stands in a journal line."""
-    return json.dumps(sample_id)[1:-1].encode("ascii")

@@ -1,0 +1,127 @@
+"""Reading runs, finished or still going, without disturbing who writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from p2r_bench.errors import UserError
+from p2r_bench.store.journal_index import JournalIndex, Key, Outcome
+from p2r_bench.store.manifest import FILE, Manifest
+from p2r_bench.store.schema import SAMPLES, VERDICTS
+from p2r_bench.store.tables import read_rows
+
+_LISTED = 10
+_key = itemgetter("sample_id", "repeat")
+
+
+class RunReader:
+    """A run folder, read only.
+
+    Rows come from the parquet files when these are up to date or the journal is gone, and otherwise
+    from the journal: a run can be looked at while it goes on.
+
+    Attributes:
+        path, run_id: The folder and its name.
+        manifest: What is in manifest.json.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises UserError when the folder is no run, or damaged."""
+        self.path = path
+        self.run_id: str = path.name
+        self.manifest = Manifest.read(path)
+        self._index = None if self._parquet_is_current() else JournalIndex.scan(self._journal)
+
+    @property
+    def _journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+    def _parquet_is_current(self) -> bool:
+        if not self._journal.exists():
+            if not (self.path / "samples.parquet").exists():
+                raise UserError(f"{self.path}: has neither a journal nor samples.parquet.")
+            return True
+        finished = self.manifest.content["finished"]
+        return bool(finished and finished["journal_bytes"] == self._journal.stat().st_size)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Sample rows with their verdict rows, in the dataset's order; few are in memory at a time."""
+        if self._index is not None:
+            yield from self._index.outcomes()
+            return
+        verdicts = groupby(read_rows(self.path / "verdicts.parquet", VERDICTS), _key)
+        waiting = next(verdicts, None)
+        for sample in read_rows(self.path / "samples.parquet", SAMPLES):
+            found: list[dict[str, Any]] = []
+            if waiting is not None and waiting[0] == _key(sample):
+                found = list(waiting[1])
+                waiting = next(verdicts, None)
+            yield sample, found
+
+    def keys(self) -> list[Key]:
+        """(sample_id, repeat) of everything recorded, in the dataset's order."""
+        if self._index is not None:
+            return self._index.ordered()
+        columns = ("sample_id", "repeat")
+        return [_key(row) for row in read_rows(self.path / "samples.parquet", SAMPLES, columns)]
+
+    def outcome(self, key: Key) -> Outcome:
+        """The sample row and the verdict rows of a recorded key.
+
+        Raises:
+            KeyError: Nothing is recorded for the key.
+        """
+        if self._index is not None:
+            return next(self._index.outcomes([key]))
+        where = [("sample_id", "==", key[0]), ("repeat", "==", key[1])]
+        samples = list(read_rows(self.path / "samples.parquet", SAMPLES, where=where))
+        if not samples:
+            raise KeyError(key)
+        return samples[0], list(read_rows(self.path / "verdicts.parquet", VERDICTS, where=where))
+
+    def find(self, sample: str, repeat: int = 0) -> Outcome:
+        """The outcome of the sample with this id, or whose id begins so.
+
+        Raises:
+            UserError: No sample fits, or several do; they are listed.
+        """
+        ids = [sample_id for sample_id, number in self.keys() if number == repeat]
+        if sample not in ids:
+            fitting = [sample_id for sample_id in ids if sample_id.startswith(sample)]
+            if len(fitting) != 1:
+                what = f"sample {sample!r} (repeat {repeat}) of run {self.run_id}"
+                raise UserError(_choose(what, fitting, ids, "samples"))
+            sample = fitting[0]
+        return self.outcome((sample, repeat))
+
+
+def find_run(run: str, out_dir: str | Path) -> RunReader:
+    """The run at a path, or under `out_dir`/runs with this id, the beginning of it, or its hash.
+
+    Raises:
+        UserError: No run fits, or several do; they are listed.
+    """
+    if (Path(run) / FILE).exists():
+        return RunReader(Path(run).resolve())
+    runs = Path(out_dir) / "runs"
+    ids = sorted(path.parent.name for path in runs.glob(f"*/{FILE}"))
+    fitting = [i for i in ids if i == run] or [
+        i for i in ids if i.startswith(run) or i.endswith(f"-{run}")
+    ]
+    if len(fitting) != 1:
+        raise UserError(_choose(f"run {run!r} under {runs}", fitting, ids, "runs"))
+    return RunReader(runs / fitting[0])
+
+
+def _choose(what: str, fitting: list[str], there: list[str], plural: str) -> str:
+    listed = fitting or there
+    names = "".join(f"\n  {name}" for name in listed[:_LISTED])
+    if len(listed) > _LISTED:
+        names += f"\n  and {len(listed) - _LISTED} more"
+    if fitting:
+        return f"{what}: {len(fitting)} {plural} begin so; write more of the name:{names}"
+    return f"{what}: there is none. {plural.capitalize()} there are:{names or ' none'}"
