@@ -45,7 +45,9 @@ def register_commands(cli: CommandGroup) -> None:
     commands = "p2r_bench.cli"
     cli.lazy("run", f"{commands}.run:command", "Run models over benchmarks and score the answers.")
     cli.lazy("leaderboard", f"{commands}.leaderboard:command", "Show the table of all runs.")
-    cli.lazy("show", f"{commands}.show:command", "Show one sample of a run: stages, boxes, verdicts.")
+    cli.lazy(
+        "show", f"{commands}.show:command", "Show one sample of a run: stages, boxes, verdicts."
+    )
     cli.lazy("score", f"{commands}.score:command", "Judge a run, or a file of predictions, again.")
     cli.lazy("data", f"{commands}.data:command", "Fetch, check or synthesise benchmark data.")
     cli.lazy("profile", f"{commands}.profile:command", "List, show and compare profiles.")

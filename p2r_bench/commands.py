@@ -27,7 +27,9 @@ class LazyCommand:
         try:
             command = getattr(import_module(module), attribute)
         except ModuleNotFoundError as error:
-            raise UserError(f"{self.target} needs the module {error.name!r}, which is missing") from error
+            raise UserError(
+                f"{self.target} needs the module {error.name!r}, which is missing"
+            ) from error
         if not isinstance(command, click.Command):
             raise TypeError(f"{self.target} is not a click command")
         return command

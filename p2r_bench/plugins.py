@@ -105,7 +105,9 @@ class Registry:
     @property
     def failures(self) -> list[str]:
         """One line for each plugin that was left out because it failed."""
-        return [f"plugin {p.name} {p.version}: {p.detail}" for p in self.plugins if p.status == "failed"]
+        return [
+            f"plugin {p.name} {p.version}: {p.detail}" for p in self.plugins if p.status == "failed"
+        ]
 
     def names(self, kind: Kind) -> tuple[str, ...]:
         """Registered names, in the order of registration."""
@@ -213,7 +215,11 @@ def load(sources: Iterable[Source], allowed: str | None = None) -> Registry:
     """A registry of the built-ins and of these plugins, filtered by an allow-list as in `ALLOW_LIST`."""
     found = Registry()
     _add(found, Source("p2r-bench", __version__, lambda: builtin))
-    wanted = None if allowed is None else {_normal(n): n.strip() for n in allowed.split(",") if n.strip()}
+    wanted = (
+        None
+        if allowed is None
+        else {_normal(n): n.strip() for n in allowed.split(",") if n.strip()}
+    )
     seen = set()
     for source in sources:
         seen.add(_normal(source.distribution))
@@ -232,7 +238,11 @@ def load(sources: Iterable[Source], allowed: str | None = None) -> Registry:
 def _installed() -> list[Source]:
     points = metadata.entry_points(group=GROUP)
     sources = [
-        Source(point.dist.name if point.dist else point.name, point.dist.version if point.dist else "?", point.load)
+        Source(
+            point.dist.name if point.dist else point.name,
+            point.dist.version if point.dist else "?",
+            point.load,
+        )
         for point in points
     ]
     return sorted(sources, key=lambda source: _normal(source.distribution))
@@ -247,7 +257,7 @@ def _add(found: Registry, source: Source) -> None:
         manager, hooks = _register(plugin)
         for hook in hooks:
             staged += _call(manager, hook, source)
-    except (Exception, SystemExit) as error:  # whatever a third party raises stays its own problem
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a third party may raise anything
         detail = _one_line(error)
     else:
         clashes = [text for kind, entry in staged if (text := found._clash(kind, entry))]
@@ -256,7 +266,9 @@ def _add(found: Registry, source: Source) -> None:
             for kind, entry in staged:
                 found._commit(kind, entry)
                 provides[kind] = (*provides.get(kind, ()), entry.name)
-            found.plugins.append(Plugin(source.distribution, source.version, hooks, provides=provides))
+            found.plugins.append(
+                Plugin(source.distribution, source.version, hooks, provides=provides)
+            )
             return
         found.clashes += clashes
         detail = "; ".join(clashes)
@@ -297,7 +309,9 @@ def _register(plugin: object) -> tuple[pluggy.PluginManager, tuple[str, ...]]:
 
 
 def _check_signature(hook: str, function: Callable[..., object]) -> None:
-    declared = [p.name for p in signature(function).parameters.values() if p.default is Parameter.empty]
+    declared = [
+        p.name for p in signature(function).parameters.values() if p.default is Parameter.empty
+    ]
     expected = list(signature(getattr(hookspecs, hook)).parameters)
     if not set(declared) <= set(expected):
         raise PluginError(
@@ -311,9 +325,13 @@ def _call(manager: pluggy.PluginManager, hook: str, source: Source) -> list[tupl
 
     def register(name: str, target: str) -> None:
         if not isinstance(name, str) or not _NAME.fullmatch(name):
-            raise PluginError(f"{hook}: {name!r} cannot be a name: use letters, digits, '.', '_' and '-'")
+            raise PluginError(
+                f"{hook}: {name!r} cannot be a name: use letters, digits, '.', '_' and '-'"
+            )
         if not isinstance(target, str) or not _TARGET.fullmatch(target):
-            raise PluginError(f"{hook}: {name}: the target must be \"package.module:Class\", not {target!r}")
+            raise PluginError(
+                f'{hook}: {name}: the target must be "package.module:Class", not {target!r}'
+            )
         if name in staged:
             raise PluginError(f"{hook}: {name} is registered twice")
         staged[name] = target
@@ -325,7 +343,8 @@ def _call(manager: pluggy.PluginManager, hook: str, source: Source) -> list[tupl
     else:
         getattr(manager.hook, hook)(register=register)
     return [
-        (kind, Entry(name, target, source.distribution, source.version)) for name, target in staged.items()
+        (kind, Entry(name, target, source.distribution, source.version))
+        for name, target in staged.items()
     ]
 
 

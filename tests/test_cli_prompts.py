@@ -14,21 +14,21 @@ from p2r_bench.types import Evidence, ImageRef, Sample
 
 FORMS = ("mca", "na", "free_form", "one_word", "caption", "yes_no")
 
-EVALUATION = '''
+_SHAPE = '''
 """Prompts."""
 import os
 
 PROMPT_TEMPLATES = {
     "default": {
         "pre_prompt": "Asked: {question}\\n",
-        %(bare)s
+        <bare>
     },
     "thinking": {
         "pre_prompt": (
             "Asked: {question}\\n"
             "Ponder. \\n"
         ),
-        %(endings)s
+        <endings>
     },
     "p2r": {
         "perceive_pre_prompt": "Asked: {question}\\n",
@@ -39,7 +39,7 @@ PROMPT_TEMPLATES = {
         ),
         "pre_prompt": "Asked: {question}\\n" + "Ponder.\\n",
         "image_pre_prompt": ("Asked: {question}\\n" "See the parts. " "Ponder.\\n"),
-        %(endings)s
+        <endings>
     },
 }
 
@@ -51,12 +51,14 @@ def build_system_prompt() -> str:
 if __name__ == "__main__":
     print(PROMPT_TEMPLATES)
     os.abort()
-''' % {
-    "bare": ", ".join(f'"{form}_post_prompt": "Bare {form}.\\n"' for form in FORMS),
-    "endings": ", ".join(f'"{form}_post_prompt": "Tagged {form} <answer>.\\n"' for form in FORMS),
-}
+'''
+EVALUATION = _SHAPE.replace(
+    "<bare>", ", ".join(f'"{form}_post_prompt": "Bare {form}.\\n"' for form in FORMS)
+).replace(
+    "<endings>", ", ".join(f'"{form}_post_prompt": "Tagged {form} <answer>.\\n"' for form in FORMS)
+)
 
-TRAINING = '''
+TRAINING = """
 SYSTEM_PROMPT = "Be very brief."
 MAX_IMAGE_EVIDENCE = 3
 PERCEIVE_PRE_PROMPT = "Q: {question}\\n"
@@ -69,11 +71,16 @@ ANSWER_FORM_POST_PROMPTS = {
     "free_form": "Text <answer>.\\n",
 }
 raise SystemExit("this file must never run")
-'''
+"""
 
 OPTIONS = {"A": "red {not a field}", "B": "blue"}
 SAMPLE = Sample(
-    "s", "HR-Bench", ImageRef(data=b"", digest="0" * 64, size=(640, 480)), "What colour?", "A", options=OPTIONS
+    "s",
+    "HR-Bench",
+    ImageRef(data=b"", digest="0" * 64, size=(640, 480)),
+    "What colour?",
+    "A",
+    options=OPTIONS,
 )
 QUESTION = "What colour?\nOptions:\nA. red {not a field}\nB. blue"
 
@@ -121,7 +128,9 @@ def texts(profile: str) -> dict[str, str]:
 def test_import_reproduces_the_evaluation_wording_to_the_byte(checkout: Path) -> None:
     result = run("import", checkout)
     assert result.exit_code == 0, result.output
-    assert "p2r-bench run --profile prompts/published-evaluation.original-eval.toml" in result.output
+    assert (
+        "p2r-bench run --profile prompts/published-evaluation.original-eval.toml" in result.output
+    )
     assert texts("prompts/published-evaluation.original-eval.toml") == {
         "system": "Be brief.",
         "perceive": f"Asked: {QUESTION}\nWhere to look? "
@@ -133,7 +142,9 @@ def test_import_reproduces_the_evaluation_wording_to_the_byte(checkout: Path) ->
     }
 
 
-def test_imported_pack_completes_the_published_profile_and_nothing_else_changes(checkout: Path) -> None:
+def test_imported_pack_completes_the_published_profile_and_nothing_else_changes(
+    checkout: Path,
+) -> None:
     assert run("import", checkout).exit_code == 0
     imported = load_profile(Path("prompts/published-evaluation.original-eval.toml").resolve())
     builtin = load_profile("original-eval")
@@ -149,7 +160,10 @@ def test_import_of_the_training_path_completes_both_of_its_profiles(checkout: Pa
         "mine.toml",
     ]
     shown = texts("prompts/mine.original-train-service.toml")
-    assert shown["perceive"] == f'Q: {QUESTION}\nList [{{"bbox_2d": [x1, y1, x2, y2], "label": "thing"}}].'
+    assert (
+        shown["perceive"]
+        == f'Q: {QUESTION}\nList [{{"bbox_2d": [x1, y1, x2, y2], "label": "thing"}}].'
+    )
     assert shown["system"] == "Be very brief."
     assert shown["answer"] == f"Asked: {QUESTION}\nBare mca.\n"
     assert load_pack(Path("prompts/mine.toml").resolve()).endings["word"] == "Text <answer>.\n"
@@ -163,7 +177,9 @@ def test_nothing_of_the_files_is_executed(checkout: Path) -> None:
 
 
 def test_single_file_is_recognised(checkout: Path) -> None:
-    assert run("import", checkout / "evaluation" / "prompt.py", "--out", "a/pack.toml").exit_code == 0
+    assert (
+        run("import", checkout / "evaluation" / "prompt.py", "--out", "a/pack.toml").exit_code == 0
+    )
     assert Path("a/pack.original-eval.toml").is_file()
 
 
@@ -172,11 +188,16 @@ def test_missing_constant_lists_the_candidates_and_map_takes_one(checkout: Path)
     renamed = EVALUATION.replace("perceive_image_post_prompt", "look_prompt")
     file.write_text(renamed, "utf-8")
     message = refused(checkout)
-    assert "perceive: there is no text constant PROMPT_TEMPLATES.p2r.perceive_image_post_prompt" in message
+    assert (
+        "perceive: there is no text constant PROMPT_TEMPLATES.p2r.perceive_image_post_prompt"
+        in message
+    )
     assert "PROMPT_TEMPLATES.p2r.look_prompt  (" in message and "holds bbox_2d" in message
     chosen = "perceive=PROMPT_TEMPLATES.p2r.perceive_pre_prompt+PROMPT_TEMPLATES.p2r.look_prompt"
     assert run("import", checkout, "--map", chosen).exit_code == 0
-    assert "Where to look?" in load_pack(Path("prompts/published-evaluation.toml").resolve()).perceive
+    assert (
+        "Where to look?" in load_pack(Path("prompts/published-evaluation.toml").resolve()).perceive
+    )
 
 
 @pytest.mark.parametrize(
@@ -221,7 +242,10 @@ def test_folder_that_is_no_checkout_is_refused_with_files_that_may_be_meant(tmp_
     (tmp_path / "near.py").write_text('X = "bbox_2d"', "utf-8")
     result = run("import", tmp_path)
     assert result.exit_code == 2
-    assert "is not a checkout of the published repository" in result.output and "near.py" in result.output
+    assert (
+        "is not a checkout of the published repository" in result.output
+        and "near.py" in result.output
+    )
 
 
 def test_file_that_is_not_python_is_refused_with_its_line(checkout: Path) -> None:
@@ -240,14 +264,20 @@ def test_existing_pack_is_not_overwritten_unless_told(checkout: Path) -> None:
     pack = Path("prompts/published-evaluation.toml")
     pack.write_text("edited = true", "utf-8")
     result = run("import", checkout)
-    assert result.exit_code == 2 and "--force" in result.output and pack.read_text("utf-8") == "edited = true"
+    assert (
+        result.exit_code == 2
+        and "--force" in result.output
+        and pack.read_text("utf-8") == "edited = true"
+    )
     assert run("import", checkout, "--force").exit_code == 0
     assert "edited" not in pack.read_text("utf-8")
 
 
 def test_list_and_show_builtin_packs() -> None:
     listed = json.loads(run("list", "--json").output)
-    assert "p2r" in {profile for pack in listed if pack["name"] == "default" for profile in pack["profiles"]}
+    assert "p2r" in {
+        profile for pack in listed if pack["name"] == "default" for profile in pack["profiles"]
+    }
     shown = json.loads(run("show", "default", "--json").output)
     assert shown["perceive"] == load_pack("default").perceive
     assert "endings.choice" in run("show", "default").output

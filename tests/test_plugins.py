@@ -42,7 +42,9 @@ def failure(plugin: object) -> str:
 
 def test_builtins_come_through_the_hooks() -> None:
     registry = load([])
-    assert [(p.name, p.version, p.status) for p in registry.plugins] == [("p2r-bench", __version__, "loaded")]
+    assert [(p.name, p.version, p.status) for p in registry.plugins] == [
+        ("p2r-bench", __version__, "loaded")
+    ]
     assert registry.names("task")[:2] == ("V-Star", "HR-Bench")
     assert registry.entry("mode", "p2r").provider == f"p2r-bench {__version__}"
 
@@ -92,7 +94,9 @@ def test_plugin_that_exits_on_import_is_skipped() -> None:
     def leave() -> object:
         raise SystemExit(3)
 
-    assert load([Source("third-party", "2.1", leave)]).failures == ["plugin third-party 2.1: SystemExit: 3"]
+    assert load([Source("third-party", "2.1", leave)]).failures == [
+        "plugin third-party 2.1: SystemExit: 3"
+    ]
 
 
 def test_plugin_that_raises_in_a_later_hook_registers_nothing() -> None:
@@ -111,14 +115,19 @@ def test_wrong_hook_signature_is_told_with_the_right_one() -> None:
     def register_modes(registry: Any) -> None: ...
 
     plugin = SimpleNamespace(register_modes=register_modes)
-    assert "register_modes(registry) does not fit the hook, which is register_modes(register)" in failure(plugin)
+    assert (
+        "register_modes(registry) does not fit the hook, which is register_modes(register)"
+        in failure(plugin)
+    )
 
 
 def test_unknown_hook_is_told_with_the_known_ones() -> None:
     @hookimpl
     def register_reports(register: Any) -> None: ...
 
-    assert "unknown hook 'register_reports'" in failure(SimpleNamespace(register_reports=register_reports))
+    assert "unknown hook 'register_reports'" in failure(
+        SimpleNamespace(register_reports=register_reports)
+    )
 
 
 def test_unmarked_functions_are_told() -> None:
@@ -133,7 +142,9 @@ def test_plugin_for_newer_hooks_gets_one_clear_line() -> None:
 
     plugin = SimpleNamespace(register_reports=register_reports, requires_hooks=HOOKS_VERSION + 1)
     line = failure(plugin)
-    assert f"needs version {HOOKS_VERSION + 1} of the hooks" in line and line.endswith("upgrade p2r-bench")
+    assert f"needs version {HOOKS_VERSION + 1} of the hooks" in line and line.endswith(
+        "upgrade p2r-bench"
+    )
 
 
 def test_plugin_for_these_hooks_loads() -> None:
@@ -166,14 +177,18 @@ def test_clash_names_both_distributions_and_versions() -> None:
         source(modes(same="json:JSONDecoder"), "first", "1.0"),
         source(modes(same="json:JSONEncoder", more="json:JSONEncoder"), "second", "2.0"),
     ])  # fmt: skip
-    with pytest.raises(UserError, match=r"mode 'same' is registered by both first 1\.0 and second 2\.0"):
+    with pytest.raises(
+        UserError, match=r"mode 'same' is registered by both first 1\.0 and second 2\.0"
+    ):
         registry.check()
     assert "more" not in registry.names("mode")
 
 
 def test_clash_with_a_builtin_leaves_the_builtin() -> None:
     registry = load([source(modes(p2r="json:JSONDecoder"))])
-    expected = rf"mode 'p2r' is registered by both p2r-bench {re.escape(__version__)} and third-party 2\.1"
+    expected = (
+        rf"mode 'p2r' is registered by both p2r-bench {re.escape(__version__)} and third-party 2\.1"
+    )
     with pytest.raises(UserError, match=expected):
         registry.check()
     assert registry.entry("mode", "p2r").distribution == "p2r-bench"

@@ -51,36 +51,35 @@ def text_constants(source: bytes, origin: str) -> dict[str, Constant]:
     for statement in tree.body:
         _read_statement(statement, names)
     found = {}
-    for name, (literal, line) in names.items():
+    for name, (literal, number) in names.items():
         for dotted, value in _flat(name, literal):
             text = value if isinstance(value, str) else None
             refusal = str(value) if isinstance(value, _Refused) else None
-            found[dotted] = Constant(dotted, f"{origin}:{line}", text, refusal)
+            found[dotted] = Constant(dotted, f"{origin}:{number}", text, refusal)
     return found
 
 
 def _read_statement(statement: ast.stmt, names: dict[str, tuple[_Literal, int]]) -> None:
+    line = statement.lineno
     match statement:
         case ast.Assign(targets=targets, value=value) if all(
             isinstance(t, ast.Name) for t in targets
         ):
             for target in targets:
-                names[ast.unparse(target)] = _literal(value, names), statement.lineno
+                names[ast.unparse(target)] = (_literal(value, names), line)
         case ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value):
-            names[name] = _literal(value, names), statement.lineno
+            names[name] = (_literal(value, names), line)
         case ast.FunctionDef(name=name, body=body, args=arguments, decorator_list=[]):
             match [s for s in body if not _is_docstring(s)]:
                 case [ast.Return(value=ast.expr() as value)] if not ast.unparse(arguments):
-                    names[f"{name}()"] = _literal(value, names), statement.lineno
+                    names[f"{name}()"] = (_literal(value, names), line)
         case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
             return
         case _:
             for name in _changed(statement):
                 if name in names:
-                    reason = (
-                        f"it is changed on line {statement.lineno}, by code that would have to run"
-                    )
-                    names[name] = _Refused(reason), names[name][1]
+                    reason = f"it is changed on line {line}, by code that would have to run"
+                    names[name] = (_Refused(reason), names[name][1])
 
 
 def _changed(statement: ast.stmt) -> Iterator[str]:

@@ -98,10 +98,10 @@ def import_pack(
             the two modes that share their endings have different ones.
     """
     parts = dict(CONSTANTS[path])
-    for part, names in chosen.items():
+    for part, choice in chosen.items():
         if part not in parts:
-            raise UserError(f"--map {part}={names}: no such part; there are {', '.join(parts)}")
-        parts[part] = tuple(name.strip() for name in names.split("+"))
+            raise UserError(f"--map {part}={choice}: no such part; there are {', '.join(parts)}")
+        parts[part] = tuple(name.strip() for name in choice.split("+"))
     texts = {
         part: [_text(constants, name, part) for name in names] for part, names in parts.items()
     }

@@ -28,7 +28,9 @@ class Root(click.Group):
         rows = []
         for entry in discover().entries("command"):
             command = entry.target
-            text = command.help if isinstance(command, LazyCommand) else command.get_short_help_str(80)
+            text = (
+                command.help if isinstance(command, LazyCommand) else command.get_short_help_str(80)
+            )
             rows.append((entry.name, text))
         with formatter.section("Commands"):
             formatter.write_dl(rows)

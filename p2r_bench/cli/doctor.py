@@ -11,7 +11,6 @@ from importlib import metadata, resources
 from typing import Any
 
 import click
-from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
 from p2r_bench import __version__
@@ -56,21 +55,27 @@ def _extras() -> list[str]:
 
 def _packages(extra: str | None) -> list[dict[str, Any]]:
     """Requirements of the core, or those that an extra adds, with what is installed of each."""
-    environment = {**default_environment(), "extra": ""}
     packages = []
     for line in metadata.requires(DISTRIBUTION) or []:
         wanted = Requirement(line)
-        in_core = wanted.marker is None or wanted.marker.evaluate(environment)
+        in_core = wanted.marker is None or wanted.marker.evaluate({"extra": ""})
         here = in_core if extra is None else not in_core and _applies(wanted, extra)
         if here:
             version = _version(wanted.name)
             ok = version is not None and wanted.specifier.contains(version, prereleases=True)
-            packages.append({"name": wanted.name, "needs": str(wanted.specifier), "installed": version, "ok": ok})
+            packages.append(
+                {
+                    "name": wanted.name,
+                    "needs": str(wanted.specifier),
+                    "installed": version,
+                    "ok": ok,
+                }
+            )
     return packages
 
 
 def _applies(wanted: Requirement, extra: str) -> bool:
-    return wanted.marker is not None and wanted.marker.evaluate({**default_environment(), "extra": extra})
+    return wanted.marker is not None and wanted.marker.evaluate({"extra": extra})
 
 
 def _engines(extras: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
@@ -80,7 +85,9 @@ def _engines(extras: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
         packages = extras.get(entry.name, []) if entry.distribution == DISTRIBUTION else []
         absent = [f"{p['name']}{p['needs']}" for p in packages if not p["ok"]]
         install = f"pip install '{DISTRIBUTION}[{entry.name}]'" if absent else None
-        engines.append({"name": entry.name, "from": entry.provider, "missing": absent, "install": install})
+        engines.append(
+            {"name": entry.name, "from": entry.provider, "missing": absent, "install": install}
+        )
     return engines
 
 
@@ -97,10 +104,16 @@ def _gpus() -> list[str]:
     if tool is None:
         return []
     try:
-        listed = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=True)
+        listed = subprocess.run(
+            [tool, "-L"], capture_output=True, text=True, timeout=20, check=True
+        )
     except (subprocess.SubprocessError, OSError) as error:
         return [f"unknown: {error}"]
-    return [re.sub(r" \(UUID:.*", "", line) for line in listed.stdout.splitlines() if line.startswith("GPU")]
+    return [
+        re.sub(r" \(UUID:.*", "", line)
+        for line in listed.stdout.splitlines()
+        if line.startswith("GPU")
+    ]
 
 
 def _torch() -> dict[str, Any]:
@@ -121,27 +134,44 @@ def _bundled() -> list[str]:
     folder = resources.files("p2r_bench") / "bundled"
     if not folder.is_dir():
         return []
-    return sorted(model.name for model in folder.iterdir() if (model / "model.safetensors").is_file())
+    return sorted(
+        model.name for model in folder.iterdir() if (model / "model.safetensors").is_file()
+    )
 
 
 def _text(report: dict[str, Any]) -> str:
-    rows = [(p["name"], p["installed"], p["needs"], "" if p["ok"] else "<- missing or too old") for p in report["core"]]
+    rows = [
+        (p["name"], p["installed"], p["needs"], "" if p["ok"] else "<- missing or too old")
+        for p in report["core"]
+    ]
     engines = [
-        (e["name"], "missing: " + ", ".join(e["missing"]) if e["missing"] else "ready", e["install"] or "")
+        (
+            e["name"],
+            "missing: " + ", ".join(e["missing"]) if e["missing"] else "ready",
+            e["install"] or "",
+        )
         for e in report["engines"]
     ]
     extras = [
-        (f"{DISTRIBUTION}[{extra}]", ", ".join(f"{p['name']} {p['installed'] or '-'}" for p in packages) or "nothing more")
+        (
+            f"{DISTRIBUTION}[{extra}]",
+            ", ".join(f"{p['name']} {p['installed'] or '-'}" for p in packages) or "nothing more",
+        )
         for extra, packages in report["extras"].items()
     ]
     facts = [
-        ("flash-attn", report["flash_attn"] or "not installed; attention falls back to sdpa, then eager"),
+        (
+            "flash-attn",
+            report["flash_attn"] or "not installed; attention falls back to sdpa, then eager",
+        ),
         ("GPUs", "; ".join(report["gpus"]) or "none that nvidia-smi lists"),
         ("bundled models", ", ".join(report["bundled_models"]) or "MISSING: reinstall p2r-bench"),
         ("plugins", "; ".join(report["plugin_failures"]) or "no failures"),
     ]
     if "torch" in report:
-        facts.append(("torch", ", ".join(f"{key} {value}" for key, value in report["torch"].items())))
+        facts.append(
+            ("torch", ", ".join(f"{key} {value}" for key, value in report["torch"].items()))
+        )
     return "\n\n".join([
         f"p2r-bench {report['p2r_bench']}, Python {report['python']}, {report['platform']}",
         table(("CORE", "INSTALLED", "NEEDS", ""), rows),

@@ -40,4 +40,6 @@ def _block(plugin: Plugin) -> str:
     if plugin.hooks:
         lines["hooks"] = ", ".join(plugin.hooks)
     lines.update({f"{kind}s": ", ".join(names) for kind, names in plugin.provides.items()})
-    return "\n".join([f"{plugin.name} {plugin.version}", *(f"  {k:<9} {v}" for k, v in lines.items())])
+    return "\n".join(
+        [f"{plugin.name} {plugin.version}", *(f"  {k:<9} {v}" for k, v in lines.items())]
+    )

@@ -27,10 +27,20 @@ def list_profiles(as_json: bool) -> None:
     """List the built-in profiles with their hashes."""
     profiles = [load_profile(name) for name in builtin_profiles()]
     if as_json:
-        click.echo(json.dumps([{"name": p.name, "hash": p.hash, "prompts": p.pack.name} for p in profiles], indent=2))
+        click.echo(
+            json.dumps(
+                [{"name": p.name, "hash": p.hash, "prompts": p.pack.name} for p in profiles],
+                indent=2,
+            )
+        )
     else:
-        rows = [(p.name, p.hash[:12], p.pack.name, p.image.max_pixels, p.image.min_pixels) for p in profiles]
-        click.echo(table(("PROFILE", "HASH", "PROMPTS", "MAX_PIXELS", "MIN_PIXELS"), rows, right=(3, 4)))
+        rows = [
+            (p.name, p.hash[:12], p.pack.name, p.image.max_pixels, p.image.min_pixels)
+            for p in profiles
+        ]
+        click.echo(
+            table(("PROFILE", "HASH", "PROMPTS", "MAX_PIXELS", "MIN_PIXELS"), rows, right=(3, 4))
+        )
 
 
 @command.command("show")
@@ -71,7 +81,12 @@ def diff(left: str, right: str, as_json: bool) -> None:
 
 
 def _described(profile: Profile) -> dict[str, Any]:
-    return {"name": profile.name, "hash": profile.hash, "prompts": profile.pack.name, **profile.identity}
+    return {
+        "name": profile.name,
+        "hash": profile.hash,
+        "prompts": profile.pack.name,
+        **profile.identity,
+    }
 
 
 def _flat(value: Any, prefix: str) -> list[tuple[str, Any]]:
@@ -81,5 +96,7 @@ def _flat(value: Any, prefix: str) -> list[tuple[str, Any]]:
 
 
 def _lines(sign: str, value: Any) -> list[str]:
-    text = value if isinstance(value, str) and "\n" in value else json.dumps(value, ensure_ascii=False)
+    text = (
+        value if isinstance(value, str) and "\n" in value else json.dumps(value, ensure_ascii=False)
+    )
     return [f"  {sign} {line}" for line in text.splitlines()]

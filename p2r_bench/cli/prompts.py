@@ -24,11 +24,20 @@ def command() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_packs(as_json: bool) -> None:
     """List the built-in prompt packs and the profiles that use them."""
-    users = {pack: [p for p in builtin_profiles() if load_profile(p).pack.name == pack] for pack in builtin_packs()}
+    users = {
+        pack: [p for p in builtin_profiles() if load_profile(p).pack.name == pack]
+        for pack in builtin_packs()
+    }
     if as_json:
-        click.echo(json.dumps([{"name": name, "profiles": profiles} for name, profiles in users.items()], indent=2))
+        click.echo(
+            json.dumps(
+                [{"name": name, "profiles": profiles} for name, profiles in users.items()], indent=2
+            )
+        )
     else:
-        click.echo(table(("PACK", "PROFILES"), [(n, ", ".join(p) or None) for n, p in users.items()]))
+        click.echo(
+            table(("PACK", "PROFILES"), [(n, ", ".join(p) or None) for n, p in users.items()])
+        )
 
 
 @command.command("show")
@@ -42,7 +51,9 @@ def show(pack: str, as_json: bool) -> None:
         return
     flat: dict[str, str] = {}
     for key, value in values.items():
-        flat.update({f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value})
+        flat.update(
+            {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
+        )
     for key, text in flat.items():
         click.secho(key, bold=True)
         click.echo("\n".join(f"    {line}" for line in text.splitlines()))
@@ -56,8 +67,14 @@ def show(pack: str, as_json: bool) -> None:
     type=click.Choice(get_args(PathName)),
     help="Which published path's wording; by default evaluation, or what a single file holds.",
 )
-@click.option("--name", help="Name of the pack.  [default: published-evaluation or published-training]")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write.  [default: prompts/NAME.toml]")
+@click.option(
+    "--name", help="Name of the pack.  [default: published-evaluation or published-training]"
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write.  [default: prompts/NAME.toml]",
+)
 @click.option(
     "--map",
     "mapped",
@@ -67,7 +84,12 @@ def show(pack: str, as_json: bool) -> None:
 )
 @click.option("--force", is_flag=True, help="Replace files that are already there.")
 def import_prompts(
-    path: Path, which: PathName | None, name: str | None, out: Path | None, mapped: tuple[str, ...], force: bool
+    path: Path,
+    which: PathName | None,
+    name: str | None,
+    out: Path | None,
+    mapped: tuple[str, ...],
+    force: bool,
 ) -> None:
     """Read the published wording out of PATH, your checkout of the P2R repository or one file of it.
 
@@ -80,7 +102,9 @@ def import_prompts(
     out = out or Path("prompts") / f"{name}.toml"
     chosen = dict(_pair(item) for item in mapped)
     text = import_pack(constants, which, chosen)
-    files = {out: f"# Read out of {path.name} by `p2r-bench prompts import`; for use on this machine.\n{text}"}
+    files = {
+        out: f"# Read out of {path.name} by `p2r-bench prompts import`; for use on this machine.\n{text}"
+    }
     for profile in PROFILES[which]:
         lines = f'name = "{profile}+{name}"\nextends = "{profile}"\nprompts = "{out.name}"\n'
         files[out.with_name(f"{out.stem}.{profile}.toml")] = lines
@@ -99,8 +123,14 @@ def _constants(path: Path, which: PathName) -> dict[str, Constant]:
     absent = [file for file in files if not file.is_file()]
     if absent:
         near = sorted(str(f) for f in path.rglob("*.py") if b"bbox_2d" in f.read_bytes())
-        hint = f"; files that speak of bbox_2d: {', '.join(near)} (give one of them as PATH)" if near else ""
-        raise UserError(f"{absent[0]}: no such file, so {path} is not a checkout of the published repository{hint}")
+        hint = (
+            f"; files that speak of bbox_2d: {', '.join(near)} (give one of them as PATH)"
+            if near
+            else ""
+        )
+        raise UserError(
+            f"{absent[0]}: no such file, so {path} is not a checkout of the published repository{hint}"
+        )
     found: dict[str, Constant] = {}
     for file in files:
         found = {**text_constants(file.read_bytes(), str(file)), **found}
@@ -115,14 +145,18 @@ def _recognised(constants: dict[str, Constant]) -> PathName:
 def _pair(item: str) -> tuple[str, str]:
     part, equals, names = item.partition("=")
     if not equals or not part or not names:
-        raise UserError(f"--map {item}: write PART=CONSTANT, such as --map perceive=PERCEIVE_PROMPT")
+        raise UserError(
+            f"--map {item}: write PART=CONSTANT, such as --map perceive=PERCEIVE_PROMPT"
+        )
     return part.strip(), names
 
 
 def _write(files: dict[Path, str], force: bool) -> None:
     for file, text in files.items():
         if file.exists() and not force and file.read_text("utf-8") != text:
-            raise UserError(f"{file}: is already there and differs; --force replaces it, --out writes elsewhere")
+            raise UserError(
+                f"{file}: is already there and differs; --force replaces it, --out writes elsewhere"
+            )
     for file, text in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, "utf-8")

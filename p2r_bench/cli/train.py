@@ -48,7 +48,9 @@ def command() -> None:
 def status(name: str, config: Path, as_json: bool) -> None:
     """Say how far the training of trainer NAME with this configuration is."""
     told = _trainer(name, config).status()
-    click.echo(json.dumps(told, indent=2) if as_json else table(("FIELD", "VALUE"), list(told.items())))
+    click.echo(
+        json.dumps(told, indent=2) if as_json else table(("FIELD", "VALUE"), list(told.items()))
+    )
 
 
 def _training(name: str) -> click.Command:
@@ -59,7 +61,9 @@ def _training(name: str) -> click.Command:
     def train(config: Path, dry_run: bool, as_json: bool) -> None:
         trainer = _trainer(name, config)
         if dry_run:
-            click.echo(json.dumps(list(trainer.plan()), indent=2) if as_json else _steps(trainer.plan()))
+            click.echo(
+                json.dumps(list(trainer.plan()), indent=2) if as_json else _steps(trainer.plan())
+            )
         else:
             trainer.run()
 
