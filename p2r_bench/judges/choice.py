@@ -95,23 +95,30 @@ def _option_texts(
     owners: dict[tuple[str, ...], set[str]] = {}
     single: dict[tuple[str, ...], set[str]] = {}
     for key, option in options.items():
-        if words := _words(key, option):
-            folded_words = tuple(t.folded for t in words)
-            owners.setdefault(folded_words, set()).add(key)
-            if len(words) == 1 and len(words[0].text) == 1:
-                single.setdefault(folded_words, set()).add(words[0].text)
+        if named := _words(key, option):
+            words = tuple(t.folded for t in named)
+            owners.setdefault(words, set()).add(key)
+            if len(words) == 1 and len(named[0].text) == 1:
+                single.setdefault(words, set()).add(named[0].text)
+
+    def is_text(i: int, words: tuple[str, ...]) -> bool:
+        """One letter in a longer answer has to have the text's case and not be an option letter."""
+        text = tokens[i].text
+        return (
+            len(tokens) == 1
+            or words not in single
+            or (text in single[words] and text.upper() not in letters)
+        )
 
     folded = [t.folded for t in tokens]
-    found = []
-    for option_words, keys in owners.items():
-        for i in _starts(folded, option_words):
-            text = tokens[i].text
-            if option_words in single and len(tokens) > 1:
-                if text.upper() in letters or text not in single[option_words]:
-                    continue
-            found.append(_Found(i, i + len(option_words), frozenset(keys)))
-    if label_of(answer, tokens) in letters and (named := owners.get(tuple(folded[1:]))):
-        found.append(_Found(1, len(tokens), frozenset(named)))
+    found = [
+        _Found(i, i + len(words), frozenset(keys))
+        for words, keys in owners.items()
+        for i in _starts(folded, words)
+        if is_text(i, words)
+    ]
+    if label_of(answer, tokens) in letters and (keys := owners.get(tuple(folded[1:]))):
+        found.append(_Found(1, len(tokens), frozenset(keys)))
     return [f for f in found if not any(f.inside(g) for g in found)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from inspect import signature
 from typing import Any
 
@@ -54,7 +54,7 @@ def make_judges(
         raise UserError(
             f"scorer {scorer!r} does not judge choice questions; {', '.join(fitting)} do"
         )
-    headlines = {headline_scorer(sample, scorer, judges) for sample in samples}
+    headlines = headline_scorers(samples, scorer, judges).values()
     return [judge for judge in judges if _set_up(judge, needed=judge.scorer in headlines)]
 
 
@@ -86,9 +86,26 @@ def headline_scorer(sample: Sample, chosen: str, judges: Sequence[Judge] = ()) -
     return HEADLINES[sample.answer_form]
 
 
+def headline_scorers(
+    samples: Iterable[Sample], chosen: str, judges: Sequence[Judge] = ()
+) -> dict[str, str]:
+    """The headline scorer of each answer form among the samples, as the first sample of the form decides."""
+    first: dict[AnswerForm, Sample] = {}
+    for sample in samples:
+        first.setdefault(sample.answer_form, sample)
+    return {form: headline_scorer(sample, chosen, judges) for form, sample in first.items()}
+
+
 def applicable(judges: Sequence[Judge], sample: Sample) -> list[Judge]:
     """The judges that can judge a sample; all their verdicts are stored."""
     return [judge for judge in judges if judge.applies(sample)]
+
+
+async def close_judges(judges: Iterable[Judge]) -> None:
+    """Close those that hold something open."""
+    for judge in judges:
+        if (close := getattr(judge, "close", None)) is not None:
+            await close()
 
 
 def _set_up(judge: Judge, *, needed: bool) -> bool:

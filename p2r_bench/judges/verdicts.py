@@ -4,10 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from p2r_bench.types import ErrorInfo, Judge, Sample, Verdict
+from p2r_bench.errors import UserError
+from p2r_bench.types import ErrorInfo, Judge, Prediction, Sample, Verdict
 
 if TYPE_CHECKING:
     from p2r_bench.judges.match import Match
+
+
+async def verdict_of(judge: Judge, sample: Sample, prediction: Prediction) -> Verdict:
+    """A judge's verdict; a judge that raises has none, which is a verdict with status "error".
+
+    Raises:
+        UserError: The judge's own: its set-up is wrong, and the user can put it right.
+    """
+    try:
+        return await judge.judge(sample, prediction)
+    except UserError:
+        raise
+    except Exception as error:  # a plugin's own error belongs to the sample, not to the run
+        return undecided(judge, sample, type(error).__name__, str(error) or repr(error))
 
 
 def decided(judge: Judge, sample: Sample, match: Match | None, *, correct: bool) -> Verdict:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from p2r_bench.errors import UserError
 from p2r_bench.judges.select import applicable
+from p2r_bench.judges.verdicts import verdict_of
 from p2r_bench.run.feed import Ready, Work, read_ahead
 from p2r_bench.run.images import EncodedImage
 from p2r_bench.run.solving import Solver
@@ -103,7 +104,9 @@ async def judge_all(
     if prediction.status != "ok":
         return ()
     fitting = applicable(judges, sample)
-    return tuple(await asyncio.gather(*(judge.judge(sample, prediction) for judge in fitting)))
+    return tuple(
+        await asyncio.gather(*(verdict_of(judge, sample, prediction) for judge in fitting))
+    )
 
 
 def _first(errors: BaseExceptionGroup[UserError]) -> UserError:

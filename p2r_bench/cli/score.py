@@ -1,0 +1,158 @@
+"""`p2r-bench score`: judge a run, or a file of raw model outputs, without a model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from p2r_bench.cli.table import table
+from p2r_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from p2r_bench.judges.predictions import JudgedRow
+    from p2r_bench.run.rejudge import Rejudged
+
+_SHOWN = 60
+
+
+@click.command("score")
+@click.argument("runs", nargs=-1, metavar="[RUN]...", type=click.Path(path_type=Path))
+@click.option(
+    "--predictions",
+    type=click.Path(path_type=Path),
+    help="JSON lines with task, mode, text, options and answer.",
+)
+@click.option(
+    "--scorer",
+    help="Headline scorer of choice questions. [default: strict; for a run, the one it has]",
+)
+@click.option(
+    "--profile",
+    default="p2r",
+    show_default=True,
+    help="Whose answer policy takes the answers out of the predictions' texts.",
+)
+@click.option(
+    "--judge-arg",
+    "judge_args",
+    multiple=True,
+    metavar="SCORER:K=V",
+    help="Parameter of a judge. Repeatable.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(
+    runs: tuple[Path, ...],
+    predictions: Path | None,
+    scorer: str | None,
+    profile: str,
+    judge_args: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Judge again, without a model.
+
+    RUN is a run folder: all scorers that apply judge its stored answers, verdicts made by the same rules stay, and
+    its metrics and the leaderboard are brought up to date. With --predictions, each row of a file is
+    judged and printed; --json prints one list of objects. Exit status 1: some verdicts are errors.
+
+    \b
+    p2r-bench score results/runs/*hrbench* --scorer original
+    p2r-bench score --predictions rows.jsonl --scorer strict --json
+    """
+    if bool(runs) == (predictions is not None):
+        raise UserError("name run folders, or a file with --predictions, and not both")
+    from p2r_bench.run.sweep import judge_params
+
+    params = judge_params(judge_args)
+    if predictions is not None:
+        errors = _predictions(predictions, scorer, profile, params, as_json)
+    else:
+        errors = _runs(runs, scorer, params, as_json)
+    if errors:
+        raise SystemExit(1)
+
+
+def _predictions(
+    path: Path,
+    scorer: str | None,
+    profile: str,
+    params: dict[str, dict[str, object]],
+    as_json: bool,
+) -> int:
+    from p2r_bench.adapter import load_profile
+    from p2r_bench.judges.predictions import judge_rows, read_predictions
+    from p2r_bench.judges.select import DEFAULT_SCORER
+
+    rows = read_predictions(path)
+    judged = judge_rows(rows, load_profile(profile), scorer=scorer or DEFAULT_SCORER, params=params)
+    if as_json:
+        click.echo(json.dumps([one.record() for one in judged], indent=1))
+    else:
+        _print_rows(judged)
+    return sum(one.verdict.status == "error" for one in judged)
+
+
+def _print_rows(judged: list[JudgedRow]) -> None:
+    records = [one.record() for one in judged]
+    outcomes = {True: "right", False: "wrong", None: "error"}
+    cells = [
+        (r["index"], r["scorer"], _short(r["extracted"]), outcomes[r["correct"]], r["error"] or "")
+        for r in records
+    ]
+    click.echo(table(("row", "scorer", "extracted", "verdict", ""), cells, right=(0,)))
+    scored = [r["correct"] for r in records if r["correct"] is not None]
+    figure = f"{100 * sum(scored) / len(scored):.1f} % right" if scored else "nothing scored"
+    click.echo(f"{figure} of {len(scored)} scored, {len(records) - len(scored)} errors")
+
+
+def _runs(
+    paths: tuple[Path, ...],
+    scorer: str | None,
+    params: dict[str, dict[str, object]],
+    as_json: bool,
+) -> int:
+    from p2r_bench.run.rejudge import rejudge
+
+    results = []
+    for path in paths:
+        results.append(rejudge(path, scorer=scorer, params=params))
+        if not as_json:
+            _print_run(results[-1])
+    if as_json:
+        click.echo(json.dumps([_record(result) for result in results], indent=1))
+    return sum(result.errors for result in results)
+
+
+def _print_run(result: Rejudged) -> None:
+    rows = [
+        (
+            row["scorer"],
+            row["subset"],
+            None if row["value"] is None else f"{100 * row['value']:.1f} %",
+            row["n"],
+            row["n_no_answer"],
+            row["n_errors"],
+        )
+        for row in result.metrics
+        if row["category"] is None and row["metric"] == "accuracy"
+    ]
+    header = ("scorer", "subset", "accuracy", "scored", "no answer", "errors")
+    click.echo(f"{result.path.name}: {result.judged} new verdicts, {result.kept} kept")
+    click.echo(table(header, rows, right=(2, 3, 4, 5)))
+
+
+def _record(result: Rejudged) -> dict[str, object]:
+    return {
+        "run_id": result.path.name,
+        "path": str(result.path),
+        "judged": result.judged,
+        "kept": result.kept,
+        "errors": result.errors,
+        "metrics": [{k: v for k, v in row.items() if k != "created"} for row in result.metrics],
+    }
+
+
+def _short(text: str | None) -> str | None:
+    return text if text is None or len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"

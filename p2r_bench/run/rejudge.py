@@ -1,0 +1,114 @@
+"""Judging a stored run again, without a model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from p2r_bench.errors import UserError
+from p2r_bench.judges.select import (
+    DEFAULT_SCORER,
+    Params,
+    applicable,
+    close_judges,
+    headline_scorers,
+    make_judges,
+)
+from p2r_bench.judges.verdicts import verdict_of
+from p2r_bench.store.leaderboard import update_leaderboard
+from p2r_bench.store.rows import prediction_from_row, sample_from_row, verdict_row
+from p2r_bench.store.run_folder import RunFolder
+from p2r_bench.types import Judge, Sample
+
+_IN_FLIGHT = 256
+
+
+@dataclass(frozen=True)
+class Rejudged:
+    """What judging a run again has come to.
+
+    Attributes:
+        path: The run's folder.
+        judged: Verdicts made now; `errors` of them have status "error".
+        kept: Verdicts that were there already, by the same version and parameters of their scorer.
+        metrics: The run's metric rows, with the leaderboard's columns.
+    """
+
+    path: Path
+    judged: int
+    errors: int
+    kept: int
+    metrics: Sequence[Mapping[str, Any]]
+
+
+def rejudge(path: Path, *, scorer: str | None = None, params: Params | None = None) -> Rejudged:
+    """Add the verdicts that a run lacks, and bring its metrics and its leaderboard up to date.
+
+    Every registered scorer that applies judges every answer. Verdicts with status "ok" that were made
+    by the same version and parameters stay; others are replaced. May be interrupted and called again.
+
+    Args:
+        path: The run's folder.
+        scorer: Headline scorer of choice questions; None keeps the one that the run has.
+        params: Scorer to keyword arguments of its judge.
+
+    Raises:
+        UserError: No run folder, open in another process, damaged, or as `make_judges`.
+    """
+    with RunFolder.reopen(path) as folder:
+        chosen = scorer or _headline(folder)
+        samples = [sample_from_row(row) for row, _ in folder.outcomes()]
+        judges = make_judges(params or {}, samples, chosen)
+        judged, errors, kept = asyncio.run(_judge_all(folder, judges))
+        headlines = headline_scorers(samples, chosen, judges)
+        metrics = folder.finish(scorer=headlines or chosen)
+        if path.resolve().parent.name == "runs":
+            update_leaderboard(path.resolve().parent.parent, metrics)
+        return Rejudged(path, judged, errors, kept, metrics)
+
+
+def _headline(folder: RunFolder) -> str:
+    finished = folder.manifest.content["finished"]
+    before = finished["scorer"] if finished else DEFAULT_SCORER
+    return before if isinstance(before, str) else str(before.get("choice", DEFAULT_SCORER))
+
+
+async def _judge_all(folder: RunFolder, judges: Sequence[Judge]) -> tuple[int, int, int]:
+    """Judge what lacks a verdict; returns how many were made, how many of them are errors, and how many kept."""
+    judged = errors = kept = 0
+    places = asyncio.Semaphore(_IN_FLIGHT)
+
+    async def judge(row: Mapping[str, Any], sample: Sample, missing: Sequence[Judge]) -> None:
+        nonlocal judged, errors
+        try:
+            prediction = prediction_from_row(row)
+            verdicts = await asyncio.gather(*(verdict_of(j, sample, prediction) for j in missing))
+            place = {"index": row["index"], "repeat": row["repeat"]}
+            rows = [verdict_row(verdict, **place) for verdict in verdicts]
+            await folder.record_verdicts((sample.id, row["repeat"]), rows)
+            judged += len(verdicts)
+            errors += sum(verdict.status == "error" for verdict in verdicts)
+        finally:
+            places.release()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for row, _ in folder.outcomes():
+                if row["status"] != "ok":
+                    continue
+                sample = sample_from_row(row)
+                has = folder.judged((sample.id, row["repeat"]))
+                fitting = applicable(judges, sample)
+                missing = [j for j in fitting if has.get(j.scorer) != (j.version, j.params_hash)]
+                kept += len(fitting) - len(missing)
+                if missing:
+                    await places.acquire()
+                    group.create_task(judge(row, sample, missing))
+    except* UserError as failed:
+        raise failed.exceptions[0] from None
+    finally:
+        await close_judges(judges)
+    return judged, errors, kept
