@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, fields
+from dataclasses import MISSING, Field, field, fields
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -15,12 +15,23 @@ T = TypeVar("T")
 _TRUE, _FALSE = ("yes", "true", "1", "on"), ("no", "false", "0", "off")
 
 
+def argument(
+    default: Any, help: str, *, least: float | None = None, automatic: bool = False
+) -> Any:
+    """A field of an arguments dataclass.
+
+    Args:
+        least: Lower bound of a number.
+        automatic: None stands for a value that the engine chooses.
+    """
+    return field(default=default, metadata={"help": help, "least": least, "automatic": automatic})
+
+
 def read_arguments(kind: type[T], pairs: Mapping[str, str], engine: str) -> T:
     """An instance of the dataclass `kind` from text pairs.
 
     A field is a string, int, float, bool, a Literal of strings or a tuple of strings (separated by
-    commas), or one of them or None. A field's metadata holds its one-line `help`, and `least` where
-    a number has a lower bound.
+    commas), or one of them or None, made with `argument`.
 
     Raises:
         UserError: A name is unknown, or a value is not of the field's type. Names the known ones.
@@ -56,7 +67,9 @@ def _default(field: Field[Any]) -> str:
     value = None if field.default is MISSING else field.default
     if value is None or value == ():
         return "automatic" if field.metadata.get("automatic") else "none"
-    return {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    return (
+        {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
+    )
 
 
 def _inner(hint: Any) -> Any:

@@ -52,5 +52,7 @@ def flash_attention_missing(device: str, dtype: str, model_class: type) -> str |
     try:
         importlib.import_module("flash_attn")
     except ImportError as error:
-        return f"the package flash-attn cannot be imported ({error}); pip install 'p2r-bench[flash]'"
+        return (
+            f"the package flash-attn cannot be imported ({error}); pip install 'p2r-bench[flash]'"
+        )
     return None

@@ -11,7 +11,9 @@ from p2r_bench.errors import EngineError
 from p2r_bench.types import Recipe, Request
 
 
-def chat_messages(request: Request, image_part: Callable[[int], dict[str, Any]]) -> list[dict[str, Any]]:
+def chat_messages(
+    request: Request, image_part: Callable[[int], dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Messages of a request: a message without images has a plain string as its content.
 
     Args:

@@ -77,8 +77,12 @@ class Batch:
         self.device = model.device
         self.rows: list[Row] = []
         self._end_ids = frozenset(end_ids)
-        self._padding_id = min(self._end_ids)  # masked; only must not look like an image's placeholder
-        self._suppressed = torch.tensor(sorted(suppressed_ids), device=self.device, dtype=torch.long)
+        self._padding_id = min(
+            self._end_ids
+        )  # masked; only must not look like an image's placeholder
+        self._suppressed = torch.tensor(
+            sorted(suppressed_ids), device=self.device, dtype=torch.long
+        )
         self._vocabulary = model.get_output_embeddings().weight.shape[0]
         self._layers = model.config.get_text_config().num_hidden_layers
         self._cache: RowCache | None = None
@@ -123,7 +127,9 @@ class Batch:
         assert self._cache is not None and self._seen is not None
         before = self._cache.get_seq_length()
         pads = [before - row.length for row in self.rows]
-        position = torch.tensor([row.length + row.prompt.offset for row in self.rows], device=self.device)
+        position = torch.tensor(
+            [row.length + row.prompt.offset for row in self.rows], device=self.device
+        )
         logits = self.model(
             input_ids=torch.tensor([[row.output[-1]] for row in self.rows], device=self.device),
             attention_mask=self._mask(pads, before + 1) if any(pads) else None,
@@ -171,7 +177,11 @@ class Batch:
 
     def _choose(self, rows: Sequence[Row], logits: torch.Tensor, seen: torch.Tensor) -> None:
         tokens = choose_tokens(
-            logits, [row.sampling for row in rows], [row.draw for row in rows], seen, self._suppressed
+            logits,
+            [row.sampling for row in rows],
+            [row.draw for row in rows],
+            seen,
+            self._suppressed,
         )
         chosen = torch.tensor([token or 0 for token in tokens], device=self.device)
         seen[torch.arange(len(rows), device=self.device), chosen] = True

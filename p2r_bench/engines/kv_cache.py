@@ -13,13 +13,17 @@ import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
 
-class RowLayer(DynamicLayer):
-    """Keys and values of one layer: (rows, heads, length, head size), views of a larger buffer."""
+class RowLayer(DynamicLayer):  # type: ignore[no-untyped-call]
+    """Keys and values of one layer: (rows, heads, length, head size) each, in larger buffers."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)  # type: ignore[no-untyped-call]
+        self._buffers: list[torch.Tensor] = []
+        self._length = 0
 
     def lazy_initialization(self, key_states: torch.Tensor, value_states: torch.Tensor) -> None:
         self.dtype, self.device = key_states.dtype, key_states.device
-        self._room = [_buffer(states, states.shape[0], 0) for states in (key_states, value_states)]
-        self._show(0)
+        self._buffers = [_buffer(states, len(states), 0) for states in (key_states, value_states)]
         self.is_initialized = True
 
     def update(
@@ -28,60 +32,56 @@ class RowLayer(DynamicLayer):
         """Add the new columns; returns all keys and all values."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        start = self.get_seq_length()
-        end = start + key_states.shape[-2]
+        start, end = self._length, self._length + key_states.shape[-2]
         for index, states in enumerate((key_states, value_states)):
-            if end > self._room[index].shape[-2]:
-                larger = _buffer(states, states.shape[0], _ahead(end))
-                larger[:, :, :start] = self._room[index][:, :, :start]
-                self._room[index] = larger
-            self._room[index][:, :, start:end] = states
-        self._show(end)
-        return self.keys, self.values
+            if end > self._buffers[index].shape[-2]:
+                larger = _buffer(states, len(states), _ahead(end))
+                larger[:, :, :start] = self._buffers[index][:, :, :start]
+                self._buffers[index] = larger
+            self._buffers[index][:, :, start:end] = states
+        self._length = end
+        return self._buffers[0][:, :, :end], self._buffers[1][:, :, :end]
 
     def get_seq_length(self) -> int:
-        return self.keys.shape[-2] if self.is_initialized else 0
+        return self._length
 
-    def _show(self, length: int) -> None:
-        self.keys, self.values = (room[:, :, :length] for room in self._room)
+    def keep(self, rows: torch.Tensor, skip: int) -> None:
+        """Keep these rows, without their first `skip` columns."""
+        length = self._length - skip
+        for index, buffer in enumerate(self._buffers):
+            kept = _buffer(buffer, len(rows), _ahead(length))
+            kept[:, :, :length] = buffer[:, :, skip : self._length].index_select(0, rows)
+            self._buffers[index] = kept
+        self._length = length
 
-    def _keep(self, rows: torch.Tensor, skip: int) -> None:
-        length = self.get_seq_length() - skip
-        for index, room in enumerate(self._room):
-            kept = _buffer(room, len(rows), _ahead(length))
-            kept[:, :, :length] = room[:, :, skip : skip + length].index_select(0, rows)
-            self._room[index] = kept
-        self._show(length)
-
-    def _join(self, other: RowLayer) -> None:
-        length = max(self.get_seq_length(), other.get_seq_length())
-        parts = [(self.keys, other.keys), (self.values, other.values)]
-        for index, (mine, theirs) in enumerate(parts):
-            joined = _buffer(mine, mine.shape[0] + theirs.shape[0], _ahead(length))
-            joined[: mine.shape[0], :, length - mine.shape[2] : length] = mine
-            joined[mine.shape[0] :, :, length - theirs.shape[2] : length] = theirs
-            self._room[index] = joined
-        self._show(length)
+    def join(self, other: RowLayer) -> None:
+        """Add another layer's rows below these."""
+        length = max(self._length, other._length)
+        for index, (mine, theirs) in enumerate(zip(self._buffers, other._buffers, strict=True)):
+            joined = _buffer(mine, len(mine) + len(theirs), _ahead(length))
+            joined[: len(mine), :, length - self._length : length] = mine[:, :, : self._length]
+            joined[len(mine) :, :, length - other._length : length] = theirs[:, :, : other._length]
+            self._buffers[index] = joined
+        self._length = length
 
 
 class RowCache(Cache):
     """The layers of all running rows."""
 
-    layers: list[RowLayer]
-
     def __init__(self, layers: int) -> None:
-        super().__init__(layers=[RowLayer() for _ in range(layers)])
+        self.row_layers = [RowLayer() for _ in range(layers)]
+        super().__init__(layers=list(self.row_layers))
 
     def keep(self, rows: Sequence[int], skip: int) -> None:
         """Keep these rows, and leave out the first `skip` columns, which none of them needs."""
-        index = torch.tensor(list(rows), device=self.layers[0].keys.device)
-        for layer in self.layers:
-            layer._keep(index, skip)
+        index = torch.tensor(list(rows), device=self.row_layers[0].device)
+        for layer in self.row_layers:
+            layer.keep(index, skip)
 
     def join(self, other: RowCache) -> None:
         """Add the rows of another cache below these; the shorter ones get padding on their left."""
-        for mine, theirs in zip(self.layers, other.layers, strict=True):
-            mine._join(theirs)
+        for mine, theirs in zip(self.row_layers, other.row_layers, strict=True):
+            mine.join(theirs)
 
 
 def _ahead(length: int) -> int:

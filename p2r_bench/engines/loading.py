@@ -11,14 +11,20 @@ from typing import Any
 import torch
 import transformers
 from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
-from transformers.utils import logging as transformers_logging
+from transformers.utils import logging as _transformers_logging
 
 from p2r_bench.engines.attention import Attention, choose_attention
 from p2r_bench.engines.patches import Patches, patches_of
 from p2r_bench.errors import UserError
 
 # Placeholders of images and videos: sampled, they would name pixels that are not there.
-VISION_TOKENS = ("<|image_pad|>", "<|video_pad|>", "<|vision_pad|>", "<|vision_start|>", "<|vision_end|>")
+VISION_TOKENS = (
+    "<|image_pad|>",
+    "<|video_pad|>",
+    "<|vision_pad|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,9 @@ class Loaded:
     facts: dict[str, str]
 
 
-def load(folder: Path, name: str, *, device: str, dtype: str, attention: Attention, lora: str | None) -> Loaded:
+def load(
+    folder: Path, name: str, *, device: str, dtype: str, attention: Attention, lora: str | None
+) -> Loaded:
     """Load a model folder.
 
     Args:
@@ -56,21 +64,31 @@ def load(folder: Path, name: str, *, device: str, dtype: str, attention: Attenti
     with _without_progress_bars():
         try:
             config = AutoConfig.from_pretrained(folder)
-            model_class = AutoModelForImageTextToText._model_mapping[type(config)]
+            model_class: Any = AutoModelForImageTextToText._model_mapping[type(config)]
         except (KeyError, ValueError, OSError) as error:
-            raise UserError(f"{name}: not an image-text-to-text model that transformers {transformers.__version__} knows: {error}") from error
-        implementation = choose_attention(attention, device=where, dtype=precision, model_class=model_class)
+            raise UserError(
+                f"{name}: not an image-text-to-text model that transformers {transformers.__version__} knows: {error}"
+            ) from error
+        implementation = choose_attention(
+            attention, device=where, dtype=precision, model_class=model_class
+        )
         try:
             model = model_class.from_pretrained(
-                folder, config=config, dtype=getattr(torch, precision), attn_implementation=implementation
+                folder,
+                config=config,
+                dtype=getattr(torch, precision),
+                attn_implementation=implementation,
             )
             if lora:
                 model = _with_lora(model, lora)
             model.to(where).eval()
         except (OSError, ValueError, RuntimeError) as error:
-            raise UserError(f"{name}: the weights in {folder} cannot be loaded on {where}: {error}") from error
+            raise UserError(
+                f"{name}: the weights in {folder} cannot be loaded on {where}: {error}"
+            ) from error
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        patches = patches_of(AutoImageProcessor.from_pretrained(folder), name)
+        processor: Any = AutoImageProcessor
+        patches = patches_of(processor.from_pretrained(folder), name)
     _check_family(model, patches, name)
     ends = {tokenizer.eos_token_id}
     for source in (config, config.get_text_config(), model.generation_config):
@@ -99,11 +117,17 @@ def load(folder: Path, name: str, *, device: str, dtype: str, attention: Attenti
 
 def choose_device(asked: str) -> str:
     """The device that is there: cuda, then mps, then cpu; or the one asked for."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = {
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+        "cpu": True,
+    }
     if asked == "auto":
         return next(name for name, there in available.items() if there)
     kind, _, index = asked.partition(":")
-    if not available.get(kind, False) or (kind == "cuda" and int(index or 0) >= torch.cuda.device_count()):
+    if not available.get(kind, False) or (
+        kind == "cuda" and int(index or 0) >= torch.cuda.device_count()
+    ):
         there = ", ".join(name for name, is_there in available.items() if is_there)
         raise UserError(f"--engine-arg device={asked}: not on this machine, which has {there}.")
     return asked
@@ -121,11 +145,9 @@ def choose_dtype(asked: str, device: str) -> str:
 def _with_lora(model: Any, path: str) -> Any:
     """The model with a LoRA adapter merged into its weights."""
     try:
-        from peft import PeftModel
+        from peft import PeftModel  # type: ignore[import-not-found]
     except ImportError as error:
         raise UserError(f"--engine-arg lora={path} needs peft: pip install peft") from error
-    if not (Path(path) / "adapter_config.json").is_file():
-        raise UserError(f"--engine-arg lora={path}: no adapter_config.json there; not a LoRA adapter's folder.")
     return PeftModel.from_pretrained(model, path).merge_and_unload()
 
 
@@ -144,6 +166,7 @@ def _check_family(model: Any, patches: Patches, name: str) -> None:
 
 @contextmanager
 def _without_progress_bars() -> Iterator[None]:
+    transformers_logging: Any = _transformers_logging
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

@@ -38,7 +38,9 @@ def model_folder(model: str, revision: str | None = None) -> Path:
     folder = Path(resolved).expanduser()
     if folder.is_dir():
         if revision:
-            raise UserError(f"--revision {revision}: {folder} is a local folder; only hub ids have revisions.")
+            raise UserError(
+                f"--revision {revision}: {folder} is a local folder; only hub ids have revisions."
+            )
         return _checked(folder)
     if folder.is_absolute() or resolved.startswith((".", "~")) or resolved.count("/") != 1:
         raise UserError(
@@ -55,7 +57,9 @@ def _download(model: str, revision: str | None) -> Path:
     try:
         return Path(
             snapshot_download(
-                model, revision=revision, allow_patterns=[*TEXT_FILES, "*.safetensors", "*.safetensors.index.json"]
+                model,
+                revision=revision,
+                allow_patterns=[*TEXT_FILES, "*.safetensors", "*.safetensors.index.json"],
             )
         )
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
@@ -71,7 +75,9 @@ def _checked(folder: Path) -> Path:
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no config.json; not a model folder.")
     if not any(folder.glob("*.safetensors")):
-        raise UserError(f"{folder}: no *.safetensors file; convert the weights with save_pretrained().")
+        raise UserError(
+            f"{folder}: no *.safetensors file; convert the weights with save_pretrained()."
+        )
     return folder
 
 
@@ -106,9 +112,15 @@ def _samples(stream: BinaryIO, path: Path) -> Iterator[bytes]:
     try:
         (length,) = struct.unpack("<Q", stream.read(8))
         header = stream.read(length)
-        tensors = {name: entry["data_offsets"] for name, entry in json.loads(header).items() if name != "__metadata__"}
+        tensors = {
+            name: entry["data_offsets"]
+            for name, entry in json.loads(header).items()
+            if name != "__metadata__"
+        }
     except (struct.error, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise UserError(f"{path}: not a safetensors file ({error}); copy or download it again.") from error
+        raise UserError(
+            f"{path}: not a safetensors file ({error}); copy or download it again."
+        ) from error
     yield header
     for _, (begin, end) in sorted(tensors.items()):
         for offset in (begin, (begin + end) // 2):
@@ -117,8 +129,17 @@ def _samples(stream: BinaryIO, path: Path) -> Iterator[bytes]:
 
 
 def lora_digest(folder: str | Path) -> str:
-    """SHA-256, in hex, of a LoRA adapter: its configuration and its weights, whole."""
+    """SHA-256, in hex, of a LoRA adapter: its configuration and its weights, whole.
+
+    Raises:
+        UserError: The folder holds no adapter.
+    """
+    configuration = Path(folder) / "adapter_config.json"
+    if not configuration.is_file():
+        raise UserError(
+            f"--engine-arg lora={folder}: no adapter_config.json there; not a LoRA adapter's folder."
+        )
     total = hashlib.sha256()
-    for path in [Path(folder) / "adapter_config.json", *sorted(Path(folder).glob("*.safetensors"))]:
+    for path in [configuration, *sorted(Path(folder).glob("*.safetensors"))]:
         total.update(f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     return total.hexdigest()

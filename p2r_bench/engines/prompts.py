@@ -39,7 +39,9 @@ class Prompt:
 class PromptBuilder:
     """Makes prompts with a checkpoint's tokenizer and chat template. Not for several threads at once."""
 
-    def __init__(self, tokenizer: Any, template: str, base_model: Any, patches: Patches, context: int) -> None:
+    def __init__(
+        self, tokenizer: Any, template: str, base_model: Any, patches: Patches, context: int
+    ) -> None:
         config = base_model.config
         self.tokenizer = tokenizer
         self.template = template
@@ -72,7 +74,8 @@ class PromptBuilder:
             )
         counts = [self.patches.tokens(*image.size) for image in images]
         text = pieces[0] + "".join(
-            self.image_token * count + piece for count, piece in zip(counts, pieces[1:], strict=True)
+            self.image_token * count + piece
+            for count, piece in zip(counts, pieces[1:], strict=True)
         )
         ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         if len(ids) + request.sampling.max_tokens > self.context:
@@ -93,7 +96,9 @@ class PromptBuilder:
 
     def _positions(self, ids: list[int], images: Sequence[Image.Image]) -> tuple[torch.Tensor, int]:
         row = torch.tensor([ids])
-        grid = torch.tensor([self.patches.grid(*image.size) for image in images]) if images else None
+        grid = (
+            torch.tensor([self.patches.grid(*image.size) for image in images]) if images else None
+        )
         positions, offset = self.base_model.get_rope_index(
             input_ids=row, mm_token_type_ids=(row == self.image_id).int(), image_grid_thw=grid
         )

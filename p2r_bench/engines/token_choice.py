@@ -56,7 +56,9 @@ def _draw(
     def column(values: list[float]) -> torch.Tensor:
         return torch.tensor(values, device=scores.device, dtype=scores.dtype).unsqueeze(-1)
 
-    probabilities, order = torch.softmax(scores / column(temperature), dim=-1).sort(dim=-1, descending=True, stable=True)
+    probabilities, order = torch.softmax(scores / column(temperature), dim=-1).sort(
+        dim=-1, descending=True, stable=True
+    )
     cumulative = probabilities.cumsum(dim=-1)
     # Nucleus: the fewest likeliest tokens whose mass reaches top_p; the first is always among them.
     kept = (cumulative - probabilities < column(top_p)).sum(dim=-1, keepdim=True).clamp(min=1)

@@ -7,11 +7,10 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from p2r_bench.engines.arguments import read_arguments
-from p2r_bench.engines.attention import Attention
+from p2r_bench.engines.arguments import argument, read_arguments
 from p2r_bench.engines.model_folder import lora_digest, model_digest, model_folder
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.types import Capabilities, Completion, EngineConfig, Request
@@ -24,24 +23,26 @@ if TYPE_CHECKING:
     from p2r_bench.engines.worker import Worker
 
 
-def _argument(default: Any, help: str, *, least: int | None = None, automatic: bool = False) -> Any:
-    return field(default=default, metadata={"help": help, "least": least, "automatic": automatic})
-
-
 @dataclass(frozen=True)
 class Arguments:
     """What `--engine-arg` sets."""
 
-    device: str = _argument("auto", "cuda, cuda:N, mps or cpu")
-    dtype: Literal["auto", "bfloat16", "float16", "float32"] = _argument("auto", "precision of the weights")
-    attention: Attention = _argument("auto", "attention implementation")
-    batch_size: int = _argument(32, "most requests that decode together", least=1)
-    batch_tokens: int | None = _argument(
+    device: str = argument("auto", "cuda, cuda:N, mps or cpu")
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = argument(
+        "auto", "precision of the weights"
+    )
+    attention: Literal["auto", "flash-attn", "sdpa", "eager"] = argument(
+        "auto", "attention implementation"
+    )
+    batch_size: int = argument(32, "most requests that decode together", least=1)
+    batch_tokens: int | None = argument(
         None, "most tokens, prompts and outputs, that decode together", least=1, automatic=True
     )
-    prefill_tokens: int = _argument(8192, "most prompt tokens that are read at once", least=1)
-    threads: int | None = _argument(None, "CPU threads of torch", least=1, automatic=True)
-    lora: str | None = _argument(None, "folder of a LoRA adapter, merged into the weights (needs peft)")
+    prefill_tokens: int = argument(8192, "most prompt tokens that are read at once", least=1)
+    threads: int | None = argument(None, "CPU threads of torch", least=1, automatic=True)
+    lora: str | None = argument(
+        None, "folder of a LoRA adapter, merged into the weights (needs peft)"
+    )
 
 
 class TransformersEngine:
@@ -54,11 +55,18 @@ class TransformersEngine:
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self.arguments = read_arguments(Arguments, config.args, "transformers")
-        self.model_digest = ""
         self._loaded: Loaded | None = None
         self._prompts: PromptBuilder | None = None
         self._worker: Worker | None = None
         self._preparing: ThreadPoolExecutor | None = None
+
+    async def identify(self) -> str:
+        """Digest of the model's files, and of the adapter's if there is one; see `Engine.identify`."""
+        return await asyncio.to_thread(self._identify)
+
+    def _identify(self) -> str:
+        digest = model_digest(model_folder(self.config.model, self.config.revision))
+        return f"{digest}+{lora_digest(self.arguments.lora)}" if self.arguments.lora else digest
 
     async def start(self) -> None:
         """Load the model; see `Engine.start`."""
@@ -92,9 +100,6 @@ class TransformersEngine:
             attention=arguments.attention,
             lora=arguments.lora,
         )
-        self.model_digest = model_digest(folder)
-        if arguments.lora:
-            self.model_digest += "+" + lora_digest(arguments.lora)
         template = chat_template(folder, loaded.tokenizer)
         self._prompts = PromptBuilder(
             loaded.tokenizer, template, loaded.model.base_model, loaded.patches, loaded.context
@@ -133,7 +138,11 @@ class TransformersEngine:
         if self._worker is None or self._prompts is None or self._preparing is None:
             raise EngineError("the engine is not running", kind="closed")
         if request.schema is not None:
-            raise EngineError("the transformers engine enforces no JSON schema", kind="unsupported", retryable=False)
+            raise EngineError(
+                "the transformers engine enforces no JSON schema",
+                kind="unsupported",
+                retryable=False,
+            )
         from p2r_bench.engines.decoding import Row
 
         begun = time.monotonic()
@@ -182,8 +191,8 @@ def _room(model: Any) -> int:
     if model.device.type != "cuda":
         return 1 << 18
     text = model.config.get_text_config()
-    per_token = 2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * model.dtype.itemsize
+    per_token = (
+        2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * model.dtype.itemsize
+    )
     free, _ = torch.cuda.mem_get_info(model.device)
-    return int(0.6 * free) // per_token
-
-
+    return int(0.6 * free / per_token)

@@ -63,7 +63,9 @@ class Worker:
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._closing = False
-        self._thread = threading.Thread(target=self._run, name="p2r-bench-transformers", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name="p2r-bench-transformers", daemon=True
+        )
         self._thread.start()
 
     def submit(self, row: Row, priority: int) -> Future[Finished]:
@@ -134,17 +136,23 @@ class Worker:
                 self._deliver(self.batch.step())
         except torch.OutOfMemoryError as error:
             self._shrink([job for job in involved if not job.future.done()], error)
-        except Exception as error:  # whatever the model raised belongs to the rows that were in it
+        except Exception as error:  # noqa: BLE001 - whatever the model raises belongs to its rows
             self._abandon()
             for job in involved:
-                self._fail(job, EngineError(f"the model failed: {error!r}", kind="model"), cause=error)
+                self._fail(
+                    job, EngineError(f"the model failed: {error!r}", kind="model"), cause=error
+                )
 
     def _shrink(self, involved: Sequence[Job], error: Exception) -> None:
         """Out of memory: start the rows again, in batches half the size; a row that is too large alone fails."""
         self._abandon()
         if len(involved) == 1:
             message = f"out of memory on {self.batch.device} with this request alone: {error}"
-            self._fail(involved[0], EngineError(message, kind="out_of_memory", retryable=False), cause=error)
+            self._fail(
+                involved[0],
+                EngineError(message, kind="out_of_memory", retryable=False),
+                cause=error,
+            )
             return
         self.max_rows = max(1, len(involved) // 2)
         log.warning(
