@@ -1,0 +1,63 @@
+# Needs Python 3.11 to 3.13 and make. Everything else is installed into .venv, pinned by constraints/cpu.txt.
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p))))
+VENV ?= .venv
+DEMO ?= .demo
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/cpu.txt
+BENCHMARKS := $(patsubst benchmarks/%.py,%,$(filter-out %/__init__.py,$(wildcard benchmarks/*.py)))
+
+.DELETE_ON_ERROR:
+.PHONY: help demo test test-all lint format bench clean
+
+help:
+	@echo "make demo      synthesise data, run the bundled model in four modes, print the leaderboard"
+	@echo "make test      the tests"
+	@echo "make test-all  the tests, the slow ones, and the integration sessions"
+	@echo "make lint      ruff and mypy"
+	@echo "make format    let ruff rewrite the code"
+	@echo "make bench     the benchmarks"
+	@echo "make clean     remove what the other targets made"
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: pyproject.toml constraints/cpu.txt | $(BIN)/python
+	$(PIP) --editable '.[transformers]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(PIP) --editable '.[transformers,dev]'
+	@touch $@
+
+$(DEMO)/data/.synthesised: $(wildcard p2r_bench/synth/*.py) | $(VENV)/.run
+	rm -rf $(DEMO)/data
+	$(BIN)/p2r-bench data synth --format hrbench --resolution 4k --rows 100 --seed 1 --out $(DEMO)/data
+	@touch $@
+
+demo: $(VENV)/.run $(DEMO)/data/.synthesised
+	$(BIN)/p2r-bench run --mode default,thinking,p2r,oracle --tasks HR-Bench --data-dir $(DEMO)/data --out $(DEMO)/results
+	$(BIN)/p2r-bench leaderboard --source measured --out $(DEMO)/results
+	@echo
+	@echo "The table is $(DEMO)/results/leaderboard.parquet: pandas.read_parquet reads it."
+	@echo "The runs are in $(DEMO)/results/runs; run \`make demo\` again and no sample runs twice."
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+test-all: test
+	$(BIN)/nox
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.dev
+	for benchmark in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$benchmark || exit 1; done
+
+clean:
+	rm -rf $(VENV) $(DEMO) .nox .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

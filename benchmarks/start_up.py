@@ -1,0 +1,49 @@
+"""How long the command line takes to start: median wall time of whole processes, in seconds.
+
+    python -m benchmarks.start_up [--json]
+
+The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+COMMANDS = (("--help",), ("plugins",), ("profile", "list"), ("leaderboard", "--help"))
+PYTHON = "python -c pass"
+
+
+def seconds(command: list[str], runs: int) -> float:
+    """Median over `runs` processes, after one that warms the file cache."""
+    taken = []
+    for _ in range(runs + 1):
+        started = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        taken.append(time.perf_counter() - started)
+    return statistics.median(taken[1:])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=9)
+    parser.add_argument("--json", action="store_true", help="print the JSON line only")
+    options = parser.parse_args()
+    figures = {PYTHON: seconds([sys.executable, "-c", "pass"], options.runs)}
+    for command in COMMANDS:
+        name = " ".join(("p2r-bench", *command))
+        figures[name] = seconds([sys.executable, "-m", "p2r_bench", *command], options.runs)
+    if not options.json:
+        for name, value in figures.items():
+            print(f"{value:7.3f} s  {name}")
+    machine = {"python": platform.python_version(), "machine": platform.machine()}
+    print(json.dumps({"benchmark": "start_up", "seconds": figures, **machine}))
+
+
+if __name__ == "__main__":
+    main()
