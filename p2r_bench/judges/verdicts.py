@@ -21,7 +21,7 @@ async def verdict_of(judge: Judge, sample: Sample, prediction: Prediction) -> Ve
         return await judge.judge(sample, prediction)
     except UserError:
         raise
-    except Exception as error:  # a plugin's own error belongs to the sample, not to the run
+    except Exception as error:  # noqa: BLE001 - a plugin's own error belongs to the sample, not to the run
         return undecided(judge, sample, type(error).__name__, str(error) or repr(error))
 
 

@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from p2r_bench.errors import UserError
-from p2r_bench.judges.select import applicable
+from p2r_bench.judges.select import applicable, close_judges
 from p2r_bench.judges.verdicts import verdict_of
 from p2r_bench.run.feed import Ready, Work, read_ahead
 from p2r_bench.run.images import EncodedImage
@@ -63,6 +63,8 @@ class Pipeline:
                     group.create_task(self._one(ready))
         except* UserError as errors:
             raise _first(errors) from None
+        finally:
+            await close_judges(self._judges)
 
     async def _one(self, ready: Ready) -> None:
         try:
