@@ -118,10 +118,14 @@ def _answer(row: Row) -> Iterator[str]:
 def _verdicts(verdicts: Sequence[Row]) -> Iterator[str]:
     if verdicts:
         rows = [
-            (v["scorer"], v["version"], _verdict(v), v["extracted"], v["error_message"])
+            (v["scorer"], v["version"], _verdict(v), _line(v["extracted"]), _line(v["error_message"]))
             for v in verdicts
         ]
         yield table(("scorer", "version", "verdict", "extracted", "error"), rows)
+
+
+def _line(text: str | None) -> str | None:
+    return None if text is None else " ".join(text.split())
 
 
 def _verdict(verdict: Row) -> str:

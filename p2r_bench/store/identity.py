@@ -92,10 +92,11 @@ def _slug(text: str) -> str:
 def changed_facts(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Facts that differ, one line each: "engines.reason.dtype: float32 before, bfloat16 now"."""
     old, new = dict(_flat(before)), dict(_flat(now))
+    absent = "not recorded"
     return [
-        f"{name}: {old.get(name, 'not recorded')} before, {new.get(name, 'not recorded')} now"
+        f"{name}: {old.get(name, absent)} before, {new.get(name, absent)} now"
         for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
+        if name not in old or name not in new or old[name] != new[name]
     ]
 
 

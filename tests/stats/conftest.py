@@ -1,0 +1,8 @@
+"""Property tests have no deadline: how long a test takes says nothing about what it tests."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
