@@ -383,7 +383,11 @@ Ask = Callable[[Request], Awaitable[Completion]]
 
 @runtime_checkable
 class Mode(Protocol):
-    """How a sample becomes calls to a model. `roles`, where given, names the roles it calls."""
+    """How a sample becomes calls to a model.
+
+    A mode may also have `roles`, the names of all roles it calls (where it has not, the built-in ones), and
+    `max_images(profile)`, the most images that one of its requests holds (else `profile.max_images`).
+    """
 
     async def solve(self, sample: Sample, ask: Ask, profile: Profile) -> Prediction:
         """Ask what is needed and return the outcome. `ask` raises EngineError, which a mode never catches."""

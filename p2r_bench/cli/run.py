@@ -16,18 +16,11 @@ if TYPE_CHECKING:
 _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
-class Size(click.ParamType):
-    """A number of bytes, such as 512MiB or 2GiB."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        number, unit = value[:-3], value[-3:]
-        if unit not in _UNITS or not number.strip().isdigit():
-            self.fail(f"{value!r} is not a size such as 512MiB or 2GiB", param, ctx)
-        return int(number) * _UNITS[unit]
+def _bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
+    number, unit = value[:-3].strip(), value[-3:]
+    if unit not in _UNITS or not (number.isascii() and number.isdigit()):
+        raise click.BadParameter(f"{value!r} is not a size such as 512MiB or 2GiB", ctx, param)
+    return int(number) * _UNITS[unit]
 
 
 @click.command("run")
@@ -91,7 +84,8 @@ class Size(click.ParamType):
 @click.option("--in-flight", type=click.IntRange(1), help="Samples worked on at once.")
 @click.option(
     "--image-memory",
-    type=Size(),
+    callback=_bytes,
+    metavar="SIZE",
     default="1GiB",
     show_default=True,
     help="Pixels held in memory at once.",

@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from p2r_bench.adapter import load_profile
-from p2r_bench.bundled import model_profile
-from p2r_bench.run.engines import EngineSet
+from p2r_bench.run.engines import EngineSet, max_images_of
 from p2r_bench.run.progress import ProgressView, Silent
-from p2r_bench.run.runner import RunResult, run
+from p2r_bench.run.runner import RunResult, make_mode, profile_of, run
 from p2r_bench.run.spec import DEFAULT_ENGINE, DEFAULT_MODEL, EngineChoice, RunSpec
 
 
@@ -73,7 +71,7 @@ def run_all(specs: Sequence[RunSpec], view: ProgressView | None = None) -> list[
     results: list[RunResult] = []
 
     async def work() -> None:
-        engines = EngineSet(max(_max_images(spec) for spec in specs))
+        engines = EngineSet(max(max_images_of(make_mode(s), profile_of(s)) for s in specs))
         try:
             for spec in specs:
                 results.append(await run(spec, engines, view or Silent()))
@@ -84,10 +82,6 @@ def run_all(specs: Sequence[RunSpec], view: ProgressView | None = None) -> list[
 
     _run_to_end(work)
     return results
-
-
-def _max_images(spec: RunSpec) -> int:
-    return load_profile(spec.profile or model_profile(spec.choice.model) or "p2r").max_images
 
 
 def _names(value: str | Sequence[str]) -> list[str]:

@@ -15,6 +15,9 @@ from p2r_bench.types import ROLES, Capabilities, Engine, EngineConfig, Mode, Sam
 TEXT_ALLOWANCE = 512
 """Tokens kept for the text of a prompt when context lengths are checked before a run."""
 
+SINGLE_IMAGE_ROLES = ("perceive", "think", "answer")
+"""Roles whose requests hold the whole image and nothing else."""
+
 
 class EngineSet:
     """Holds each engine once, however many roles and runs use it."""
@@ -48,20 +51,33 @@ def roles_of(mode: Mode) -> tuple[str, ...]:
     return tuple(getattr(mode, "roles", ROLES))
 
 
+def max_images_of(mode: Mode, profile: Profile) -> int:
+    """Most images one request of a mode holds: what its `max_images(profile)` says, else the profile's number."""
+    own = getattr(mode, "max_images", None)
+    return profile.max_images if own is None else int(own(profile))
+
+
 def check_capabilities(
-    engines: Mapping[str, Engine], profile: Profile, choices: Mapping[str, EngineChoice]
+    engines: Mapping[str, Engine],
+    profile: Profile,
+    choices: Mapping[str, EngineChoice],
+    max_images: int,
 ) -> None:
     """Refuse before the first request what an engine cannot honour.
+
+    Args:
+        max_images: Most images one request of the mode holds.
 
     Raises:
         UserError: Names the engine, the profile's field and what to change.
     """
     for role, engine in engines.items():
         where = f"engine {choices[role].engine!r} for role {role!r} of profile {profile.name!r}"
-        _check_role(engine.capabilities(), role, profile, where)
+        images = 1 if role in SINGLE_IMAGE_ROLES else max_images
+        _check_role(engine.capabilities(), role, profile, images, where)
 
 
-def _check_role(can: Capabilities, role: str, profile: Profile, where: str) -> None:
+def _check_role(can: Capabilities, role: str, profile: Profile, images: int, where: str) -> None:
     sampling, neutral = profile.sampling.for_role(role), replace(Sampling(), max_tokens=0)
     for name in Sampling.__dataclass_fields__:
         if name not in can.sampling and getattr(sampling, name) != getattr(neutral, name):
@@ -84,10 +100,11 @@ def _check_role(can: Capabilities, role: str, profile: Profile, where: str) -> N
             f"{where}: the model's processor shrinks images above {can.max_pixels} pixels, and "
             f"image.max_pixels is {image.max_pixels}: the model would not see the profile's pixels"
         )
-    needed = profile.visual_tokens(role) + TEXT_ALLOWANCE + sampling.max_tokens
+    visual = images * (profile.image.max_pixels // profile.image.factor**2)
+    needed = visual + TEXT_ALLOWANCE + sampling.max_tokens
     if can.context_tokens is not None and needed > can.context_tokens:
         raise UserError(
-            f"{where}: needs {needed} tokens of context ({profile.visual_tokens(role)} for images, "
+            f"{where}: needs {needed} tokens of context ({visual} for {images} images, "
             f"{TEXT_ALLOWANCE} for text, {sampling.max_tokens} for the output), the engine has "
             f"{can.context_tokens}: serve a longer context or use a profile with a smaller budget"
         )

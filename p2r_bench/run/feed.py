@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -34,7 +34,7 @@ class Ready:
     image: EncodedImage | ErrorInfo
 
 
-async def read_ahead(todo: Sequence[Work]) -> AsyncIterator[Ready]:
+async def read_ahead(todo: Sequence[Work]) -> AsyncGenerator[Ready, None]:
     """Work in the given order with probed samples; one thread reads, at most two batches ahead."""
     loop = asyncio.get_running_loop()
     reading = _read(todo)

@@ -17,7 +17,7 @@ from p2r_bench.errors import UserError
 from p2r_bench.judges.select import headline_scorer, make_judges
 from p2r_bench.plugins import registry
 from p2r_bench.run import environment
-from p2r_bench.run.engines import EngineSet, check_capabilities, roles_of
+from p2r_bench.run.engines import EngineSet, check_capabilities, max_images_of, roles_of
 from p2r_bench.run.feed import Work
 from p2r_bench.run.images import ImageWork
 from p2r_bench.run.pipeline import Outcome, Pipeline
@@ -28,7 +28,7 @@ from p2r_bench.store.identity import RunIdentity, RunLabels, Session
 from p2r_bench.store.leaderboard import update_leaderboard
 from p2r_bench.store.rows import sample_row, verdict_row
 from p2r_bench.store.run_folder import RunFolder
-from p2r_bench.types import Cell, DataSource, Engine, Mode, Sample, Task
+from p2r_bench.types import Cell, DataSource, Engine, Judge, Mode, Sample, Task
 
 
 @dataclass(frozen=True)
@@ -101,20 +101,33 @@ class Resolved:
         ]
 
 
+def make_mode(spec: RunSpec) -> Mode:
+    """The mode of a spec, made with its parameters.
+
+    Raises:
+        UserError: Nothing registers it, or it does not take these parameters.
+    """
+    kind = registry().get("mode", spec.mode)
+    try:
+        mode: Mode = kind(**spec.mode_params)
+    except TypeError as error:
+        raise UserError(f"mode {spec.mode!r} does not take these parameters: {error}") from error
+    return mode
+
+
+def profile_of(spec: RunSpec) -> Profile:
+    """The profile that a spec names, else the one that its model folder names, else `p2r`."""
+    return load_profile(spec.profile or model_profile(spec.choice.model) or "p2r")
+
+
 def resolve(spec: RunSpec) -> Resolved:
     """Look up mode, task and profile, and read the task's rows without their images.
 
     Raises:
         UserError: A name that nothing registers, missing or damaged data, a bad profile.
     """
-    found = registry()
-    mode_entry = found.entry("mode", spec.mode)
-    try:
-        mode: Mode = found.get("mode", spec.mode)(**spec.mode_params)
-    except TypeError as error:
-        raise UserError(f"mode {spec.mode!r} does not take these parameters: {error}") from error
-    task: Task = found.get("task", spec.task)()
-    profile = load_profile(spec.profile or model_profile(spec.choice.model) or "p2r")
+    mode, profile = make_mode(spec), profile_of(spec)
+    task: Task = registry().get("task", spec.task)()
     source = DataSource(spec.data_dir, params=spec.task_params)
     samples = list(task.samples(source))
     if not samples:
@@ -129,7 +142,7 @@ def resolve(spec: RunSpec) -> Resolved:
         task=task,
         source=source,
         mode=mode,
-        mode_version=mode_entry.provider,
+        mode_version=registry().entry("mode", spec.mode).provider,
         profile=profile,
         choices={role: spec.roles.get(role, spec.choice) for role in roles_of(mode)},
         samples=samples,
@@ -146,7 +159,8 @@ async def run(spec: RunSpec, engines: EngineSet, view: ProgressView | None = Non
         UserError: Something the user can put right; nothing recorded is lost.
     """
     resolved = resolve(spec)
-    judges = make_judges(spec.judge_params, resolved.samples)
+    judges = make_judges(spec.judge_params, resolved.samples, spec.scorer)
+    headlines = {headline_scorer(sample, spec.scorer, judges) for sample in resolved.samples}
     used = {role: engines.get(choice) for role, choice in resolved.choices.items()}
     identity = RunIdentity(
         task=spec.task,
@@ -170,10 +184,15 @@ async def run(spec: RunSpec, engines: EngineSet, view: ProgressView | None = Non
         finished = True
         if todo:
             await engines.start(used.values())
-            check_capabilities(used, resolved.profile, resolved.choices)
+            most = max_images_of(resolved.mode, resolved.profile)
+            check_capabilities(used, resolved.profile, resolved.choices, most)
             folder.begin(_session(used, resolved.choices), allow_mixed=spec.allow_mixed)
             finished = await _work(resolved, folder, judges, used, todo, view or Silent())
-        rows = await asyncio.to_thread(folder.finish, resolved.cells, scorer=spec.scorer)
+        rows = await asyncio.to_thread(
+            folder.finish,
+            resolved.cells,
+            scorer=headlines.pop() if len(headlines) == 1 else spec.scorer,
+        )
         await asyncio.to_thread(update_leaderboard, spec.out, rows)
         return RunResult(folder.run_id, folder.path, tuple(rows), len(todo), not finished)
 
@@ -181,7 +200,7 @@ async def run(spec: RunSpec, engines: EngineSet, view: ProgressView | None = Non
 async def _work(
     resolved: Resolved,
     folder: RunFolder,
-    judges: Sequence[Any],
+    judges: Sequence[Judge],
     engines: Mapping[str, Engine],
     todo: Sequence[Work],
     view: ProgressView,
@@ -204,7 +223,7 @@ async def _work(
         )
         verdicts = [verdict_row(v, index=work.index, repeat=work.repeat) for v in outcome.verdicts]
         await folder.record(row, verdicts)
-        headline = headline_scorer(sample, spec.scorer)
+        headline = headline_scorer(sample, spec.scorer, judges)
         correct = next((v.correct for v in outcome.verdicts if v.scorer == headline), None)
         tally.add(error=outcome.prediction.status == "error", correct=correct)
         view.update(tally)

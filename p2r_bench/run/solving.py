@@ -18,7 +18,7 @@ class Solver:
     """Solves samples in one mode.
 
     Attributes:
-        engines: Role to engine; the role "" stands for roles not named.
+        engines: Role to engine.
     """
 
     mode: Mode
@@ -60,8 +60,7 @@ class _Calls:
 
     async def ask(self, request: Request) -> Completion:
         request = self._seeds.seeded(request)
-        engines = self._solver.engines
-        engine = engines.get(request.role) or engines[""]
+        engine = self._engine(request.role)
         begun = time.perf_counter()
         try:
             async with self._solver.images.realised(
@@ -82,6 +81,15 @@ class _Calls:
         )
         self.finished.append(completion)
         return completion
+
+    def _engine(self, role: str) -> Engine:
+        engines = self._solver.engines
+        if role not in engines:
+            raise UserError(
+                f"mode {type(self._solver.mode).__name__} calls the role {role!r}, and names only "
+                f"{', '.join(engines)}: its attribute `roles` must hold every role it calls"
+            )
+        return engines[role]
 
 
 def _info(error: Exception, role: str | None) -> ErrorInfo:

@@ -79,7 +79,8 @@ def specs_of(options: Mapping[str, Any]) -> list[RunSpec]:
     model, engine = set_.pop("model", DEFAULT_MODEL), set_.pop("engine", DEFAULT_ENGINE)
     revision = set_.pop("revision", None)
     choice = EngineChoice(model, engine, revision, shared)
-    own = dict(_role(text) for text in set_.pop("roles", ()))
+    known = tuple(dict.fromkeys([*ROLES, *(role for mode in modes for role in _roles_of(mode))]))
+    own = dict(_role(text, known) for text in set_.pop("roles", ()))
     roles = {
         role: EngineChoice(
             role_model or model,
@@ -92,10 +93,10 @@ def specs_of(options: Mapping[str, Any]) -> list[RunSpec]:
             **own,
         }.items()
     }
-    fields = {
+    fields: dict[str, Any] = {
         "task_params": _pairs("--task-arg", set_.pop("task_args", ())),
         "mode_params": _pairs("--mode-arg", set_.pop("mode_args", ())),
-        "judge_params": _judge_args(set_.pop("judge_args", ())),
+        "judge_params": judge_params(set_.pop("judge_args", ())),
         "sample_ids": tuple(set_.pop("sample_ids", ())),
     }
     for key in ("data_dir", "out"):
@@ -157,20 +158,24 @@ def _engine_args(texts: Iterable[str]) -> tuple[dict[str, str], dict[str, dict[s
     return shared, per_role
 
 
-def _role(text: str) -> tuple[str, tuple[str | None, str | None]]:
+def _roles_of(mode: str) -> tuple[str, ...]:
+    return tuple(getattr(registry().get("mode", mode), "roles", ()))
+
+
+def _role(text: str, known: tuple[str, ...]) -> tuple[str, tuple[str | None, str | None]]:
     role, equals, rest = text.partition("=")
     model, at, engine = rest.rpartition("@")
     if not at:
         model, engine = rest, ""
-    if not equals or role not in ROLES or not (model or engine):
+    if not equals or role not in known or not (model or engine):
         raise UserError(
             f"--role {text!r}: write it as ROLE=MODEL, ROLE=MODEL@ENGINE or ROLE=@ENGINE, "
-            f"with a role of {', '.join(ROLES)}"
+            f"with a role of {', '.join(known)}"
         )
     return role, (model or None, engine or None)
 
 
-def _judge_args(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
+def judge_params(texts: Iterable[str]) -> dict[str, dict[str, Any]]:
     params: dict[str, dict[str, Any]] = {}
     for text in texts:
         scorer, colon, pair = text.partition(":")
