@@ -6,7 +6,7 @@ import json
 import math
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from p2r_bench.adapter import check_boxes, parse_boxes, read_boxes
@@ -168,16 +168,16 @@ _WILD_TEXT = st.text(st.characters(exclude_categories=()), max_size=8)
 _WILD = st.recursive(
     st.one_of(st.none(), _WILD_NUMBER, _WILD_TEXT),
     lambda inner: st.one_of(
-        st.lists(inner, max_size=5),
+        st.lists(inner, max_size=3),
         st.dictionaries(st.sampled_from(["bbox_2d", "label", "x"]), inner, max_size=3),
     ),
-    max_leaves=12,
+    max_leaves=5,
 )
 _ENTRY = st.fixed_dictionaries(
     {"bbox_2d": st.one_of(st.lists(_WILD_NUMBER, min_size=4, max_size=4), _WILD)},
     optional={"label": _WILD},
 )
-_JSON = st.one_of(st.lists(_ENTRY, max_size=6), _ENTRY, _WILD).map(json.dumps)
+_JSON = st.one_of(st.lists(_ENTRY, max_size=3), _ENTRY, _WILD).map(json.dumps)
 _FRAGMENTS = st.lists(
     st.one_of(
         st.sampled_from(
@@ -200,7 +200,7 @@ _FRAGMENTS = st.lists(
         _WILD_TEXT,
         _JSON,
     ),
-    max_size=12,
+    max_size=8,
 ).map("".join)
 
 
@@ -217,7 +217,8 @@ def test_any_text_gives_finite_ordered_boxes(text: str) -> None:
     assert (reading.status == "boxes") == bool(reading.boxes)
 
 
-@given(st.lists(_ENTRY, max_size=6))
+@given(st.lists(_ENTRY, max_size=3))
+@settings(max_examples=50)
 def test_a_json_list_and_the_same_list_inside_prose_give_the_same_boxes_when_flat(
     entries: list[dict[str, object]],
 ) -> None:

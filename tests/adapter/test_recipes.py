@@ -124,7 +124,6 @@ entry = st.fixed_dictionaries(
     entries=st.lists(entry, max_size=6),
     name=st.sampled_from(builtin_profiles()),
 )
-@settings(max_examples=200)
 def test_any_boxes_on_any_image_give_evidence_inside_image_and_budget(
     make_sample: Callable[..., Sample],
     size: Size,
