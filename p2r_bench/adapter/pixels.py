@@ -38,6 +38,7 @@ def decode(data: bytes, *, exif: str = "apply", alpha: str = "white") -> Image.I
         ValueError,
         EOFError,
         LookupError,
+        RuntimeError,
         TypeError,
         struct.error,
         Image.DecompressionBombError,

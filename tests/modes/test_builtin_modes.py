@@ -34,7 +34,7 @@ MODES: list[Mode] = [Default(), Thinking(), P2R(), Oracle()]
 class Script:
     """An `ask` that answers by role and keeps the requests. A reply that is an error is raised."""
 
-    def __init__(self, **replies: str | Exception) -> None:
+    def __init__(self, **replies: str | BaseException) -> None:
         self.replies = replies
         self.requests: list[Request] = []
         self.completions: list[Completion] = []
@@ -43,7 +43,7 @@ class Script:
         self.requests.append(request)
         await asyncio.sleep(0)
         reply = self.replies[request.role]
-        if isinstance(reply, Exception):
+        if isinstance(reply, BaseException):
             raise reply
         completion = Completion(reply, output_tokens=len(reply))
         self.completions.append(completion)
@@ -141,9 +141,9 @@ def test_no_answer_is_an_ok_prediction_without_an_answer(mode: Mode) -> None:
 )
 @pytest.mark.parametrize("error", [EngineError("gone", kind="timeout"), asyncio.CancelledError()])
 def test_a_failed_or_cancelled_call_passes_through_and_nothing_more_is_asked(
-    mode: Mode, role: str, error: Exception
+    mode: Mode, role: str, error: BaseException
 ) -> None:
-    replies: dict[str, str | Exception] = {"perceive": LOOK, "reason": THOUGHT, role: error}
+    replies: dict[str, str | BaseException] = {"perceive": LOOK, "reason": THOUGHT, role: error}
     ask = Script(**replies)
     with pytest.raises(type(error)) as raised:
         solve(mode, ask)
