@@ -133,7 +133,8 @@ class Verifier:
         return sample.answer_form in self.forms
 
     async def judge(self, sample: Sample, prediction: Prediction) -> Verdict:
-        answer = prediction.answer
+        # A lone surrogate is legal in a model's text and in no request.
+        answer = (prediction.answer or "").encode("utf-8", "replace").decode()
         if not answer:
             return decided(self, sample, None, correct=False)
         try:

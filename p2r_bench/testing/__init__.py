@@ -1,0 +1,49 @@
+"""What the tests of a plugin need: contracts, replies written down beforehand, tiny samples, a tiny benchmark.
+
+`from p2r_bench.testing import ModeContract` is enough to use a contract; `pytest_plugins = "p2r_bench.testing"`
+in a conftest.py adds the fixtures `tiny_bench` and `scripted_run`. docs/plugins/testing.md shows both.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+_PARTS = ("engine", "judge", "mode", "task", "trainer")
+pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
+
+from p2r_bench.testing.bench import (  # noqa: E402
+    scripted_run,
+    scripted_run_fixture,
+    tiny_bench,
+    write_bench,
+)
+from p2r_bench.testing.engine import EngineContract  # noqa: E402
+from p2r_bench.testing.judge import JudgeContract, ServiceJudgeContract, check_verdict  # noqa: E402
+from p2r_bench.testing.mode import ModeContract  # noqa: E402
+from p2r_bench.testing.samples import tiny_sample, tiny_samples, without_boxes  # noqa: E402
+from p2r_bench.testing.script import Replies, Reply, Script, right_replies  # noqa: E402
+from p2r_bench.testing.solving import solve  # noqa: E402
+from p2r_bench.testing.task import TaskContract  # noqa: E402
+from p2r_bench.testing.trainer import TrainerContract  # noqa: E402
+
+__all__ = [
+    "EngineContract",
+    "JudgeContract",
+    "ModeContract",
+    "Replies",
+    "Reply",
+    "Script",
+    "ServiceJudgeContract",
+    "TaskContract",
+    "TrainerContract",
+    "check_verdict",
+    "right_replies",
+    "scripted_run",
+    "scripted_run_fixture",
+    "solve",
+    "tiny_bench",
+    "tiny_sample",
+    "tiny_samples",
+    "without_boxes",
+    "write_bench",
+]

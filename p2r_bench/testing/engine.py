@@ -1,0 +1,158 @@
+"""What every engine must do."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import pytest
+from PIL import Image
+
+from p2r_bench.adapter import TwoStage, decode, load_profile, realise
+from p2r_bench.errors import EngineError, UserError
+from p2r_bench.tasks.reading import read_image
+from p2r_bench.testing.naming import named
+from p2r_bench.testing.samples import tiny_sample
+from p2r_bench.types import Capabilities, Completion, Engine, EngineConfig, Request, Sampling
+
+T = TypeVar("T")
+
+
+class EngineContract:
+    """Subclass it, name the engine and a model for it, and pytest holds it to what the runner relies on.
+
+        class TestSGLang(EngineContract):
+            engine = "sglang"
+            model = "tiny"
+            args = {"url": "http://localhost:30000"}
+
+    Attributes:
+        engine: The registered name, or the class.
+        model: What it is to run: a model small enough for a test.
+        args: Engine arguments, as text.
+        profile: Name of a profile that fits the model.
+        max_tokens: Cap of the outputs asked for.
+    """
+
+    engine: Any
+    model: str = "test-model"
+    args: Mapping[str, str] = {}
+    profile: str = "tiny"
+    max_tokens: int = 8
+
+    def make(self, **args: str) -> Engine:
+        """A fresh instance, not started, with further arguments."""
+        config = EngineConfig(self.model, args={**self.args, **args})
+        engine: Engine = named("engine", self.engine)(config)
+        return engine
+
+    def request(self, **sampling: Any) -> tuple[Request, list[Image.Image]]:
+        """A request of role "think" with one image, and the image."""
+        request = TwoStage(load_profile(self.profile)).single_request(
+            tiny_sample(), "think", **{"max_tokens": self.max_tokens, "seed": 1, **sampling}
+        )
+        source = decode(read_image(tiny_sample().image))
+        return request, [realise(recipe, source) for recipe in request.recipes]
+
+    def started(self, work: Callable[[Engine], Awaitable[T]]) -> T:
+        """What `work` makes of a started engine, which is closed afterwards."""
+
+        async def run() -> T:
+            engine = self.make()
+            try:
+                await engine.start()
+                return await work(engine)
+            finally:
+                await engine.close()
+
+        return asyncio.run(run())
+
+    def test_it_is_an_engine(self) -> None:
+        assert isinstance(self.make(), Engine), "an engine has identify, start, capabilities, generate and close"
+
+    def test_it_identifies_the_weights_without_starting(self) -> None:
+        digests = {asyncio.run(self.make().identify()) for _ in range(2)}
+        assert len(digests) == 1 and all(isinstance(d, str) and d for d in digests)
+
+    def test_unknown_argument_is_refused(self) -> None:
+        async def start() -> None:
+            await self.make(no_such_argument="1").start()
+
+        with pytest.raises(UserError, match="no_such_argument"):
+            asyncio.run(start())
+
+    def test_capabilities_are_told_after_start(self) -> None:
+        async def told(engine: Engine) -> Capabilities:
+            return engine.capabilities()
+
+        can = self.started(told)
+        assert can.concurrency >= 1
+        assert can.sampling <= set(Sampling.__dataclass_fields__)
+        assert can.facts, "`facts` are recorded in the manifest: name and versions at least"
+        json.dumps(dict(can.facts))
+
+    def test_it_answers_a_request_with_an_image(self) -> None:
+        request, images = self.request()
+        completion = self.started(lambda engine: engine.generate(request, images))
+        assert isinstance(completion, Completion) and isinstance(completion.text, str)
+        assert completion.finish_reason
+        for count in (completion.prompt_tokens, completion.output_tokens, completion.cached_tokens):
+            assert count is None or (isinstance(count, int) and count >= 0)
+        json.dumps(dict(completion.engine))
+
+    def test_at_temperature_0_the_same_request_gives_the_same_text(self) -> None:
+        request, images = self.request()
+
+        async def twice(engine: Engine) -> list[str]:
+            return [(await engine.generate(request, images)).text for _ in range(2)]
+
+        assert len(set(self.started(twice))) == 1
+
+    def test_the_token_cap_is_kept(self) -> None:
+        request, images = self.request(max_tokens=1)
+        tokens = self.started(lambda engine: engine.generate(request, images)).output_tokens
+        assert tokens is None or tokens <= 1
+
+    def test_requests_at_once_are_all_answered(self) -> None:
+        request, images = self.request()
+        requests = [replace(request, sample_id=f"tiny/{i}") for i in range(4)]
+
+        async def together(engine: Engine) -> Sequence[Completion]:
+            return await asyncio.gather(*(engine.generate(r, images) for r in requests))
+
+        assert len(self.started(together)) == len(requests)
+
+    def test_a_cancelled_request_leaves_the_engine_working(self) -> None:
+        request, images = self.request()
+
+        async def cancel(engine: Engine) -> Completion:
+            asking = asyncio.ensure_future(engine.generate(request, images))
+            await asyncio.sleep(0)
+            asking.cancel()
+            await asyncio.wait([asking], timeout=60)
+            assert asking.done(), "cancelling the task must end the request"
+            return await engine.generate(request, images)
+
+        assert isinstance(self.started(cancel), Completion)
+
+    def test_images_that_do_not_fit_the_request_are_refused(self) -> None:
+        request, _ = self.request()
+
+        async def without_images(engine: Engine) -> Completion:
+            return await engine.generate(request, [])
+
+        with pytest.raises(EngineError):
+            self.started(without_images)
+
+    def test_closing_twice_and_closing_unstarted_are_safe(self) -> None:
+        async def close() -> None:
+            engine = self.make()
+            await engine.close()
+            await engine.start()
+            await engine.close()
+            await engine.close()
+
+        asyncio.run(close())

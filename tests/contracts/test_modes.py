@@ -1,0 +1,31 @@
+"""The built-in modes keep the contract that third-party modes are held to."""
+
+from __future__ import annotations
+
+from p2r_bench.plugins import registry
+from p2r_bench.testing import ModeContract
+
+
+class TestDefault(ModeContract):
+    mode = "default"
+
+
+class TestThinking(ModeContract):
+    mode = "thinking"
+
+
+class TestP2R(ModeContract):
+    mode = "p2r"
+
+
+class TestP2RWithTheTinyProfile(ModeContract):
+    mode = "p2r"
+    profile = "tiny"
+
+
+class TestOracle(ModeContract):
+    mode = "oracle"
+
+
+def test_every_mode_is_held_to_the_contract() -> None:
+    assert {c.mode for c in ModeContract.__subclasses__() if c.__module__ == __name__} == set(registry().names("mode"))
