@@ -146,7 +146,7 @@ def _check_rotations(samples: Iterable[Sample], report: Report) -> None:
     for sample in samples:
         if sample.question_id is not None and sample.rotation is not None:
             groups[sample.question_id].add(sample.rotation)
-    most = max(map(len, groups.values()), default=0)
+    most = len(set().union(*groups.values()))
     for question_id, rotations in groups.items():
         if len(rotations) < most:
             problem = f"only {len(rotations)} of {most} rotations of its options are here"

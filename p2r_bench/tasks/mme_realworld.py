@@ -18,11 +18,11 @@ _LETTERS = "ABCDE"
 _OPTION = re.compile(r"\s*(?:\(\s*([A-E])\s*\)|([A-E])\s*[.):])\s*(.*)", re.DOTALL)
 
 _DOMAINS = {
-    "ocr with complex context": "OCR",
-    "remote sensing": "RS",
-    "diagram and table": "DT",
-    "monitoring": "MO",
-    "autonomous driving": "AD",
+    "OCR with Complex Context": "OCR",
+    "Remote Sensing": "RS",
+    "Diagram and Table": "DT",
+    "Monitoring": "MO",
+    "Autonomous_Driving": "AD",
 }
 _SKILLS = ("Perception", "Reasoning")
 
@@ -30,10 +30,16 @@ _SKILLS = ("Perception", "Reasoning")
 def reported_category(category: str) -> str | None:
     """ "Perception/OCR with Complex Context" to "Perception/OCR", as published tables name it; None if unknown."""
     skill, _, domain = category.partition("/")
-    plain = re.sub(r"[\s_]+", " ", domain).strip().lower()
-    short = _DOMAINS.get(plain, plain.upper())
     skill = skill.strip().capitalize()
-    return f"{skill}/{short}" if skill in _SKILLS and short in _DOMAINS.values() else None
+    short = _SHORT.get(_plain(domain))
+    return f"{skill}/{short}" if skill in _SKILLS and short is not None else None
+
+
+def _plain(domain: str) -> str:
+    return re.sub(r"[\s_]+", " ", domain).strip().lower()
+
+
+_SHORT = {_plain(name): short for long, short in _DOMAINS.items() for name in (long, short)}
 
 
 class MMERealWorld(Benchmark):

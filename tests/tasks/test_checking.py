@@ -1,0 +1,133 @@
+"""`data check` finds what would go wrong in a run, and all of it at once."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from p2r_bench.cli import main
+from p2r_bench.tasks.checking import Report, check
+from p2r_bench.tasks.hr_bench import HRBench
+from p2r_bench.tasks.location import Origin
+from p2r_bench.tasks.vstar import VStar
+from p2r_bench.types import DataSource
+from tests.tasks.files import HR_BENCH, VSTAR, encoded, hr_bench_rows, picture, vstar_row, write
+
+
+def hr_bench(
+    folder: Path, rows: list[dict[str, Any]], *, real: bool = False, **options: Any
+) -> Report:
+    write(folder / "hr_bench_4k.parquet", rows, HR_BENCH)
+    if not real:
+        Origin("HR-Bench", {}, synthetic=True).write(folder)
+    return check(HRBench(), DataSource(folder), **options)
+
+
+def kinds(report: Report) -> list[str]:
+    return [finding.kind for finding in report.findings]
+
+
+def with_image(row: dict[str, Any], data: bytes) -> dict[str, Any]:
+    return row | {"image": base64.b64encode(data).decode()}
+
+
+def test_sound_data_has_no_findings(tmp_path: Path) -> None:
+    ticks: list[int] = []
+    report = hr_bench(tmp_path, hr_bench_rows(2), tick=lambda: ticks.append(1))
+    assert report.findings == []
+    assert report.rows == {("4K", None): 8, ("4K", "single"): 4, ("4K", "cross"): 4}
+    assert report.columns == {"4K/hr_bench_4k.parquet": HR_BENCH.names}
+    assert report.images == len(ticks) == 8
+
+
+def test_counts_are_held_against_the_published_ones(tmp_path: Path) -> None:
+    report = hr_bench(tmp_path, hr_bench_rows(2), real=True)
+    assert [f.problem for f in report.findings] == ["4K: 8 rows, published are 800"]
+    write(tmp_path / "v" / "test.parquet", [vstar_row(0)], VSTAR)
+    problems = [f.problem for f in check(VStar(), DataSource(tmp_path / "v")).findings]
+    assert problems == [
+        "all: 1 rows, published are 191",
+        "direct_attributes: 1 rows, published are 115",
+        "relative_position: 0 rows, published are 76",
+    ]
+
+
+def test_every_bad_row_is_reported(tmp_path: Path) -> None:
+    rows = hr_bench_rows(2)
+    rows[1]["answer"], rows[6]["category"] = "E", "both"
+    report = hr_bench(tmp_path, rows)
+    assert kinds(report) == ["row", "row", "rotations", "rotations"]
+    assert "row 1, answer" in report.findings[0].problem
+    assert "row 6, category" in report.findings[1].problem
+
+
+def test_missing_rotation_is_reported(tmp_path: Path) -> None:
+    report = hr_bench(tmp_path, hr_bench_rows(2)[:-1])
+    (finding,) = report.findings
+    assert (finding.kind, finding.sample_id) == ("rotations", "4K/4")
+    assert finding.problem == "only 3 of 4 rotations of its options are here"
+
+
+def test_unreadable_images_are_reported_by_row(tmp_path: Path) -> None:
+    rows = hr_bench_rows(2)
+    whole = encoded(picture(5, (300, 200)), "JPEG", quality=95)
+    rows[1] = with_image(rows[1], b"no image")
+    rows[3] = with_image(rows[3], whole[: len(whole) // 2])
+    rows[5] = rows[5] | {"image": None}
+    report = hr_bench(tmp_path, rows)
+    found = {finding.sample_id: finding.problem for finding in report.findings}
+    assert set(kinds(report)) == {"image"}
+    assert "row 1, image: not a readable image" in found["4K/1"]
+    assert "row 3, image: cannot be decoded: image file is truncated" in found["4K/3"]
+    assert "row 5, image: there is no image" in found["4K/5"]
+
+
+def test_headers_alone_do_not_show_truncation(tmp_path: Path) -> None:
+    rows = hr_bench_rows(1)
+    whole = encoded(picture(5, (300, 200)), "JPEG", quality=95)
+    rows[3] = with_image(rows[3], whole[: len(whole) // 2])
+    assert hr_bench(tmp_path, rows, decode=False).findings == []
+
+
+def test_impossible_aspect_ratio_is_reported_by_row(tmp_path: Path) -> None:
+    rows = hr_bench_rows(1)
+    rows[0] = with_image(rows[0], encoded(picture(0, (800, 4))))
+    rows[2] = with_image(rows[2], encoded(picture(0, (4, 804))))
+    (finding,) = hr_bench(tmp_path, rows).findings
+    assert (finding.kind, finding.sample_id) == ("aspect", "4K/2")
+    assert "row 2, image: 4×804 pixels: longer than 200:1" in finding.problem
+
+
+def test_damaged_file_is_a_finding(tmp_path: Path) -> None:
+    (tmp_path / "hr_bench_8k.parquet").write_bytes(b"PAR1")
+    report = hr_bench(tmp_path, hr_bench_rows(1))
+    assert kinds(report) == ["file"]
+    assert "hr_bench_8k.parquet: not a readable parquet file" in report.findings[0].problem
+
+
+def test_command_exits_with_one_on_findings(tmp_path: Path) -> None:
+    write(tmp_path / "hr_bench_4k.parquet", hr_bench_rows(1), HR_BENCH)
+    command = ["data", "check", "HR-Bench", "--data-dir", str(tmp_path)]
+    shown = CliRunner().invoke(main, command)
+    assert shown.exit_code == 1
+    assert "count: 4K: 4 rows, published are 800" in shown.output
+    as_json = CliRunner().invoke(main, [*command, "--json", "--headers"])
+    assert as_json.exit_code == 1
+    report = json.loads(as_json.output)
+    assert report["rows"][0] == {"subset": "4K", "category": None, "rows": 4, "expected": 800}
+    assert report["findings"][0]["kind"] == "count"
+    assert report["images"] == {"read": 4, "decoded": False}
+
+
+def test_command_without_data_exits_with_two_and_says_how_to_get_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("P2R_BENCH_DATA", str(tmp_path))
+    shown = CliRunner().invoke(main, ["data", "check", "V-Star"])
+    assert shown.exit_code == 2
+    assert "p2r-bench data fetch V-Star" in shown.output
