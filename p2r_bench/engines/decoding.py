@@ -17,6 +17,7 @@ import torch
 from p2r_bench.engines.kv_cache import RowCache
 from p2r_bench.engines.patches import Patches
 from p2r_bench.engines.prompts import Prompt
+from p2r_bench.engines.stop_strings import cut_at_stop
 from p2r_bench.engines.token_choice import choose_tokens
 from p2r_bench.types import Sampling
 
@@ -198,12 +199,12 @@ class Batch:
         elif len(row.output) >= row.sampling.max_tokens:
             row.finish = "length"
         if row.finish or row.sampling.stop:
-            row.text = self.tokenizer.decode(
+            text = self.tokenizer.decode(
                 row.output, skip_special_tokens=True, clean_up_tokenization_spaces=False
             )
-            cuts = [at for stop in row.sampling.stop if (at := row.text.find(stop)) >= 0]
-            if cuts:
-                row.text, row.finish = row.text[: min(cuts)], "stop"
+            row.text = cut_at_stop(text, row.sampling.stop)
+            if row.text != text:
+                row.finish = "stop"
 
     def _remove_finished(self) -> list[Row]:
         finished = [row for row in self.rows if row.finish]

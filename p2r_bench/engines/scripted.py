@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from p2r_bench.engines.arguments import argument, read_arguments
 from p2r_bench.engines.chat import check_images
+from p2r_bench.engines.stop_strings import cut_at_stop
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.types import Capabilities, Completion, EngineConfig, Request
 
@@ -91,7 +92,7 @@ class ScriptedEngine:
             if share_of(request) < self.arguments.failing:
                 raise EngineError("a scripted failure", kind="scripted")
             words = self._script(request).split(" ")
-            text = " ".join(words[: request.sampling.max_tokens])
+            text = cut_at_stop(" ".join(words[: request.sampling.max_tokens]), request.sampling.stop)
             if self._latency is not None:
                 await asyncio.sleep(self._latency(request, text))
         return Completion(

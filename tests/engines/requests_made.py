@@ -1,0 +1,47 @@
+"""Requests with random images, the same for the same seed."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from p2r_bench.types import Message, Recipe, Request, Sampling, Size
+
+
+def make_request(
+    seed: int = 0,
+    *,
+    sizes: tuple[Size, ...] | None = None,
+    text: str | None = None,
+    role: str = "answer",
+    priority: int = 0,
+    **sampling: Any,
+) -> tuple[Request, list[Image.Image]]:
+    """A request and its images; sizes and text are drawn where they are not given."""
+    rng = random.Random(seed)
+    if sizes is None:
+        sizes = tuple((32 * rng.randint(1, 5), 32 * rng.randint(1, 4)) for _ in range(rng.randint(0, 3)))
+    if text is None:
+        text = "".join(rng.choice("abcdefgh ,.?") for _ in range(rng.randint(1, 50)))
+    recipes = [Recipe(f"{seed}/{i}", "apply", "white", (), None, (size,)) for i, size in enumerate(sizes)]
+    pixels = np.random.default_rng(seed)
+    images = [
+        Image.fromarray(pixels.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        for width, height in sizes
+    ]
+    request = Request(
+        sample_id=f"sample-{seed}",
+        role=role,
+        messages=(Message("system", ("Be brief.",)), Message("user", (*recipes, text))),
+        sampling=Sampling(**{"max_tokens": 16, "seed": seed, **sampling}),
+        priority=priority,
+    )
+    return request, images
+
+
+def about(request: Request) -> str:
+    """An answer that depends on the sample and the images alone."""
+    return f"The answer to {request.sample_id} with {request.visual_tokens} visual tokens is known."
