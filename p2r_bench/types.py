@@ -208,18 +208,22 @@ class Request:
         return sum(w * h // 1024 for w, h in (r.size for r in self.recipes))
 
     @cached_property
+    def content(self) -> str:
+        """What is sent, as canonical JSON: text, images by recipe digest, sampling and schema."""
+        value = {
+            "messages": [
+                [m.role, [p if isinstance(p, str) else {"image": p.digest} for p in m.content]]
+                for m in self.messages
+            ],
+            "sampling": vars(self.sampling),
+            "schema": self.schema,
+        }
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+    @cached_property
     def digest(self) -> str:
-        """Identity of the call: text, recipes, sampling and schema."""
-        return digest_of(
-            {
-                "messages": [
-                    [m.role, [p if isinstance(p, str) else {"image": p.digest} for p in m.content]]
-                    for m in self.messages
-                ],
-                "sampling": asdict(self.sampling),
-                "schema": self.schema,
-            }
-        )
+        """Identity of the call: SHA-256, in hex, of `content`."""
+        return hashlib.sha256(self.content.encode("utf-8", "surrogatepass")).hexdigest()
 
     @property
     def id(self) -> str:

@@ -7,10 +7,12 @@ from typing import Any
 
 from p2r_bench.types import Recipe, Stroke
 
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
 
 def recipe_to_json(recipe: Recipe) -> str:
     """A recipe as one line of JSON."""
-    return json.dumps(
+    return _encode(
         {
             "source": recipe.source,
             "exif": recipe.exif,
@@ -20,8 +22,7 @@ def recipe_to_json(recipe: Recipe) -> str:
             "resize": recipe.resize,
             "route": recipe.route,
             "transport": recipe.transport,
-        },
-        separators=(",", ":"),
+        }
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -223,7 +222,7 @@ def _stage_row(completion: Completion, recipes: dict[str, Recipe]) -> Row:
         "text": completion.text,
         "finish_reason": completion.finish_reason,
         "request_digest": request.digest if request else None,
-        "request": _request_json(request) if request else None,
+        "request": request.content if request else None,
         "priority": request.priority if request else None,
         "prompt_tokens": completion.prompt_tokens,
         "cached_tokens": completion.cached_tokens,
@@ -245,23 +244,6 @@ def _image_row(recipe: Recipe) -> Row:
         "visual_tokens": width * height // 1024,
         "crop": list(recipe.crop) if recipe.crop else None,
     }
-
-
-def _request_json(request: Request) -> str:
-    # The same canonical text that Request.digest hashes, so that its SHA-256 is the digest.
-    return json.dumps(
-        {
-            "messages": [
-                [m.role, [p if isinstance(p, str) else {"image": p.digest} for p in m.content]]
-                for m in request.messages
-            ],
-            "sampling": asdict(request.sampling),
-            "schema": request.schema,
-        },
-        sort_keys=True,
-        separators=(",", ":"),
-        ensure_ascii=False,
-    )
 
 
 def _completion(
@@ -325,5 +307,4 @@ def _total(stages: Sequence[Mapping[str, Any]], name: str) -> Any:
     return None if None in values or not values else sum(values)
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
