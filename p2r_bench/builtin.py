@@ -53,5 +53,6 @@ def register_commands(cli: CommandGroup) -> None:
     cli.lazy("profile", f"{commands}.profile:command", "List, show and compare profiles.")
     cli.lazy("prompts", f"{commands}.prompts:command", "List, show and import prompt packs.")
     cli.lazy("plugins", f"{commands}.plugins:command", "List plugins and what they add.")
+    cli.lazy("plugin", f"{commands}.plugin:command", "Start a plugin of your own.")
     cli.lazy("train", f"{commands}.train:command", "Train a model with a trainer plugin.")
     cli.lazy("doctor", f"{commands}.doctor:command", "Say what is installed and what is missing.")

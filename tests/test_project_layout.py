@@ -36,8 +36,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "builtin": {"hookspecs", "commands"},
     "plugins": FOUNDATION | {"hookspecs", "commands", "builtin"},
     "run": FOUNDATION | PARTS | {"adapter", "stats", "bundled", "plugins"},
+    "scaffold": FOUNDATION,
     "cli": FOUNDATION | PARTS
-    | {"adapter", "stats", "synth", "bundled", "report", "commands", "hookspecs", "plugins", "run"},
+    | {"adapter", "stats", "synth", "bundled", "report", "commands", "hookspecs", "plugins", "run"}
+    | {"scaffold"},
+    "testing": FOUNDATION | PARTS | {"adapter", "plugins", "run"},
 }  # fmt: skip
 """Part of the package to the parts it may import; all may import the package itself."""
 

@@ -31,6 +31,7 @@ class EngineContract:
 
     Attributes:
         engine: The registered name, or the class.
+        plugin: The module with the plugin's hooks; without it the plugin has to be installed.
         model: What it is to run: a model small enough for a test.
         args: Engine arguments, as text.
         profile: Name of a profile that fits the model.
@@ -38,6 +39,7 @@ class EngineContract:
     """
 
     engine: Any
+    plugin: Any = None
     model: str = "test-model"
     args: Mapping[str, str] = {}
     profile: str = "tiny"
@@ -46,7 +48,7 @@ class EngineContract:
     def make(self, **args: str) -> Engine:
         """A fresh instance, not started, with further arguments."""
         config = EngineConfig(self.model, args={**self.args, **args})
-        engine: Engine = named("engine", self.engine)(config)
+        engine: Engine = named("engine", self.engine, self.plugin)(config)
         return engine
 
     def request(self, **sampling: Any) -> tuple[Request, list[Image.Image]]:

@@ -35,12 +35,14 @@ class JudgeContract:
 
     Attributes:
         judge: The scorer's registered name, or the class.
+        plugin: The module with the plugin's hooks; without it the plugin has to be installed.
         params: Keyword arguments that it is made with.
         samples: What to judge: `tiny_sample` of each answer form, unless overridden.
         right, wrong: Answers to the first sample that the judge applies to, beside the sample's own.
     """
 
     judge: Any
+    plugin: Any = None
     params: Mapping[str, Any] = {}
     samples: Sequence[Sample] = tiny_samples()
     right: Sequence[str] = ()
@@ -48,7 +50,7 @@ class JudgeContract:
 
     def make(self) -> Judge:
         """A fresh instance."""
-        judge: Judge = named("judge", self.judge)(**self.params)
+        judge: Judge = named("judge", self.judge, self.plugin)(**self.params)
         return judge
 
     def verdict(self, sample: Sample, answer: str | None) -> Verdict:
@@ -69,7 +71,7 @@ class JudgeContract:
             assert judge.scorer == self.judge, "`scorer` must be the name it is registered under"
 
     def test_it_can_be_made_without_parameters(self) -> None:
-        assert isinstance(named("judge", self.judge)(), Judge)
+        assert isinstance(named("judge", self.judge, self.plugin)(), Judge)
 
     def test_its_identity_does_not_change_from_one_to_the_next(self) -> None:
         assert self.make().params_hash == self.make().params_hash

@@ -41,17 +41,19 @@ class ModeContract:
 
     Attributes:
         mode: The registered name, or the class.
+        plugin: The module with the plugin's hooks; without it the plugin has to be installed.
         params: Keyword arguments that it is made with.
         profile: Name of the profile to test under.
     """
 
     mode: Any
+    plugin: Any = None
     params: Mapping[str, Any] = {}
     profile: str = "p2r"
 
     def make(self) -> Mode:
         """A fresh instance."""
-        mode: Mode = named("mode", self.mode)(**self.params)
+        mode: Mode = named("mode", self.mode, self.plugin)(**self.params)
         return mode
 
     def replies(self, sample: Sample) -> Replies:

@@ -5,20 +5,29 @@ from __future__ import annotations
 from typing import Any
 
 from p2r_bench.errors import UserError
-from p2r_bench.plugins import Kind, registry
+from p2r_bench.plugins import Kind, Source, load, registry
 
 
-def named(kind: Kind, target: Any) -> Any:
-    """The class: `target` itself, or the one that an installed plugin registers under this name.
+def named(kind: Kind, target: Any, plugin: object = None) -> Any:
+    """The class: `target` itself, or the one that is registered under this name.
+
+    Args:
+        plugin: The module with the plugin's hooks, which then need not be installed; None for what is installed.
 
     Raises:
-        UserError: Nothing registers the name.
+        UserError: Nothing registers the name, or the plugin fails.
     """
     if not isinstance(target, str):
         return target
-    try:
-        return registry().get(kind, target)
-    except UserError as error:
-        raise UserError(
-            f"{error}. The contract names {target!r}, so its package has to be installed: pip install -e ."
-        ) from None
+    if plugin is None:
+        try:
+            return registry().get(kind, target)
+        except UserError as error:
+            hint = "install the package that registers it (pip install -e .), or give the contract its `plugin`"
+            raise UserError(f"{error}; {hint}") from None
+    name = getattr(plugin, "__name__", type(plugin).__name__)
+    found = load([Source(name, "under test", lambda: plugin)])
+    found.check()
+    if found.failures:
+        raise UserError("; ".join(found.failures))
+    return found.get(kind, target)

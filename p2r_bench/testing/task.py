@@ -30,10 +30,12 @@ class TaskContract:
 
     Attributes:
         task: The registered name, or the class.
+        plugin: The module with the plugin's hooks; without it the plugin has to be installed.
         params: Parameters (`--task-arg`) to read the data with.
     """
 
     task: Any
+    plugin: Any = None
     params: Mapping[str, Any] = {}
 
     def write_data(self, folder: Path) -> None:
@@ -41,7 +43,7 @@ class TaskContract:
 
     def make(self) -> Task:
         """A fresh instance."""
-        task: Task = named("task", self.task)()
+        task: Task = named("task", self.task, self.plugin)()
         return task
 
     @pytest.fixture

@@ -25,9 +25,11 @@ class TrainerContract:
 
     Attributes:
         trainer: The registered name, or the class.
+        plugin: The module with the plugin's hooks; without it the plugin has to be installed.
     """
 
     trainer: Any
+    plugin: Any = None
 
     def config(self, folder: Path) -> Mapping[str, Any]:
         """A configuration, as the user's TOML file has it, that trains for seconds and writes into the folder."""
@@ -42,7 +44,7 @@ class TrainerContract:
 
     def make(self, folder: Path) -> Trainer:
         """A fresh instance, as after an interruption."""
-        trainer: Trainer = named("trainer", self.trainer)(self.config(folder))
+        trainer: Trainer = named("trainer", self.trainer, self.plugin)(self.config(folder))
         return trainer
 
     def test_it_is_a_trainer(self, folder: Path) -> None:
@@ -75,7 +77,7 @@ class TrainerContract:
     def test_a_configuration_with_an_unknown_key_is_refused(self, folder: Path) -> None:
         config = {**self.config(folder), "no_such_key": 1}
         with pytest.raises(UserError, match="no_such_key"):
-            named("trainer", self.trainer)(config).plan()
+            named("trainer", self.trainer, self.plugin)(config).plan()
 
 
 def _files(folder: Path) -> dict[str, int]:
