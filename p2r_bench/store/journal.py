@@ -8,7 +8,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,10 +25,14 @@ Span = tuple[int, int]
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
+Written = Callable[[list[Span]], None]
+
+
 @dataclass
 class _Waiting:
     lines: list[bytes]
-    future: Future[list[Span]]
+    future: Future[list[Span]] | asyncio.Future[list[Span]]
+    written: Written | None
 
 
 class Journal:
@@ -68,30 +72,41 @@ class Journal:
         self._thread = threading.Thread(target=self._work, name="p2r-bench journal", daemon=True)
         self._thread.start()
 
-    async def append(self, records: Sequence[Mapping[str, Any]]) -> list[Span]:
+    async def append(
+        self, records: Sequence[Mapping[str, Any]], written: Written | None = None
+    ) -> list[Span]:
         """Add records; returns where they are, after they are on disk.
 
         Cancelling the caller does not take the records back.
+
+        Args:
+            written: Called on the journal's thread with the places, before anyone hears of them and
+                whether or not the caller still waits.
 
         Raises:
             UserError: The disk refused; so does every later call.
             TypeError: A record is not JSON-able. Only this call fails.
         """
-        return await asyncio.wrap_future(self.submit(records))
+        future: asyncio.Future[list[Span]] = asyncio.get_running_loop().create_future()
+        self._put(_Waiting(_lines(records), future, written))
+        return await future
 
-    def submit(self, records: Sequence[Mapping[str, Any]]) -> Future[list[Span]]:
+    def submit(
+        self, records: Sequence[Mapping[str, Any]], written: Written | None = None
+    ) -> Future[list[Span]]:
         """`append` without an event loop: the future is resolved when the records are on disk."""
         future: Future[list[Span]] = Future()
         future.set_running_or_notify_cancel()  # what is on its way to the disk cannot be cancelled
-        lines = [_encode(record).encode("ascii") + b"\n" for record in records]
+        self._put(_Waiting(_lines(records), future, written))
+        return future
+
+    def _put(self, waiting: _Waiting) -> None:
         with self._guard:
             if self._closed:
                 raise RuntimeError(f"{self.path} is closed")
             if self._failure is not None:
-                future.set_exception(self._failure)
-            else:
-                self._queue.put(_Waiting(lines, future))
-        return future
+                raise self._failure
+            self._queue.put(waiting)
 
     def close(self) -> None:
         """Write what is waiting, then release the file. Safe to call twice."""
@@ -123,11 +138,9 @@ class Journal:
                 failure = error if isinstance(error, UserError) else self._refusal(error)
                 with self._guard:
                     self._failure = failure
-                for waiting in group:
-                    waiting.future.set_exception(failure)
+                _resolve(group, failure)
             else:
-                for waiting, found in zip(group, spans, strict=True):
-                    waiting.future.set_result(found)
+                _resolve(group, [_told(w, places) for w, places in zip(group, spans, strict=True)])
 
     def _gather(self) -> tuple[list[_Waiting], bool]:
         """The next group, and whether the journal is being closed."""
@@ -173,6 +186,49 @@ class Journal:
             f"{self.path}: the journal cannot be written: {error.strerror or error}. Nothing recorded "
             "before is lost; make room or fix the permissions and run the same command again."
         )
+
+
+def _lines(records: Sequence[Mapping[str, Any]]) -> list[bytes]:
+    return [_encode(record).encode("ascii") + b"\n" for record in records]
+
+
+def _told(waiting: _Waiting, places: list[Span]) -> list[Span] | Exception:
+    """The places, after `written` has heard of them; its own error goes to its caller alone."""
+    if waiting.written is not None:
+        try:
+            waiting.written(places)
+        except Exception as error:  # noqa: BLE001 - the thread must live on for the others
+            return error
+    return places
+
+
+def _resolve(group: list[_Waiting], outcome: Sequence[list[Span] | Exception] | UserError) -> None:
+    """Tell everyone in the group; an event loop is woken once, not once for each of its callers."""
+    outcomes = [outcome] * len(group) if isinstance(outcome, UserError) else outcome
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[list[Span]], Any]]] = {}
+    for waiting, result in zip(group, outcomes, strict=True):
+        if isinstance(waiting.future, asyncio.Future):
+            by_loop.setdefault(waiting.future.get_loop(), []).append((waiting.future, result))
+        else:
+            _settle(waiting.future, result)
+    for loop, settled in by_loop.items():
+        with suppress(RuntimeError):  # a loop that was closed has nobody waiting
+            loop.call_soon_threadsafe(_settle_all, settled)
+
+
+def _settle_all(settled: list[tuple[asyncio.Future[list[Span]], Any]]) -> None:
+    for future, result in settled:
+        if not future.done():
+            _settle(future, result)
+
+
+def _settle(
+    future: Future[list[Span]] | asyncio.Future[list[Span]], result: list[Span] | Exception
+) -> None:
+    if isinstance(result, Exception):
+        future.set_exception(result)
+    else:
+        future.set_result(result)
 
 
 def read_journal(path: Path) -> Iterator[tuple[Span, dict[str, Any]]]:

@@ -11,11 +11,9 @@ A runner uses it like this::
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +23,7 @@ from p2r_bench.errors import UserError
 from p2r_bench.stats.metrics import metric_rows
 from p2r_bench.store.atomic import replacing
 from p2r_bench.store.identity import RunIdentity, RunLabels, Session, run_id
-from p2r_bench.store.journal import Journal, Span
+from p2r_bench.store.journal import Journal
 from p2r_bench.store.journal_index import (
     DONE,
     JournalIndex,
@@ -177,7 +175,13 @@ class RunFolder:
         if key in self.done or key in self._arriving:
             return False
         row = {**sample, "session": self._current()}
-        await asyncio.wrap_future(self._write(sample_record(row, verdicts), key))
+        if row["status"] in DONE:
+            self._arriving.add(key)
+        try:
+            await self._append(sample_record(row, verdicts))
+        except (UserError, TypeError):
+            self._arriving.discard(key)
+            raise
         return True
 
     async def record_verdicts(self, key: Key, verdicts: Sequence[Row]) -> None:
@@ -189,7 +193,7 @@ class RunFolder:
         """
         if key not in self._index.entries:
             raise KeyError(key)
-        await asyncio.wrap_future(self._write(verdicts_record(key, verdicts)))
+        await self._append(verdicts_record(key, verdicts))
 
     def finish(
         self,
@@ -211,6 +215,7 @@ class RunFolder:
         Raises:
             UserError: The disk refused, or a journal line is damaged.
         """
+        self._journal.submit([]).result()  # what cancelled callers left behind is on disk now
         if expected is not None:
             self.manifest.expected = Counter(cell for cells in expected.values() for cell in cells)
         contributed = self._contributed()
@@ -254,20 +259,9 @@ class RunFolder:
     ) -> None:
         self.close()
 
-    def _write(self, record: Row, arriving: Key | None = None) -> Future[list[Span]]:
-        future = self._journal.submit([record])
-        if arriving is not None and record["sample"]["status"] in DONE:
-            self._arriving.add(arriving)
-
-        # On the journal's thread, so that a cancelled caller's record is known of all the same.
-        def known(written: Future[list[Span]]) -> None:
-            if written.exception() is None:
-                self._index.add(record, written.result()[0])
-            if arriving is not None:
-                self._arriving.discard(arriving)
-
-        future.add_done_callback(known)
-        return future
+    async def _append(self, record: Row) -> None:
+        # Indexed on the journal's thread, so that a cancelled caller's record is known all the same.
+        await self._journal.append([record], lambda spans: self._index.add(record, spans[0]))
 
     def _current(self) -> int:
         if self._session is None:
