@@ -26,10 +26,6 @@ class _Found:
     last: int
     options: frozenset[str]
 
-    def inside(self, other: _Found) -> bool:
-        longer = other.last - other.first > self.last - self.first
-        return longer and other.first <= self.first and self.last <= other.last
-
 
 def strict_letter(text: str, options: Mapping[str, str]) -> Match | None:
     """The one option that an answer names beyond doubt, or None for "no answer".
@@ -119,7 +115,19 @@ def _option_texts(
     ]
     if label_of(answer, tokens) in letters and (keys := owners.get(tuple(folded[1:]))):
         found.append(_Found(1, len(tokens), frozenset(keys)))
-    return [f for f in found if not any(f.inside(g) for g in found)]
+    return _longest(found)
+
+
+def _longest(found: list[_Found]) -> list[_Found]:
+    """Those that are not inside a longer one, from first to last."""
+    kept: list[_Found] = []
+    reach = 0
+    for one in sorted(found, key=lambda f: (f.first, -f.last)):
+        same = bool(kept) and (kept[-1].first, kept[-1].last) == (one.first, one.last)
+        if same or one.last > reach:
+            kept.append(one)
+            reach = one.last
+    return kept
 
 
 def _starts(tokens: Sequence[str], words: tuple[str, ...]) -> list[int]:

@@ -92,7 +92,7 @@ def label_of(text: str, tokens: Sequence[Token]) -> str | None:
 
 
 def _glued(text: str, token: Token) -> bool:
-    before, after = text[: token.start][-2:], text[token.end : token.end + 3]
+    before, after = text[max(token.start - 2, 0) : token.start], text[token.end : token.end + 3]
     if len(before) == 2 and before[1] in _GLUE and before[0].isalnum():
         return True
     if after[:1] == ".":

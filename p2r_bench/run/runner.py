@@ -14,7 +14,7 @@ from typing import Any
 from p2r_bench.adapter import Profile, load_profile
 from p2r_bench.bundled import model_profile
 from p2r_bench.errors import UserError
-from p2r_bench.judges.select import headline_scorer, make_judges
+from p2r_bench.judges.select import headline_scorer, headline_scorers, make_judges
 from p2r_bench.plugins import registry
 from p2r_bench.run import environment
 from p2r_bench.run.engines import EngineSet, check_capabilities, max_images_of, roles_of
@@ -160,7 +160,7 @@ async def run(spec: RunSpec, engines: EngineSet, view: ProgressView | None = Non
     """
     resolved = resolve(spec)
     judges = make_judges(spec.judge_params, resolved.samples, spec.scorer)
-    headlines = {headline_scorer(sample, spec.scorer, judges) for sample in resolved.samples}
+    headlines = headline_scorers(resolved.samples, spec.scorer, judges)
     used = {role: engines.get(choice) for role, choice in resolved.choices.items()}
     identity = RunIdentity(
         task=spec.task,
@@ -191,7 +191,7 @@ async def run(spec: RunSpec, engines: EngineSet, view: ProgressView | None = Non
         rows = await asyncio.to_thread(
             folder.finish,
             resolved.cells,
-            scorer=headlines.pop() if len(headlines) == 1 else spec.scorer,
+            scorer=headlines,
         )
         await asyncio.to_thread(update_leaderboard, spec.out, rows)
         return RunResult(folder.run_id, folder.path, tuple(rows), len(todo), not finished)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -336,6 +338,15 @@ def test_wrapping_a_lone_letter_changes_nothing(key: str, wraps: list[str]) -> N
 @given(letters, letters, st.sampled_from(["{}. {}", "({}) {}", "{}: {}", "{}\n{}", "**{}** {}"]))
 def test_a_label_and_a_text_agree_or_are_no_answer(key: str, other: str, form: str) -> None:
     assert letter(form.format(key, COLOURS[other])) == (key if key == other else None)
+
+
+def test_the_documented_examples_hold() -> None:
+    page = Path(__file__).parents[2] / "docs" / "scoring.md"
+    table = page.read_text("utf-8").partition("| answer (A red, B blue, C green, D dark red)")[2]
+    examples = re.findall(r"^\| `(.+?)` \| (\w+) \|$", table.partition("\n\n")[0], re.MULTILINE)
+    assert len(examples) == table.partition("\n\n")[0].count("\n| `") > 5
+    for text, expected in examples:
+        assert (letter(text) or "none") == expected, text
 
 
 def test_no_answer_is_wrong_and_says_so() -> None:
