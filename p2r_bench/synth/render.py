@@ -19,10 +19,9 @@ WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 _TEXTURE = 128
 _GLYPH = 0.66
-_CONTRAST = 76.0
+_CONTRAST = 95.0
 _STAINS = 8.0
-_SLANT = (0.0, 0.0, 0.12)
-_WEIGHT = (1, 2, 1)
+_WEIGHT = (2, 3, 4)
 
 
 @lru_cache(maxsize=64)
@@ -36,15 +35,9 @@ def engraving(digit: int, style: int) -> np.ndarray:
     canvas = Image.new("L", (_TEXTURE, _TEXTURE), 0)
     draw = ImageDraw.Draw(canvas)
     centre = (_TEXTURE / 2, _TEXTURE / 2)
-    weight = _WEIGHT[style]
-    draw.text(centre, str(digit), 255, font=font, anchor="mm", stroke_width=weight)
-    slant = _SLANT[style]
-    canvas = canvas.transform(
-        canvas.size, Image.Transform.AFFINE, (1, slant, -slant * _TEXTURE / 2, 0, 1, 0),
-        resample=Image.Resampling.BICUBIC,
-    )
+    draw.text(centre, str(digit), 255, font=font, anchor="mm", stroke_width=_WEIGHT[style])
     strokes = np.asarray(canvas, dtype=np.float32) / 255
-    soft = np.asarray(canvas.filter(ImageFilter.GaussianBlur(3.2)), dtype=np.float32) / 255
+    soft = np.asarray(canvas.filter(ImageFilter.GaussianBlur(3.4)), dtype=np.float32) / 255
     relief = soft - strokes
     return relief / np.abs(relief).max()
 

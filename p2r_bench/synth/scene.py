@@ -17,14 +17,14 @@ ASPECT = 16 / 9
 """Width over height of every Synth-HR image."""
 
 SIGN_COLOURS: dict[str, Colour] = {
-    "red": (206, 68, 70),
-    "orange": (206, 130, 68),
-    "yellow": (206, 194, 70),
-    "green": (70, 164, 82),
-    "cyan": (72, 190, 196),
-    "blue": (70, 94, 206),
-    "purple": (142, 70, 184),
-    "pink": (206, 128, 176),
+    "red": (208, 76, 78),
+    "orange": (210, 136, 76),
+    "yellow": (208, 196, 78),
+    "green": (78, 168, 88),
+    "cyan": (78, 190, 198),
+    "blue": (78, 100, 208),
+    "purple": (146, 78, 188),
+    "pink": (208, 132, 178),
 }
 """Plate colours by name; every channel leaves room for the mark's contrast on both sides."""
 
@@ -154,7 +154,7 @@ def _scenery(rng: random.Random) -> tuple[Shape, ...]:
 
 
 def _jittered(rng: random.Random, rgb: Colour, by: int = 7) -> Colour:
-    red, green, blue = (_clip(c + rng.randint(-by, by), 62, 212) for c in rgb)
+    red, green, blue = (_clip(c + rng.randint(-by, by), 70, 212) for c in rgb)
     return (red, green, blue)
 
 
@@ -170,10 +170,10 @@ def _sign(rng: random.Random, colour: str, rgb: Colour, x: float, y: float) -> S
         shape=rng.choice(SHAPES),
         x=x,
         y=y,
-        width=rng.uniform(0.050, 0.068),
-        mark=rng.uniform(0.56, 0.64),
+        width=rng.uniform(0.052, 0.064),
+        mark=rng.uniform(0.70, 0.76),
         style=rng.randrange(3),
-        offset=(rng.uniform(-0.04, 0.04), rng.uniform(-0.04, 0.04)),
+        offset=(rng.uniform(-0.03, 0.03), rng.uniform(-0.03, 0.03)),
     )
 
 

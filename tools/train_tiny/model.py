@@ -70,10 +70,18 @@ def config(vocab_size: int, ids: dict[str, int]) -> Qwen3VLConfig:
 
 
 def build(cfg: Qwen3VLConfig, seed: int) -> Qwen3VLForConditionalGeneration:
-    """A fresh model; positions start as smooth functions of place, so that boxes are learned early."""
+    """A fresh model whose vision tower starts from smooth positions and whitened patches.
+
+    Positions that are smooth functions of place let boxes be learned early. Patches that start as
+    cosine components, small for the plain colour and large for fine luminance, let marks be learned at all:
+    from random filters the digits stayed at chance for hundreds of steps.
+    """
     torch.manual_seed(seed)
     cfg._attn_implementation = "sdpa"
     model = Qwen3VLForConditionalGeneration(cfg)
+    with torch.no_grad():
+        _cosine_patches(model.model.visual.patch_embed.proj.weight)
+    neighbour_heads(model.model.visual)
     table = model.model.visual.pos_embed
     side = math.isqrt(table.num_embeddings)
     line = torch.linspace(0, 1, side)
@@ -85,8 +93,50 @@ def build(cfg: Qwen3VLConfig, seed: int) -> Qwen3VLForConditionalGeneration:
     with torch.no_grad():
         table.weight.normal_(0, 0.02)
         both = torch.cat([y, x], -1)
-        table.weight[:, : both.shape[1]] += 0.5 * both
+        table.weight[:, : both.shape[1]] += 0.2 * both
     return model
+
+
+def _cosine_patches(weight: Tensor) -> None:
+    """Fill [128, 3, 2, 16, 16]: 81 luminance and 2 × 16 colour components, then faint noise."""
+    place = (torch.arange(PATCH) + 0.5) * math.pi / PATCH
+    waves = [torch.cos(k * place) * math.sqrt((1 if k == 0 else 2) / PATCH) for k in range(9)]
+    grey = torch.tensor([1.0, 1.0, 1.0]) / math.sqrt(3)
+    red_green = torch.tensor([1.0, -1.0, 0.0]) / math.sqrt(2)
+    yellow_blue = torch.tensor([1.0, 1.0, -2.0]) / math.sqrt(6)
+    rows = []
+    for tint, order in ((grey, 9), (red_green, 4), (yellow_blue, 4)):
+        for u in range(order):
+            for v in range(order):
+                gain = 0.08 + 0.9 * min(1.0, (u + v) / 4) if tint is grey else 0.15 + 0.1 * (u + v)
+                rows.append(gain * tint[:, None, None] * waves[u][:, None] * waves[v][None, :])
+    stack = torch.stack(rows)
+    weight.normal_(0, 0.005)
+    weight[: len(stack)] += stack[:, :, None] / 2  # two equal temporal halves
+
+
+NEIGHBOURS = (((0, 1), (0, -1), (1, 0), (-1, 0)), ((1, 1), (1, -1), (-1, 1), (-1, -1)))
+"""Row and column offset each head of the first two blocks starts out looking at."""
+
+
+def neighbour_heads(visual: Qwen3VLVisionModel, strength: float = 4.0) -> None:
+    """Set query and key biases so that rotary positions make each early head look at one neighbour.
+
+    A mark lies across up to nine patches at any phase; heads that start as a convolution's taps put it
+    together at once, where learned ones took most of the training to find each other.
+    """
+    inv = visual.rotary_pos_emb.inv_freq
+    for block, offsets in zip(visual.blocks, NEIGHBOURS, strict=False):
+        attn = block.attn
+        bias = attn.qkv.bias.data.view(3, attn.num_heads, attn.head_dim)
+        radius = math.sqrt(strength / attn.scaling)
+        for head, offset in enumerate(offsets):
+            for axis, delta in enumerate(offset):
+                for i in range(2):
+                    j = axis * len(inv) + i
+                    bias[0, head, j] = radius * math.cos(inv[i] * delta)
+                    bias[0, head, j + attn.head_dim // 2] = radius * math.sin(inv[i] * delta)
+                    bias[1, head, j], bias[1, head, j + attn.head_dim // 2] = radius, 0.0
 
 
 @functools.lru_cache(maxsize=32)
@@ -113,13 +163,37 @@ def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
         return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2)
 
 
-def see(visual: Qwen3VLVisionModel, pixels: Tensor) -> tuple[Tensor, Tensor]:
-    """Merged tokens and deepstack features, each [b, tokens, 192], of images of one size."""
+def places(visual: Qwen3VLVisionModel, rows: int, columns: int, at: Tensor | None, frame: tuple[int, int]) -> Tensor:
+    """Position embeddings [patches, 128] of a whole image, or [b, patches, 128] of windows of a frame.
+
+    at: [b, 2] row and column, in merged tokens, where each window starts in a frame of so many tokens.
+    """
+    if at is None:
+        taps, weights, _ = _grid(rows, columns, visual.num_grid_per_side)
+        return (visual.pos_embed(taps) * weights[:, :, None]).sum(1)
+    taps, weights, _ = _grid(frame[0] * MERGE, frame[1] * MERGE, visual.num_grid_per_side)
+    table = (visual.pos_embed(taps) * weights[:, :, None]).sum(1)
+    table = table.reshape(frame[0], frame[1], MERGE * MERGE, -1)
+    r = at[:, 0, None, None] + torch.arange(rows // MERGE)[None, :, None]
+    c = at[:, 1, None, None] + torch.arange(columns // MERGE)[None, None, :]
+    return table[r, c].reshape(len(at), rows * columns, -1)
+
+
+def see(
+    visual: Qwen3VLVisionModel,
+    pixels: Tensor,
+    at: Tensor | None = None,
+    frame: tuple[int, int] = (4, 7),
+) -> tuple[Tensor, Tensor]:
+    """Merged tokens and deepstack features, each [b, tokens, 192], of images of one size.
+
+    With `at`, each image passes for a window of a larger one; see `places`.
+    """
     b, h, w, _ = pixels.shape
-    taps, weights, ids = _grid(h // PATCH, w // PATCH, visual.num_grid_per_side)
+    _, _, ids = _grid(h // PATCH, w // PATCH, visual.num_grid_per_side)
     proj = visual.patch_embed.proj
     x = F.linear(patches(pixels), proj.weight.sum(2).flatten(1), proj.bias)
-    x = x + (visual.pos_embed(taps) * weights[:, :, None]).sum(1)
+    x = x + places(visual, h // PATCH, w // PATCH, at, frame)
     cos, sin = visual.rotary_pos_emb(x, ids)
     deep = None
     for depth, block in enumerate(visual.blocks):
