@@ -117,5 +117,9 @@ def _box(entry: object) -> tuple[Box | None, str | None]:
     label = entry.get("label")
     if label is not None and not isinstance(label, str):
         return Box(found), "label is not text; the box is kept without it"
-    # A lone surrogate is legal in JSON and in no file that the label is written to.
-    return Box(found, None if label is None else label.encode("utf-8", "replace").decode()), None
+    return Box(found, None if label is None else _writable(label)), None
+
+
+def _writable(text: str) -> str:
+    """Lone surrogates, legal in JSON but in no UTF-8 file, as U+FFFD."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

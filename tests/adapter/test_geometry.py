@@ -184,6 +184,7 @@ def test_a_budget_between_which_the_rule_swings_is_not_accepted() -> None:
 
 
 @given(shape, st.sampled_from(["p2r", "original-eval", "tiny"]))
+@example((2100, 12), "p2r")  # the short side rounds to nothing, which counts as below the budget
 def test_sizes_equal_transformers_where_its_result_is_a_fixed_point(size: Size, name: str) -> None:
     budget = load_profile(name).image
     low, high = budget.min_pixels, budget.max_pixels
