@@ -9,7 +9,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 
 from p2r_bench.errors import UserError
-from p2r_bench.judges.select import applicable, close_judges
+from p2r_bench.judges.select import applicable
 from p2r_bench.judges.verdicts import verdict_of
 from p2r_bench.run.feed import Ready, Work, read_ahead
 from p2r_bench.run.images import EncodedImage
@@ -48,7 +48,8 @@ class Pipeline:
         self._record = record
         self._places = asyncio.Semaphore(in_flight)
         self._writes = asyncio.Semaphore(_WRITES_WAITING)
-        self._first_failures: list[str] | None = []
+        self._failed_first = 0
+        self._hopeless: UserError | None = None
 
     async def run(self, todo: Sequence[Work]) -> None:
         """Do all of it. Cancelling stops at once and loses nothing that was recorded.
@@ -59,21 +60,23 @@ class Pipeline:
         try:
             async with asyncio.TaskGroup() as group, aclosing(read_ahead(todo)) as rows:
                 async for ready in rows:
+                    if self._hopeless:
+                        break
                     await self._places.acquire()
                     group.create_task(self._one(ready))
         except* UserError as errors:
             raise _first(errors) from None
-        finally:
-            await close_judges(self._judges)
 
     async def _one(self, ready: Ready) -> None:
         try:
             outcome = await self._outcome(ready)
+            self._watch(outcome.prediction)
         finally:
             self._places.release()
         async with self._writes:
             await self._record(outcome)
-        self._watch(outcome.prediction)
+        if self._hopeless:
+            raise self._hopeless
 
     async def _outcome(self, ready: Ready) -> Outcome:
         sample, begun = ready.work.sample, time.perf_counter()
@@ -85,14 +88,14 @@ class Pipeline:
         return Outcome(ready.work, prediction, verdicts, time.perf_counter() - begun)
 
     def _watch(self, prediction: Prediction) -> None:
-        if self._first_failures is None:
+        if self._failed_first < 0:
             return
         if prediction.error is None:
-            self._first_failures = None
+            self._failed_first = -1  # something works
             return
-        self._first_failures.append(prediction.error.message)
-        if len(self._first_failures) >= HOPELESS_AFTER:
-            raise UserError(
+        self._failed_first += 1
+        if self._failed_first == HOPELESS_AFTER:
+            self._hopeless = UserError(
                 f"the first {HOPELESS_AFTER} samples all failed, so the run was stopped; the last error: "
                 f"{prediction.error.type}: {prediction.error.message}. They are recorded as errors and are "
                 "tried again by the same command"

@@ -62,7 +62,7 @@ def rejudge(path: Path, *, scorer: str | None = None, params: Params | None = No
         chosen = scorer or _headline(folder)
         samples = [sample_from_row(row) for row, _ in folder.outcomes()]
         judges = make_judges(params or {}, samples, chosen)
-        judged, errors, kept = asyncio.run(_judge_all(folder, judges))
+        judged, errors, kept = asyncio.run(_judge_and_close(folder, judges))
         headlines = headline_scorers(samples, chosen, judges)
         metrics = folder.finish(scorer=headlines or chosen)
         if path.resolve().parent.name == "runs":
@@ -76,7 +76,14 @@ def _headline(folder: RunFolder) -> str:
     return before if isinstance(before, str) else str(before.get("choice", DEFAULT_SCORER))
 
 
-async def _judge_all(folder: RunFolder, judges: Sequence[Judge]) -> tuple[int, int, int]:
+async def _judge_and_close(folder: RunFolder, judges: Sequence[Judge]) -> tuple[int, int, int]:
+    try:
+        return await judge_missing(folder, judges)
+    finally:
+        await close_judges(judges)
+
+
+async def judge_missing(folder: RunFolder, judges: Sequence[Judge]) -> tuple[int, int, int]:
     """Judge what lacks a verdict; returns how many were made, how many of them are errors, and how many kept."""
     judged = errors = kept = 0
     places = asyncio.Semaphore(_IN_FLIGHT)
@@ -109,6 +116,4 @@ async def _judge_all(folder: RunFolder, judges: Sequence[Judge]) -> tuple[int, i
                     group.create_task(judge(row, sample, missing))
     except* UserError as failed:
         raise failed.exceptions[0] from None
-    finally:
-        await close_judges(judges)
     return judged, errors, kept

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import signal
+import sys
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +17,7 @@ from typing import Any
 from p2r_bench.adapter import Profile, load_profile
 from p2r_bench.bundled import model_profile
 from p2r_bench.errors import UserError
-from p2r_bench.judges.select import headline_scorer, headline_scorers, make_judges
+from p2r_bench.judges.select import close_judges, headline_scorer, headline_scorers, make_judges
 from p2r_bench.plugins import registry
 from p2r_bench.run import environment
 from p2r_bench.run.engines import EngineSet, check_capabilities, max_images_of, roles_of
@@ -22,6 +25,7 @@ from p2r_bench.run.feed import Work
 from p2r_bench.run.images import ImageWork
 from p2r_bench.run.pipeline import Outcome, Pipeline
 from p2r_bench.run.progress import ProgressView, Silent, Tally
+from p2r_bench.run.rejudge import judge_missing
 from p2r_bench.run.solving import Solver
 from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.store.identity import RunIdentity, RunLabels, Session
@@ -50,8 +54,9 @@ class RunResult:
 
     @property
     def complete(self) -> bool:
-        """Whether every sample of the task has an outcome and a verdict."""
-        return bool(self.metrics) and all(row["complete"] for row in self.metrics)
+        """Whether every sample of the task has an outcome and a headline verdict."""
+        headlines = [row for row in self.metrics if row["headline"]]
+        return bool(headlines) and all(row["complete"] for row in headlines)
 
     @property
     def overall(self) -> list[Mapping[str, Any]]:
@@ -178,23 +183,24 @@ async def run(spec: RunSpec, engines: EngineSet, view: ProgressView | None = Non
         profile=resolved.profile.name,
         profile_text=json.dumps(resolved.profile.identity, indent=1, ensure_ascii=False),
     )
-    with RunFolder.open(spec.out, identity, labels, metrics=resolved.task.metrics) as folder:
-        skip = folder.done if spec.retry_errors else folder.done | folder.errors
-        todo = [work for work in resolved.work() if (work.sample.id, work.repeat) not in skip]
-        finished = True
-        if todo:
-            await engines.start(used.values())
-            most = max_images_of(resolved.mode, resolved.profile)
-            check_capabilities(used, resolved.profile, resolved.choices, most)
-            folder.begin(_session(used, resolved.choices), allow_mixed=spec.allow_mixed)
-            finished = await _work(resolved, folder, judges, used, todo, view or Silent())
-        rows = await asyncio.to_thread(
-            folder.finish,
-            resolved.cells,
-            scorer=headlines,
-        )
-        await asyncio.to_thread(update_leaderboard, spec.out, rows)
-        return RunResult(folder.run_id, folder.path, tuple(rows), len(todo), not finished)
+    try:
+        with RunFolder.open(spec.out, identity, labels, metrics=resolved.task.metrics) as folder:
+            skip = folder.done if spec.retry_errors else folder.done | folder.errors
+            todo = [work for work in resolved.work() if (work.sample.id, work.repeat) not in skip]
+            finished = True
+            if todo:
+                await engines.start(used.values())
+                most = max_images_of(resolved.mode, resolved.profile)
+                check_capabilities(used, resolved.profile, resolved.choices, most)
+                folder.begin(_session(used, resolved.choices), allow_mixed=spec.allow_mixed)
+                finished = await _work(resolved, folder, judges, used, todo, view or Silent())
+            if finished:
+                await judge_missing(folder, judges)
+            rows = await asyncio.to_thread(folder.finish, resolved.cells, scorer=headlines)
+            await asyncio.to_thread(update_leaderboard, spec.out, rows)
+            return RunResult(folder.run_id, folder.path, tuple(rows), len(todo), not finished)
+    finally:
+        await close_judges(judges)
 
 
 async def _work(
@@ -233,6 +239,7 @@ async def _work(
     )
     view.begin(resolved.title, tally)
     try:
+        begun = time.perf_counter()
         pipeline = Pipeline(solver, judges, record, in_flight)
         async with _stopping_on_signals(asyncio.ensure_future(pipeline.run(todo))) as working:
             await asyncio.wait([working])
@@ -242,6 +249,7 @@ async def _work(
         return True
     finally:
         view.end(tally)
+        folder.note({"accounting": _accounting(tally, time.perf_counter() - begun)})
         await asyncio.to_thread(images.close)
 
 
@@ -274,6 +282,18 @@ async def _stopping_on_signals(work: asyncio.Future[None]) -> AsyncIterator[asyn
 
 
 def _nothing() -> None: ...
+
+
+def _accounting(tally: Tally, seconds: float) -> dict[str, Any]:
+    """Rows per second of the session, and the most memory this process has ever used, in MB."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+    return {
+        "rows": tally.done,
+        "seconds": round(seconds, 3),
+        "rows_per_s": round(tally.done / seconds, 3),
+        "peak_mb": round(peak, 1),
+    }
 
 
 def _session(engines: Mapping[str, Engine], choices: Mapping[str, EngineChoice]) -> Session:

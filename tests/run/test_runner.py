@@ -163,3 +163,15 @@ def test_the_leaderboard_holds_the_run_beside_the_published_rows(bench: Path) ->
         & (board["metric"] == "accuracy")
     ]
     assert set(own["scorer"]) >= {"strict", "original"}
+
+
+def test_a_new_version_of_a_scorer_judges_again_without_the_model(
+    bench: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    do(spec(bench), FakeEngine())
+    monkeypatch.setattr("p2r_bench.judges.strict.Strict.version", "999")
+    engine = FakeEngine()
+    again = do(spec(bench), engine)
+    verdicts = pd.read_parquet(again.path / "verdicts.parquet")
+    assert engine.calls == [] and again.complete
+    assert set(verdicts[verdicts["scorer"] == "strict"]["version"]) == {"999"}
