@@ -35,6 +35,8 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     delay_s: float = 0.0
     drop: bool = False
+    until_active: int = 0
+    """Wait for so many requests at once, at most five seconds."""
 
 
 class LocalServer:
@@ -97,7 +99,9 @@ class LocalServer:
             return 200, answer_of(Completion(json.dumps(answer)), body["model"], 0)
         request, images = read_request(body)
         if len(images) > self.most_images:
-            return 400, {"error": {"message": f"At most {self.most_images} image(s) may be provided"}}
+            return 400, {
+                "error": {"message": f"At most {self.most_images} image(s) may be provided"}
+            }
         try:
             completion = self.run(self.engine.generate(request, images))
         except EngineError as error:
@@ -106,7 +110,7 @@ class LocalServer:
         extra = sum(w * h // 1024 for w, h in seen) - request.visual_tokens
         return 200, self.rewrite(answer_of(completion, body["model"], extra))
 
-    def _handler(server) -> type[BaseHTTPRequestHandler]:  # noqa: N805
+    def _handler(server) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
@@ -124,23 +128,31 @@ class LocalServer:
                     server.most_active = max(server.most_active, server.active)
                     fault = server.faults.popleft() if server.faults else None
                 try:
-                    if fault is None:
-                        status, answer = server.chat(body)
-                        self.reply(status, json.dumps(answer).encode())
-                        return
-                    time.sleep(fault.delay_s)
-                    if fault.drop:
-                        self.close_connection = True
-                        self.connection.close()
-                        return
-                    self.reply(fault.status, fault.body, fault.headers)
-                except (BrokenPipeError, ConnectionResetError):
-                    self.close_connection = True  # the client has gone
+                    status, answer, headers = self.outcome(fault, body)
                 finally:
                     with server._lock:
                         server.active -= 1
+                if fault and fault.drop:
+                    self.close_connection = True
+                    return
+                try:
+                    self.reply(status, answer, headers)
+                except (BrokenPipeError, ConnectionResetError):
+                    self.close_connection = True  # the client has gone
 
-            def reply(self, status: int, body: bytes, headers: Mapping[str, str] = {}) -> None:  # noqa: B006
+            def outcome(
+                self, fault: Fault | None, body: Any
+            ) -> tuple[int, bytes, Mapping[str, str]]:
+                if fault is None:
+                    status, answer = server.chat(body)
+                    return status, json.dumps(answer).encode(), {}
+                time.sleep(fault.delay_s)
+                end = time.monotonic() + 5
+                while server.most_active < fault.until_active and time.monotonic() < end:
+                    time.sleep(0.005)
+                return fault.status, fault.body, fault.headers
+
+            def reply(self, status: int, body: bytes, headers: Mapping[str, str] = {}) -> None:
                 self.send_response(status)
                 for name, value in {"Content-Length": str(len(body)), **headers}.items():
                     self.send_header(name, value)

@@ -1,0 +1,500 @@
+"""The openai engine against a real local server that misbehaves on demand."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from p2r_bench.engines.endpoints import base_url, retry_after
+from p2r_bench.engines.openai import OpenAIEngine
+from p2r_bench.engines.openai_format import chat_body, read_completion
+from p2r_bench.engines.scripted import ScriptedEngine
+from p2r_bench.errors import EngineError, UserError
+from p2r_bench.types import Capabilities, EngineConfig
+from tests.engines.local_server import STANDARD, Fault, LocalServer
+from tests.engines.requests_made import make_request
+
+UNCHECKED = {"pixels": "unchecked"}
+
+
+def use(server: LocalServer | str, work: Callable[[OpenAIEngine], Any], **args: str) -> Any:
+    """Runs a coroutine function on an engine started against the server."""
+    url = server if isinstance(server, str) else server.url
+    config = EngineConfig("scripted", args={"base_url": url, **args})
+
+    async def session() -> Any:
+        engine = OpenAIEngine(config)
+        try:
+            await engine.start()
+            return await work(engine)
+        finally:
+            await engine.close()
+
+    return asyncio.run(session())
+
+
+async def capabilities(engine: OpenAIEngine) -> Capabilities:
+    return engine.capabilities()
+
+
+def ask(number: int = 1, **sampling: Any) -> Callable[[OpenAIEngine], Any]:
+    async def work(engine: OpenAIEngine) -> Any:
+        try:
+            return await engine.generate(*make_request(number, **sampling))
+        except EngineError as error:
+            return error
+
+    return work
+
+
+def ask_after_faults(server: LocalServer, *faults: Fault, **args: str) -> Any:
+    """The outcome of one request that meets these faults."""
+
+    async def work(engine: OpenAIEngine) -> Any:
+        server.faults.extend(faults)
+        return await ask()(engine)
+
+    return use(server, work, **UNCHECKED, **args)
+
+
+# What is sent
+
+
+def test_every_sampling_field_is_sent(scripted_server: LocalServer) -> None:
+    use(
+        scripted_server,
+        ask(
+            temperature=0.7,
+            top_p=0.8,
+            repetition_penalty=1.05,
+            max_tokens=99,
+            seed=7,
+            stop=("a", "b"),
+        ),
+        **UNCHECKED,
+    )
+    body = scripted_server.bodies[-1]
+    assert body["temperature"] == 0.7
+    assert body["top_p"] == 0.8
+    assert body["repetition_penalty"] == 1.05
+    assert body["max_tokens"] == 99
+    assert body["seed"] == 7
+    assert body["stop"] == ["a", "b"]
+    # Fields that a request does not have, at the values that leave them without effect.
+    assert (body["top_k"], body["min_p"]) == (-1, 0.0)
+    assert (body["presence_penalty"], body["frequency_penalty"], body["n"]) == (0.0, 0.0, 1)
+
+
+def test_images_are_sent_lossless_in_their_place(scripted_server: LocalServer) -> None:
+    request, images = make_request(1, sizes=((64, 32), (32, 96)), text="how many?")
+    seen: list[Any] = []
+    generate = scripted_server.engine.generate
+
+    async def record(request: Any, images: Any) -> Any:
+        seen.append(images)
+        return await generate(request, images)
+
+    scripted_server.engine.generate = record  # type: ignore[method-assign]
+    for level in "0", "1":
+        use(scripted_server, lambda e: e.generate(request, images), png_level=level, **UNCHECKED)
+        assert [image.tobytes() for image in seen[-1]] == [image.tobytes() for image in images]
+        content = scripted_server.bodies[-1]["messages"][1]["content"]
+        assert [part["type"] for part in content] == ["image_url", "image_url", "text"]
+        assert scripted_server.bodies[-1]["messages"][0] == {
+            "role": "system",
+            "content": "Be brief.",
+        }
+
+
+def test_an_image_that_several_requests_share_is_encoded_once(
+    scripted_server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from p2r_bench.engines import png
+
+    calls: list[int] = []
+    encode = png.png
+    monkeypatch.setattr(png, "png", lambda image, level: calls.append(1) or encode(image, level))
+    pairs = [
+        make_request(1, sizes=((64, 64),), text=f"question {n}", max_tokens=n + 1) for n in range(5)
+    ]
+
+    async def work(engine: OpenAIEngine) -> Any:
+        return await asyncio.gather(*(engine.generate(*pair) for pair in pairs))
+
+    use(scripted_server, work, **UNCHECKED)
+    assert len(calls) == 1
+
+
+def test_a_schema_is_sent_where_the_server_follows_schemas(scripted_server: LocalServer) -> None:
+    import dataclasses
+
+    scripted_server.schemas = True
+    request, images = make_request(1)
+    schema = {"type": "object", "properties": {"colour": {"enum": ["red"]}}}
+
+    async def work(engine: OpenAIEngine) -> Any:
+        assert engine.capabilities().schema
+        return await engine.generate(dataclasses.replace(request, schema=schema), images)
+
+    assert json.loads(use(scripted_server, work, **UNCHECKED).text) == {"colour": "red"}
+
+
+@settings(deadline=None)
+@given(text=st.text(), stops=st.lists(st.text(min_size=1), max_size=3))
+def test_any_text_survives_the_body(text: str, stops: list[str]) -> None:
+    text = text.encode("utf-8", "replace").decode()
+    stops = [stop.encode("utf-8", "replace").decode() for stop in stops]
+    request, _ = make_request(1, sizes=((32, 32), (32, 32)), text=text, stop=tuple(stops))
+    body = json.loads(chat_body("m", request, [b"data:one", b"data:two"], extra=False))
+    content = body["messages"][1]["content"]
+    assert [part["image_url"]["url"] for part in content[:2]] == ["data:one", "data:two"]
+    assert content[2]["text"] == text
+    assert body["stop"] == (stops or None)
+
+
+def test_the_key_goes_with_every_request(
+    scripted_server: LocalServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_KEY", "sesame")
+
+    async def headers(engine: OpenAIEngine) -> Any:
+        assert engine._endpoints is not None
+        return engine._endpoints._client.headers
+
+    assert (
+        use(scripted_server, headers, api_key_env="MY_KEY", **UNCHECKED)["Authorization"]
+        == "Bearer sesame"
+    )
+
+
+# What comes back
+
+
+def completion(**message: Any) -> dict[str, Any]:
+    reason = message.pop("finish_reason", "stop")
+    return {"choices": [{"message": {"role": "assistant", **message}, "finish_reason": reason}]}
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+def test_split_off_reasoning_is_put_back(name: str) -> None:
+    answer = completion(content="<answer>B</answer>", **{name: "I see."})
+    assert read_completion(answer).text == "<think>I see.</think><answer>B</answer>"
+
+
+def test_reasoning_that_was_cut_off_stays_open() -> None:
+    answer = completion(content=None, reasoning_content="I see", finish_reason="length")
+    assert read_completion(answer).text == "<think>I see"
+    assert read_completion(answer).finish_reason == "length"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        [],
+        None,
+        "text",
+        {"choices": []},
+        {"choices": [{}]},
+        {"choices": [{"message": None, "finish_reason": "stop"}]},
+        completion(content=None),
+        completion(content=3),
+        completion(content=["a"]),
+        completion(content="a", finish_reason=None),
+        completion(content="a", reasoning=4),
+    ],
+)
+def test_an_unusable_answer_is_an_error_never_an_empty_answer(answer: Any) -> None:
+    with pytest.raises(EngineError) as caught:
+        read_completion(answer)
+    assert caught.value.kind == "bad_response"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        completion(content=None, refusal="no"),
+        completion(content="", finish_reason="content_filter"),
+    ],
+)
+def test_a_refusal_is_an_error(answer: Any) -> None:
+    with pytest.raises(EngineError) as caught:
+        read_completion(answer)
+    assert caught.value.kind == "refused"
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(["choices", "message", "content", "usage", "finish_reason"]), inner
+            )
+        ),
+    )
+)
+def test_no_answer_of_a_server_raises_anything_else(answer: Any) -> None:
+    with contextlib.suppress(EngineError):
+        read_completion(answer)
+
+
+def test_usage_is_read() -> None:
+    answer = completion(content="a") | {
+        "usage": {
+            "prompt_tokens": 10,
+            "completion_tokens": 2,
+            "prompt_tokens_details": {"cached_tokens": 8},
+        }
+    }
+    read = read_completion(answer)
+    assert (read.prompt_tokens, read.cached_tokens, read.output_tokens) == (10, 8, 2)
+
+
+# Failures
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(500, b"oops"),
+        Fault(502, b"<html>bad gateway</html>"),
+        Fault(503, b'{"error": "loading"}'),
+        Fault(429, b'{"error": {"message": "slow down"}}', {"Retry-After": "0"}),
+        Fault(200, b"this is no JSON"),
+        Fault(drop=True),
+    ],
+)
+def test_a_passing_failure_is_tried_again(scripted_server: LocalServer, fault: Fault) -> None:
+    assert ask_after_faults(scripted_server, fault, fault).text
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (Fault(400, b'{"error": {"message": "bad image"}}'), "http_400"),
+        (Fault(401, b""), "http_401"),
+        (Fault(404, b'{"detail": "no such model"}'), "http_404"),
+        (Fault(422, b'{"detail": "unexpected"}'), "http_422"),
+        (Fault(400, b"This model's maximum context length is 4096 tokens"), "too_long"),
+    ],
+)
+def test_a_lasting_failure_is_not_tried_again(
+    scripted_server: LocalServer, fault: Fault, kind: str
+) -> None:
+    error = ask_after_faults(scripted_server, fault)
+    assert isinstance(error, EngineError)
+    assert (error.kind, error.retryable) == (kind, False)
+    assert not scripted_server.faults
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [(Fault(500), "http_500"), (Fault(429), "http_429"), (Fault(drop=True), "connection")],
+)
+def test_a_failure_that_stays_is_an_error_with_its_cause(
+    scripted_server: LocalServer, fault: Fault, kind: str
+) -> None:
+    error = ask_after_faults(scripted_server, *[fault] * 2, retries="1")
+    assert isinstance(error, EngineError)
+    assert (error.kind, error.retryable) == (kind, True)
+    assert not scripted_server.faults
+
+
+def test_an_answer_that_takes_too_long_is_an_error(scripted_server: LocalServer) -> None:
+    error = ask_after_faults(scripted_server, Fault(delay_s=2.0), timeout="0.3", retries="0")
+    assert isinstance(error, EngineError)
+    assert error.kind == "timeout"
+
+
+def test_retry_after_is_obeyed(scripted_server: LocalServer) -> None:
+    ask_after_faults(scripted_server, Fault(429, b"", {"Retry-After": "1"}))
+    first, second = scripted_server.arrivals[-2:]
+    assert second - first >= 1.0
+
+
+def test_retry_after_is_read_in_both_forms() -> None:
+    assert retry_after({"retry-after": "2.5"}) == 2.5
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    assert 25 < (retry_after({"retry-after": date}) or 0) <= 30
+    assert retry_after({"retry-after": "soon"}) is None
+    assert retry_after({"retry-after": "1e9"}) == 600
+    assert retry_after({}) is None
+
+
+def test_no_more_requests_are_in_flight_than_allowed(scripted_server: LocalServer) -> None:
+    async def work(engine: OpenAIEngine) -> Any:
+        scripted_server.most_active = 0
+        body = json.dumps(completion(content="A")).encode()
+        scripted_server.faults.extend([Fault(200, body, until_active=3)] * 20)
+        return await asyncio.gather(*(engine.generate(*make_request(n)) for n in range(20)))
+
+    use(scripted_server, work, concurrency="3", **UNCHECKED)
+    assert scripted_server.most_active == 3
+
+
+def test_a_cancelled_request_closes_its_connection(scripted_server: LocalServer) -> None:
+    async def work(engine: OpenAIEngine) -> float:
+        scripted_server.faults.append(Fault(delay_s=0.5))
+        task = asyncio.ensure_future(engine.generate(*make_request(1)))
+        await asyncio.sleep(0.1)
+        begun = time.monotonic()
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+        return time.monotonic() - begun
+
+    assert use(scripted_server, work, **UNCHECKED) < 0.3
+
+
+# Several servers
+
+
+@pytest.fixture
+def second_server() -> Iterator[LocalServer]:
+    with LocalServer(ScriptedEngine(EngineConfig("scripted")), model="scripted") as server:
+        yield server
+
+
+def test_several_servers_share_the_work(
+    scripted_server: LocalServer, second_server: LocalServer
+) -> None:
+    async def work(engine: OpenAIEngine) -> set[str]:
+        done = await asyncio.gather(*(engine.generate(*make_request(n)) for n in range(12)))
+        return {c.engine["endpoint"] for c in done}
+
+    urls = f"{scripted_server.url},{second_server.url}"
+    assert use(urls, work, **UNCHECKED) == {scripted_server.url, second_server.url}
+
+
+def test_a_server_that_fails_is_left_alone_for_a_while(
+    scripted_server: LocalServer, second_server: LocalServer
+) -> None:
+    async def work(engine: OpenAIEngine) -> list[str]:
+        scripted_server.faults.extend([Fault(503, headers={"Retry-After": "60"})] * 100)
+        return [(await engine.generate(*make_request(n))).engine["endpoint"] for n in range(6)]
+
+    begun = time.monotonic()
+    urls = f"{scripted_server.url},{second_server.url}"
+    assert set(use(urls, work, **UNCHECKED)) == {second_server.url}
+    assert time.monotonic() - begun < 30
+    assert len(scripted_server.faults) >= 98
+
+
+def test_servers_that_differ_are_refused(
+    scripted_server: LocalServer, second_server: LocalServer
+) -> None:
+    second_server.models = [{"id": "scripted", "root": "/models/other"}]
+    with pytest.raises(UserError, match="servers differ"):
+        use(f"{scripted_server.url},{second_server.url}", capabilities, **UNCHECKED)
+
+
+# What is found out at start
+
+
+def test_without_a_url_the_error_says_how_to_give_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    with pytest.raises(UserError, match="base_url=http"):
+        asyncio.run(OpenAIEngine(EngineConfig("m")).start())
+
+
+def test_a_server_that_is_not_there_is_a_clear_error() -> None:
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:9"):
+        use("http://127.0.0.1:9/v1", capabilities)
+
+
+def test_a_model_that_is_not_served_is_refused_with_those_that_are(
+    scripted_server: LocalServer,
+) -> None:
+    scripted_server.models = [{"id": "one"}, {"id": "two"}]
+    with pytest.raises(UserError, match="lists: one, two"):
+        use(scripted_server, capabilities)
+
+
+def test_a_server_that_lists_nothing_can_be_trusted(scripted_server: LocalServer) -> None:
+    async def work(engine: OpenAIEngine) -> Any:
+        return await ask()(engine)
+
+    scripted_server.models = [{"id": "scripted"}]
+    listing, scripted_server.models = scripted_server.models, []
+    with pytest.raises(UserError, match="check_model=no"):
+        use(scripted_server, work)
+    scripted_server.models = listing
+    assert use(scripted_server, work, check_model="no", **UNCHECKED).text
+
+
+def test_the_context_length_is_the_servers(scripted_server: LocalServer) -> None:
+    scripted_server.models = [{"id": "scripted", "max_model_len": 8192}]
+    assert use(scripted_server, capabilities, **UNCHECKED).context_tokens == 8192
+
+
+def test_a_server_without_the_extra_fields_cannot_honour_a_repetition_penalty(
+    scripted_server: LocalServer,
+) -> None:
+    scripted_server.known = STANDARD
+    can = use(scripted_server, capabilities, **UNCHECKED)
+    assert "repetition_penalty" not in can.sampling
+    assert use(scripted_server, ask(), **UNCHECKED).text
+    error = use(scripted_server, ask(repetition_penalty=1.05), **UNCHECKED)
+    assert isinstance(error, EngineError)
+    assert error.kind == "unsupported"
+
+
+def test_sizes_that_the_server_leaves_alone_are_measured(scripted_server: LocalServer) -> None:
+    can = use(scripted_server, capabilities)
+    assert (can.min_pixels, can.max_pixels, can.factor) == (64 * 64, 4096 * 1024, 32)
+
+
+def test_a_server_that_enlarges_small_images_says_so(scripted_server: LocalServer) -> None:
+    scripted_server.pixels = lambda size: max(size, (256, 256), key=lambda s: s[0] * s[1])
+    assert use(scripted_server, capabilities).min_pixels == 65536
+
+
+def test_a_server_that_shrinks_large_images_says_so(scripted_server: LocalServer) -> None:
+    scripted_server.pixels = lambda size: min(size, (1024, 1024), key=lambda s: s[0] * s[1])
+    assert use(scripted_server, capabilities).max_pixels == 1024 * 1024
+
+
+def test_a_server_that_resizes_everything_is_refused(scripted_server: LocalServer) -> None:
+    scripted_server.pixels = lambda size: (448, 448)
+    with pytest.raises(UserError, match="pixels=unchecked"):
+        use(scripted_server, capabilities)
+    assert use(scripted_server, capabilities, **UNCHECKED).facts["pixels"] == "unchecked"
+
+
+def test_a_server_that_takes_too_few_images_is_refused(scripted_server: LocalServer) -> None:
+    scripted_server.most_images = 2
+    with pytest.raises(UserError, match="4 small images"):
+        use(scripted_server, capabilities)
+
+
+def test_a_server_that_does_not_count_tokens_cannot_be_checked(
+    scripted_server: LocalServer,
+) -> None:
+    scripted_server.rewrite = lambda answer: {k: v for k, v in answer.items() if k != "usage"}
+    with pytest.raises(UserError, match="prompt tokens"):
+        use(scripted_server, capabilities)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("http://host:8000", "http://host:8000/v1"),
+        ("http://host:8000/v1/", "http://host:8000/v1"),
+        ("host:8000", "http://host:8000/v1"),
+        ("https://host/api/openai", "https://host/api/openai"),
+    ],
+)
+def test_base_urls_get_their_v1(given: str, expected: str) -> None:
+    assert base_url(given) == expected
