@@ -48,7 +48,9 @@ class Skeleton:
                 "single '-', '_' or '.' between them"
             )
         if self.package in sys.stdlib_module_names or keyword.iskeyword(self.package):
-            raise UserError(f"{self.name!r} would make a package {self.package!r}, a name that Python itself uses")
+            raise UserError(
+                f"{self.name!r} would make a package {self.package!r}, a name that Python itself uses"
+            )
         if self.package in ("p2r_bench", "tests"):
             raise UserError(f"a plugin's package cannot be called {self.package!r}")
 
@@ -76,8 +78,8 @@ class Skeleton:
     def files(self) -> dict[str, str]:
         """Path below the package's folder to content."""
         return {
-            "pyproject.toml": self._filled("package/pyproject.toml"),
-            "README.md": self._filled("package/README.md"),
+            "pyproject.toml": self._filled("package/pyproject.txt"),
+            "README.md": self._filled("package/readme.txt"),
             f"{self.package}/__init__.py": self._filled("package/init.txt"),
             f"{self.package}/{self.kind}.py": self._filled(f"{self.kind}/module.txt"),
             f"tests/test_{self.package}.py": self._filled(f"{self.kind}/test.txt"),
@@ -92,7 +94,9 @@ class Skeleton:
         folder = out / self.distribution
         try:
             if folder.exists() and any(folder.iterdir()):
-                raise UserError(f"{folder} is not empty; give another name, or another folder with --out")
+                raise UserError(
+                    f"{folder} is not empty; give another name, or another folder with --out"
+                )
             for name, text in self.files().items():
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)

@@ -58,7 +58,9 @@ def write_bench(folder: Path, questions: int = 2) -> Path:
     return folder
 
 
-def scripted_run(mode: str, replies: Replies, *, out: Path, task: str = "HR-Bench", **fields: Any) -> RunResult:
+def scripted_run(
+    mode: str, replies: Replies, *, out: Path, task: str = "HR-Bench", **fields: Any
+) -> RunResult:
     """A whole run through the pipeline, with replies written down beforehand in place of a model.
 
     Args:
@@ -67,7 +69,9 @@ def scripted_run(mode: str, replies: Replies, *, out: Path, task: str = "HR-Benc
         out: Where the run folder and the leaderboard go.
         fields: Further fields of `RunSpec`, such as `data_dir`, `profile` or `mode_params`.
     """
-    spec = RunSpec(task=task, mode=mode, choice=EngineChoice("scripted", "scripted"), out=out, **fields)
+    spec = RunSpec(
+        task=task, mode=mode, choice=EngineChoice("scripted", "scripted"), out=out, **fields
+    )
     return asyncio.run(run(spec, _Scripted(Script(replies))))
 
 
@@ -103,7 +107,12 @@ def _picture(number: int, colour: str) -> bytes:
     width, height = 160, 80
     image = Image.new("RGB", (width, height), (255, 255, 240 - number))
     left, top, right, bottom = BOX
-    corners = (left * width // 1000, top * height // 1000, right * width // 1000, bottom * height // 1000)
+    corners = (
+        left * width // 1000,
+        top * height // 1000,
+        right * width // 1000,
+        bottom * height // 1000,
+    )
     ImageDraw.Draw(image).rectangle(corners, fill=colour)
     file = io.BytesIO()
     image.save(file, "PNG")

@@ -73,7 +73,9 @@ class EngineContract:
         return asyncio.run(run())
 
     def test_it_is_an_engine(self) -> None:
-        assert isinstance(self.make(), Engine), "an engine has identify, start, capabilities, generate and close"
+        assert isinstance(self.make(), Engine), (
+            "an engine has identify, start, capabilities, generate and close"
+        )
 
     def test_it_identifies_the_weights_without_starting(self) -> None:
         digests = {asyncio.run(self.make().identify()) for _ in range(2)}

@@ -65,8 +65,13 @@ class JudgeContract:
 
     def test_it_is_a_judge(self) -> None:
         judge = self.make()
-        assert isinstance(judge, Judge), "a judge has scorer, version, params_hash, applies and judge"
-        assert all(isinstance(text, str) and text for text in (judge.scorer, judge.version, judge.params_hash))
+        assert isinstance(judge, Judge), (
+            "a judge has scorer, version, params_hash, applies and judge"
+        )
+        assert all(
+            isinstance(text, str) and text
+            for text in (judge.scorer, judge.version, judge.params_hash)
+        )
         if isinstance(self.judge, str):
             assert judge.scorer == self.judge, "`scorer` must be the name it is registered under"
 
@@ -154,7 +159,9 @@ def check_verdict(verdict: Verdict, answer: str) -> None:
         assert verdict.correct is None and verdict.error is not None
         return
     assert isinstance(verdict.correct, bool) and verdict.error is None
-    assert not (verdict.correct and verdict.extracted is None), "right, although no answer was found"
+    assert not (verdict.correct and verdict.extracted is None), (
+        "right, although no answer was found"
+    )
     if verdict.span is not None:
         start, end = verdict.span
         assert 0 <= start <= end <= len(answer)

@@ -63,10 +63,14 @@ class ModeContract:
 
     def solved(self, sample: Sample, replies: Replies | Script | None = None) -> Prediction:
         """A fresh instance's prediction, by default from `replies(sample)`."""
-        return solve(self.make(), sample, self.replies(sample) if replies is None else replies, self.profile)
+        return solve(
+            self.make(), sample, self.replies(sample) if replies is None else replies, self.profile
+        )
 
     def test_it_is_a_mode(self) -> None:
-        assert isinstance(self.make(), Mode), "a mode has `async def solve(self, sample, ask, profile)`"
+        assert isinstance(self.make(), Mode), (
+            "a mode has `async def solve(self, sample, ask, profile)`"
+        )
 
     @pytest.mark.parametrize("sample", tiny_samples(), ids=lambda s: s.answer_form)
     def test_the_right_replies_give_the_right_answer(self, sample: Sample) -> None:
@@ -84,20 +88,26 @@ class ModeContract:
         prediction = self.solved(tiny_sample(), script)
         told = {id(c) for c in prediction.completions}
         assert len(prediction.completions) == len(told), "a completion is in the prediction twice"
-        assert told == {id(c) for c in script.completions}, "`completions` must hold all that `ask` returned"
+        assert told == {id(c) for c in script.completions}, (
+            "`completions` must hold all that `ask` returned"
+        )
 
     def test_calls_are_of_the_roles_that_the_mode_names(self) -> None:
         roles = roles_of(self.make())
         assert roles and all(isinstance(role, str) and role for role in roles)
         for request in self._requests():
             assert request.sample_id == tiny_sample().id
-            assert request.role in roles, f"name {request.role!r} in the attribute `roles` of the mode"
+            assert request.role in roles, (
+                f"name {request.role!r} in the attribute `roles` of the mode"
+            )
 
     def test_images_can_be_made_and_are_as_many_as_promised(self) -> None:
         source = decode(read_image(tiny_sample().image))
         most = max_images_of(self.make(), self._profile)
         for request in self._requests():
-            assert len(request.recipes) <= most, "give the mode `max_images(profile)`: engines are set up for it"
+            assert len(request.recipes) <= most, (
+                "give the mode `max_images(profile)`: engines are set up for it"
+            )
             for recipe in request.recipes:
                 assert realise(recipe, source).size == recipe.size
 
@@ -129,7 +139,9 @@ class ModeContract:
         mode = self.make()
 
         async def together() -> list[Prediction]:
-            return await asyncio.gather(*(mode.solve(s, self._slowly(s), self._profile) for s in samples))
+            return await asyncio.gather(
+                *(mode.solve(s, self._slowly(s), self._profile) for s in samples)
+            )
 
         for sample, prediction in zip(samples, asyncio.run(together()), strict=True):
             assert (prediction.sample_id, prediction.answer) == (sample.id, sample.answer)
@@ -159,9 +171,10 @@ class ModeContract:
         async def ask(request: Request) -> Completion:
             called.set()
             try:
-                return await asyncio.get_running_loop().create_future()
+                await asyncio.Event().wait()
             finally:
                 cancelled.set()
+            raise AssertionError("nothing ends this wait but cancelling it")
 
         solving = asyncio.ensure_future(self.make().solve(tiny_sample(), ask, self._profile))
         await asyncio.wait_for(called.wait(), 10)

@@ -35,7 +35,9 @@ def tiny_sample(form: AnswerForm = "choice") -> Sample:
     question, answer = _QUESTIONS[form]
     x1, y1, x2, y2 = _SQUARE
     width, height = _SIZE
-    box = Box((1000 * x1 / width, 1000 * y1 / height, 1000 * x2 / width, 1000 * y2 / height), "square")
+    box = Box(
+        (1000 * x1 / width, 1000 * y1 / height, 1000 * x2 / width, 1000 * y2 / height), "square"
+    )
     return Sample(
         id=f"tiny/{form}",
         task="tiny",

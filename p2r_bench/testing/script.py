@@ -10,7 +10,9 @@ from p2r_bench.types import Completion, Request, Sample
 Reply = str | Exception
 """The text of a reply, or what is raised in its place."""
 
-Replies = Reply | Sequence[Reply] | Mapping[str, Reply | Sequence[Reply]] | Callable[[Request], Reply]
+Replies = (
+    Reply | Sequence[Reply] | Mapping[str, Reply | Sequence[Reply]] | Callable[[Request], Reply]
+)
 """One reply to everything; a sequence, one for each call of a sample in turn; either of them by role;
 or a function of the request."""
 
@@ -60,7 +62,9 @@ class Script:
         if isinstance(replies, Mapping):
             role = request.role
             if role not in replies:
-                raise AssertionError(f"the script has no reply for the role {role!r}, only for {', '.join(replies)}")
+                raise AssertionError(
+                    f"the script has no reply for the role {role!r}, only for {', '.join(replies)}"
+                )
             replies = replies[role]
         if isinstance(replies, (str, Exception)):
             return replies
@@ -81,4 +85,9 @@ def right_replies(sample: Sample) -> dict[str, Reply]:
         for box in sample.boxes or ()
     )
     reasoned = f"<think>I see it.</think><answer>{sample.answer}</answer>"
-    return {"perceive": f"[{boxes}]", "reason": reasoned, "think": reasoned, "answer": sample.answer}
+    return {
+        "perceive": f"[{boxes}]",
+        "reason": reasoned,
+        "think": reasoned,
+        "answer": sample.answer,
+    }

@@ -95,12 +95,16 @@ class TaskContract:
     def test_the_bare_question_does_not_hold_the_options(self, samples: list[Sample]) -> None:
         for sample in (sample for sample in samples if sample.options):
             lines = {f"{letter}. {text}" for letter, text in sample.options.items()}
-            assert not lines & set(sample.question.splitlines()), "options go into `options`, not into `question`"
+            assert not lines & set(sample.question.splitlines()), (
+                "options go into `options`, not into `question`"
+            )
 
     def test_boxes_are_usable(self, samples: list[Sample]) -> None:
         for boxes in (sample.boxes for sample in samples if sample.boxes is not None):
             assert check_boxes(boxes).boxes == boxes, "four finite numbers with x1 < x2 and y1 < y2"
-            assert all(-1 <= corner <= 1001 for box in boxes for corner in box.xyxy), "in thousandths of the image"
+            assert all(-1 <= corner <= 1001 for box in boxes for corner in box.xyxy), (
+                "in thousandths of the image"
+            )
 
     def test_images_can_be_read(self, samples: list[Sample]) -> None:
         for sample in samples:
@@ -114,7 +118,9 @@ class TaskContract:
             for subset, category in cells:
                 assert all(part is None or isinstance(part, str) for part in (subset, category))
 
-    def test_a_metric_per_question_has_questions_of_several_rows(self, samples: list[Sample]) -> None:
+    def test_a_metric_per_question_has_questions_of_several_rows(
+        self, samples: list[Sample]
+    ) -> None:
         if any(metric.per == "question" for metric in self.make().metrics):
             ids = [sample.question_id for sample in samples]
             assert None not in ids and len(set(ids)) < len(ids)
@@ -125,7 +131,9 @@ class TaskContract:
         assert self.make().data_digest(source) == digest
 
     def test_other_data_has_another_digest(self, source: DataSource, samples: list[Sample]) -> None:
-        files = sorted(p for p in source.data_dir.rglob("*") if p.is_file()) if source.data_dir else []
+        files = (
+            sorted(p for p in source.data_dir.rglob("*") if p.is_file()) if source.data_dir else []
+        )
         read = {sample.image.path for sample in samples}
         rows = [p for p in files if str(p) not in read] or files
         if rows:

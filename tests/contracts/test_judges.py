@@ -59,7 +59,9 @@ class TestVerifier(ServiceJudgeContract):
 
     def _with(self, service: httpx.MockTransport | object) -> Verifier:
         transport = httpx.MockTransport(service)  # type: ignore[arg-type]
-        return Verifier("http://test/v1", "model", cache_dir=self.cache_dir, retries=0, transport=transport)
+        return Verifier(
+            "http://test/v1", "model", cache_dir=self.cache_dir, retries=0, transport=transport
+        )
 
 
 def _says_yes_to_squares(request: httpx.Request) -> httpx.Response:

@@ -28,4 +28,6 @@ class TestOracle(ModeContract):
 
 
 def test_every_mode_is_held_to_the_contract() -> None:
-    assert {c.mode for c in ModeContract.__subclasses__() if c.__module__ == __name__} == set(registry().names("mode"))
+    assert {c.mode for c in ModeContract.__subclasses__() if c.__module__ == __name__} == set(
+        registry().names("mode")
+    )

@@ -15,7 +15,9 @@ class TestVStarRows(TaskContract):
     task = "V-Star"
 
     def write_data(self, folder: Path) -> None:
-        write(folder / "data" / "test-00000-of-00001.parquet", [vstar_row(n) for n in range(4)], VSTAR)
+        write(
+            folder / "data" / "test-00000-of-00001.parquet", [vstar_row(n) for n in range(4)], VSTAR
+        )
 
 
 class TestVStarFiles(TaskContract):
@@ -51,7 +53,9 @@ class TestSynthHR(TaskContract):
     params = {"rows": 8}  # noqa: RUF012
 
     @pytest.fixture(autouse=True)
-    def cache(self, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cache(
+        self, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "synth-cache"))
 
 

@@ -38,7 +38,11 @@ def test_code_of_a_new_plugin_is_clean(kind: Kind, tmp_path: Path) -> None:
     folder = Skeleton("first-try", kind).write(tmp_path)
     rules = ("--isolated", "--select", "E,F,I,UP,B", "--ignore", "E501", "--no-cache")
     checked = subprocess.run(
-        [sys.executable, "-m", "ruff", "check", *rules, "."], cwd=folder, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "ruff", "check", *rules, "."],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert checked.returncode == 0, checked.stdout
 
@@ -76,12 +80,20 @@ def test_metadata_has_the_entry_point(tmp_path: Path) -> None:
         ("my_mode.v2", "p2r-bench-my-mode-v2", "my_mode_v2", "MyModeV2"),
     ],
 )
-def test_names_follow_from_the_name(name: str, distribution: str, package: str, class_name: str) -> None:
+def test_names_follow_from_the_name(
+    name: str, distribution: str, package: str, class_name: str
+) -> None:
     skeleton = Skeleton(name, "mode")
-    assert (skeleton.distribution, skeleton.package, skeleton.class_name) == (distribution, package, class_name)
+    assert (skeleton.distribution, skeleton.package, skeleton.class_name) == (
+        distribution,
+        package,
+        class_name,
+    )
 
 
-@pytest.mark.parametrize("name", ["", "1st", "a b", "a/b", "-x", "a--b", "json", "class", "p2r_bench", "tests", "été"])
+@pytest.mark.parametrize(
+    "name", ["", "1st", "a b", "a/b", "-x", "a--b", "json", "class", "p2r_bench", "tests", "été"]
+)
 def test_name_that_makes_no_package_is_refused(name: str) -> None:
     with pytest.raises(UserError):
         Skeleton(name, "mode")
