@@ -1,8 +1,13 @@
-"""No test loads third-party plugins or reaches a network."""
+"""No test loads third-party plugins, reaches a network, or fails because the machine is slow."""
 
 from __future__ import annotations
 
 import os
 
+from hypothesis import settings
+
 os.environ["P2R_BENCH_LOAD_PLUGINS"] = ""
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+settings.register_profile("p2r-bench", deadline=None)
+settings.load_profile("p2r-bench")
