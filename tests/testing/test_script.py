@@ -58,7 +58,7 @@ def test_an_exception_is_raised_in_place_of_a_text() -> None:
 def test_a_missing_reply_is_told_with_sample_and_role() -> None:
     script = Script({"think": ["one"]})
     script.text(request())
-    with pytest.raises(AssertionError, match="1 replies.*'think'.*a asks once more"):
+    with pytest.raises(AssertionError, match=r"1 replies.*'think'.*a asks once more"):
         script.text(request())
     with pytest.raises(AssertionError, match="no reply for the role 'answer', only for think"):
         script.text(request(role="answer"))
