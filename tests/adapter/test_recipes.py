@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -96,8 +97,9 @@ def test_digests_are_the_same_in_another_process() -> None:
         "from tests.adapter.test_recipes import RECIPE, REQUEST\n"
         "print(RECIPE.digest, REQUEST.digest, *(load_profile(n).hash for n in builtin_profiles()))"
     )
+    root = Path(__file__).parents[2]
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
     )
     hashes = (load_profile(name).hash for name in builtin_profiles())
     assert result.stdout.split() == [RECIPE.digest, REQUEST.digest, *hashes]
