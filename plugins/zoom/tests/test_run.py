@@ -9,14 +9,14 @@ from typing import Any
 import pandas as pd
 import pytest
 from click.testing import CliRunner
+from p2r_bench_zoom.mode import ROLE
+from p2r_bench_zoom.tool import NAME
+
 from p2r_bench import DataSource, EngineError, Request, Sample
 from p2r_bench.cli import main
 from p2r_bench.plugins import registry
 from p2r_bench.tasks.synth_hr import SynthHR
 from p2r_bench.testing import right_replies, scripted_run
-
-from p2r_bench_zoom.mode import ROLE
-from p2r_bench_zoom.tool import NAME
 
 ROWS = {"rows": 8}
 

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from p2r_bench import Box
-
 from p2r_bench_zoom.tool import NAME, Mistake, read_calls
+
+from p2r_bench import Box
 
 
 def call(name: object = NAME, closed: bool = True, **arguments: Any) -> str:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import p2r_bench_zoom
 import pytest
+from p2r_bench_zoom.mode import ZoomTools
+from p2r_bench_zoom.tool import NAME
+
 from p2r_bench import Prediction, Recipe, Request, Sample, TwoStage, UserError, load_profile
 from p2r_bench.testing import ModeContract, Script, solve, tiny_sample
 from p2r_bench.testing.script import Replies
-
-import p2r_bench_zoom
-from p2r_bench_zoom.mode import ZoomTools
-from p2r_bench_zoom.tool import NAME
 
 BOX = (250, 500, 500, 833)
 ANSWER = "<think>I see it.</think><answer>B</answer>"
