@@ -31,7 +31,13 @@ _FILTERS = ("task", "mode", "model", "scorer", "source")
     metavar="NAME",
     help="Rows by this scorer instead of the headline rows. Repeatable.",
 )
-@click.option("--source", "sources", multiple=True, type=click.Choice(["measured", "reported"]))
+@click.option(
+    "--source",
+    "sources",
+    multiple=True,
+    type=click.Choice(["measured", "reported"]),
+    help="Only rows measured here, or only those from publications.",
+)
 @click.option(
     "--format",
     "style",
@@ -43,7 +49,13 @@ _FILTERS = ("task", "mode", "model", "scorer", "source")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print every figure with all columns as JSON."
 )
-@click.option("--out", default="results", show_default=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    default="results",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the runs and the leaderboard.",
+)
 def command(style: str, as_json: bool, out: Path, **given: tuple[str, ...]) -> None:
     """Show figures by task: models and modes down, categories across, in percent.
 

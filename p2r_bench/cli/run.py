@@ -43,7 +43,7 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
     "roles",
     multiple=True,
     metavar="ROLE=MODEL[@ENGINE]",
-    help="Give a role (perceive, reason, think, answer) its own model or engine. Repeatable.",
+    help="Give a role of the mode, such as perceive or reason, its own model or engine. Repeatable.",
 )
 @click.option(
     "--profile", help="Profile name or TOML file. [default: what the model folder names, else p2r]"
@@ -54,18 +54,32 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
     "task_args",
     multiple=True,
     metavar="K=V",
-    help="Parameter of the task (Synth-HR).",
+    help="Parameter of the task. Repeatable.",
 )
 @click.option(
-    "--mode-arg", "mode_args", multiple=True, metavar="K=V", help="Parameter of the mode."
+    "--mode-arg",
+    "mode_args",
+    multiple=True,
+    metavar="K=V",
+    help="Parameter of the mode. Repeatable.",
 )
 @click.option(
-    "--judge-arg", "judge_args", multiple=True, metavar="SCORER:K=V", help="Parameter of a judge."
+    "--judge-arg",
+    "judge_args",
+    multiple=True,
+    metavar="SCORER:K=V",
+    help="Parameter of a judge. Repeatable.",
 )
 @click.option(
-    "--scorer", default="strict", show_default=True, help="Headline scorer of choice questions."
+    "--scorer", help="Headline scorer of choice questions. [default: the task's own, else strict]"
 )
-@click.option("--out", default="results", show_default=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    default="results",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the runs and the leaderboard.",
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of everything that is drawn.")
 @click.option(
     "--repeats", default=1, show_default=True, type=click.IntRange(1), help="Runs of each sample."

@@ -22,7 +22,13 @@ Row = Mapping[str, Any]
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the sample's and the verdicts' rows as JSON."
 )
-@click.option("--out", default="results", show_default=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    default="results",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the runs and the leaderboard.",
+)
 def command(run: str, sample: str, repeat: int, prompts: bool, as_json: bool, out: Path) -> None:
     """Show one sample of a run: question, calls with their images and texts, boxes, answer, verdicts.
 
@@ -118,7 +124,13 @@ def _answer(row: Row) -> Iterator[str]:
 def _verdicts(verdicts: Sequence[Row]) -> Iterator[str]:
     if verdicts:
         rows = [
-            (v["scorer"], v["version"], _verdict(v), _line(v["extracted"]), _line(v["error_message"]))
+            (
+                v["scorer"],
+                v["version"],
+                _verdict(v),
+                _line(v["extracted"]),
+                _line(v["error_message"]),
+            )
             for v in verdicts
         ]
         yield table(("scorer", "version", "verdict", "extracted", "error"), rows)
