@@ -11,8 +11,8 @@ import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from importlib import import_module, metadata
 from inspect import Parameter, signature
 from typing import Any, Literal
@@ -37,6 +37,7 @@ _HOOK_KINDS: dict[str, Kind] = {
     "register_commands": "command",
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_FAMILY = re.compile(rf"{_NAME.pattern}:\*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 logger = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ class Registry:
         return tuple(self._entries[kind].values())
 
     def entry(self, kind: Kind, name: str) -> Entry:
-        """The entry of a name.
+        """The entry of a name; of a family, "lmms:*", for a member that the plugin alone knows, "lmms:pope".
 
         Raises:
             UserError: No plugin registers it; the message has the closest names.
@@ -126,6 +127,9 @@ class Registry:
         known = self._entries[kind]
         if name in known:
             return known[name]
+        family, colon, member = name.partition(":")
+        if colon and member and f"{family}:*" in known:
+            return replace(known[f"{family}:*"], name=name)
         by_folded = {other.casefold(): other for other in known}
         close = difflib.get_close_matches(name.casefold(), by_folded, n=2, cutoff=0.6)
         hint = f"did you mean {' or '.join(by_folded[c] for c in close)}? " if close else ""
@@ -134,7 +138,7 @@ class Registry:
         raise UserError(f"no {kind} is called {name!r}: {hint}known are {listed}{broken}")
 
     def get(self, kind: Kind, name: str) -> Any:
-        """The class behind a name, imported now.
+        """The class behind a name, imported now; for a member of a family, with the member's name bound.
 
         Raises:
             UserError: The name is unknown, or its import fails; the message names the distribution.
@@ -144,7 +148,7 @@ class Registry:
             return entry.target
         module, _, attribute = entry.target.partition(":")
         try:
-            return getattr(import_module(module), attribute)
+            found = getattr(import_module(module), attribute)
         except Exception as error:
             hint = ""
             if kind == "engine" and isinstance(error, ModuleNotFoundError):
@@ -153,6 +157,9 @@ class Registry:
                 f"{kind} {name!r} of {entry.provider} cannot be imported from {entry.target}: "
                 f"{_one_line(error)}{hint}"
             ) from error
+        if name in self._entries[kind]:
+            return found
+        return partial(found, name.partition(":")[2])
 
     def check(self) -> None:
         """Refuse names that two plugins registered.
@@ -324,7 +331,8 @@ def _call(manager: pluggy.PluginManager, hook: str, source: Source) -> list[tupl
     staged: dict[str, Any] = {}
 
     def register(name: str, target: str) -> None:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        family = hook == "register_tasks" and isinstance(name, str) and _FAMILY.fullmatch(name)
+        if not isinstance(name, str) or not (family or _NAME.fullmatch(name)):
             raise PluginError(
                 f"{hook}: {name!r} cannot be a name: use letters, digits, '.', '_' and '-'"
             )

@@ -204,6 +204,41 @@ def test_same_name_of_two_kinds_is_no_clash() -> None:
     assert registry.failures == []
 
 
+def tasks(**targets: str) -> SimpleNamespace:
+    """A plugin that registers these tasks; in the names, FAMILY stands for a colon and a star."""
+
+    @hookimpl
+    def register_tasks(register: Callable[[str, str], None]) -> None:
+        for name, target in targets.items():
+            register(name.replace("FAMILY", ":*"), target)
+
+    return SimpleNamespace(register_tasks=register_tasks)
+
+
+def test_a_family_of_tasks_makes_the_member_that_was_asked_for() -> None:
+    registry = load([source(tasks(treesFAMILY="pathlib:PurePosixPath"))])
+    assert "trees:*" in registry.names("task")
+    assert registry.entry("task", "trees:oak").provider == "third-party 2.1"
+    assert registry.entry("task", "trees:oak").name == "trees:oak"
+    assert str(registry.get("task", "trees:oak")()) == "oak"
+
+
+@pytest.mark.parametrize("name", ["trees:", "trees", "leaves:oak"])
+def test_what_is_no_member_of_a_family_is_unknown(name: str) -> None:
+    registry = load([source(tasks(treesFAMILY="pathlib:PurePosixPath"))])
+    with pytest.raises(UserError, match=rf"no task is called '{name}'"):
+        registry.get("task", name)
+
+
+@pytest.mark.parametrize("name", ["*", ":*", "trees:oak", "trees*"])
+def test_a_family_has_a_name_and_ends_in_a_star(name: str) -> None:
+    assert "cannot be a name" in failure(tasks(**{name: "pathlib:PurePosixPath"}))
+
+
+def test_modes_have_no_families() -> None:
+    assert "cannot be a name" in failure(modes(**{"trees:*": "pathlib:PurePosixPath"}))
+
+
 def statuses(registry: Registry) -> dict[str, Plugin]:
     return {plugin.name: plugin for plugin in registry.plugins}
 

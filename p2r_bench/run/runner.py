@@ -17,7 +17,13 @@ from typing import Any
 from p2r_bench.adapter import Profile, load_profile
 from p2r_bench.bundled import model_profile
 from p2r_bench.errors import UserError
-from p2r_bench.judges.select import close_judges, headline_scorer, headline_scorers, make_judges
+from p2r_bench.judges.select import (
+    DEFAULT_SCORER,
+    close_judges,
+    headline_scorer,
+    headline_scorers,
+    make_judges,
+)
 from p2r_bench.plugins import registry
 from p2r_bench.run import environment
 from p2r_bench.run.engines import EngineSet, check_capabilities, max_images_of, roles_of
@@ -85,6 +91,11 @@ class Resolved:
     @property
     def title(self) -> str:
         return f"{self.spec.task} · {self.spec.mode}"
+
+    @property
+    def scorer(self) -> str:
+        """The headline scorer: the one asked for, else the task's own, else `strict`."""
+        return self.spec.scorer or getattr(self.task, "scorer", DEFAULT_SCORER)
 
     def work(self) -> list[Work]:
         """Everything that this spec asks for, in dataset order."""
@@ -164,8 +175,8 @@ async def run(spec: RunSpec, engines: EngineSet, view: ProgressView | None = Non
         UserError: Something the user can put right; nothing recorded is lost.
     """
     resolved = resolve(spec)
-    judges = make_judges(spec.judge_params, resolved.samples, spec.scorer)
-    headlines = headline_scorers(resolved.samples, spec.scorer, judges)
+    judges = make_judges(spec.judge_params, resolved.samples, resolved.scorer)
+    headlines = headline_scorers(resolved.samples, resolved.scorer, judges)
     used = {role: engines.get(choice) for role, choice in resolved.choices.items()}
     identity = RunIdentity(
         task=spec.task,
@@ -229,7 +240,7 @@ async def _work(
         )
         verdicts = [verdict_row(v, index=work.index, repeat=work.repeat) for v in outcome.verdicts]
         await folder.record(row, verdicts)
-        headline = headline_scorer(sample, spec.scorer, judges)
+        headline = headline_scorer(sample, resolved.scorer, judges)
         correct = next((v.correct for v in outcome.verdicts if v.scorer == headline), None)
         tally.add(error=outcome.prediction.status == "error", correct=correct)
         view.update(tally)

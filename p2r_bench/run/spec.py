@@ -45,7 +45,7 @@ class RunSpec:
         mode_params: Keyword arguments of the mode.
         task_params: Parameters of the task (Synth-HR: seed, rows, resolution).
         judge_params: Scorer to keyword arguments of its judge.
-        scorer: Headline scorer for choice questions.
+        scorer: Headline scorer for choice questions; None takes the task's own, else "strict".
         repeats: How often each sample is run, with different seeds.
         limit: Only the first so many samples.
         sample_ids: Only these samples.
@@ -63,7 +63,7 @@ class RunSpec:
     task_params: Mapping[str, object] = field(default_factory=dict)
     mode_params: Mapping[str, object] = field(default_factory=dict)
     judge_params: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
-    scorer: str = "strict"
+    scorer: str | None = None
     out: Path = Path("results")
     seed: int = 0
     repeats: int = 1

@@ -57,11 +57,16 @@ class MMERealWorld(Benchmark):
         for row, image in scan_rows(self.name, self.shards(source), _COLUMNS, "bytes"):
             try:
                 unique.check(row.key("index"), row)
-                yield self._sample(row, image)
+                yield self.row_sample(row, image)
             except UserError as error:
                 yield error
 
-    def _sample(self, row: Row, image: ImageRef) -> Sample:
+    def row_sample(self, row: Row, image: ImageRef) -> Sample:
+        """The sample of one row, without what other rows or files add to it.
+
+        Raises:
+            UserError: A field is not as it should be.
+        """
         options = _options(row)
         category = row.text("category")
         if reported_category(category) is None:

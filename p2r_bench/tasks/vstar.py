@@ -96,13 +96,18 @@ class VStar(Benchmark):
         unique = Unique("question_id")
         for row, image in rows:
             try:
-                sample = self._sample(row, image)
+                sample = self.row_sample(row, image)
                 unique.check(sample.id, row)
                 yield sample
             except UserError as error:
                 yield error
 
-    def _sample(self, row: Row, image: ImageRef) -> Sample:
+    def row_sample(self, row: Row, image: ImageRef) -> Sample:
+        """The sample of one row, without what other rows or files add to it.
+
+        Raises:
+            UserError: A field is not as it should be.
+        """
         text = _INSTRUCTION.sub("", row.text("text")).rstrip()
         question, options = _split_options(text, row)
         category = row.text("category")

@@ -165,6 +165,14 @@ def test_the_leaderboard_holds_the_run_beside_the_published_rows(bench: Path) ->
     assert set(own["scorer"]) >= {"strict", "original"}
 
 
+def test_a_task_names_its_own_headline_scorer_and_the_user_has_the_last_word(
+    bench: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("p2r_bench.tasks.hr_bench.HRBench.scorer", "original", raising=False)
+    assert do(spec(bench), FakeEngine()).overall[0]["scorer"] == "original"
+    assert do(spec(bench, scorer="strict"), FakeEngine()).overall[0]["scorer"] == "strict"
+
+
 def test_a_new_version_of_a_scorer_judges_again_without_the_model(
     bench: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
