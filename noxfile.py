@@ -32,7 +32,9 @@ def wheel(session: nox.Session) -> None:
     folder = Path(session.create_tmp())
     for old in folder.glob("*.whl"):
         old.unlink()
-    session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), ".")
+    session.run(
+        "python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), "."
+    )
     (built,) = folder.glob("p2r_bench-*.whl")
     session.install("--force-reinstall", *CONSTRAINTS, str(built))
     session.chdir(folder)
@@ -45,7 +47,9 @@ def wheel(session: nox.Session) -> None:
 @nox.session
 def integration(session: nox.Session) -> None:
     """The slow tests and those against real servers."""
-    session.install(*CONSTRAINTS, "--editable", ".[transformers,dev]")
+    session.install(
+        *CONSTRAINTS, "--editable", ".[transformers,lora,dev]", "fastapi", "openai", "uvicorn"
+    )
     session.run("python", "-m", "pytest", "-m", "integration or slow", *session.posargs)
 
 

@@ -147,7 +147,9 @@ def _with_lora(model: Any, path: str) -> Any:
     try:
         from peft import PeftModel  # type: ignore[import-not-found]
     except ImportError as error:
-        raise UserError(f"--engine-arg lora={path} needs peft: pip install peft") from error
+        raise UserError(
+            f"--engine-arg lora={path} needs peft: pip install 'p2r-bench[lora]'"
+        ) from error
     return PeftModel.from_pretrained(model, path).merge_and_unload()
 
 

@@ -92,7 +92,9 @@ class ScriptedEngine:
             if share_of(request) < self.arguments.failing:
                 raise EngineError("a scripted failure", kind="scripted")
             words = self._script(request).split(" ")
-            text = cut_at_stop(" ".join(words[: request.sampling.max_tokens]), request.sampling.stop)
+            text = cut_at_stop(
+                " ".join(words[: request.sampling.max_tokens]), request.sampling.stop
+            )
             if self._latency is not None:
                 await asyncio.sleep(self._latency(request, text))
         return Completion(

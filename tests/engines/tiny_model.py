@@ -89,6 +89,7 @@ def make_model(folder: Path, seed: int = 0) -> Path:
     model.generation_config = GenerationConfig(
         do_sample=True,
         temperature=5.0,
+        suppress_tokens=[ids[token] for token in SPECIAL if "pad" in token or "vision" in token],
         top_k=3,
         eos_token_id=[ids["<|im_end|>"], ids["<|endoftext|>"]],
     )
