@@ -13,12 +13,12 @@ pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
 from p2r_bench.testing.bench import (  # noqa: E402
     scripted_run,
-    scripted_run_fixture,
+    scripted_run_fixture as scripted_run_fixture,
     tiny_bench,
     write_bench,
 )
 from p2r_bench.testing.engine import EngineContract  # noqa: E402
-from p2r_bench.testing.judge import JudgeContract, ServiceJudgeContract, check_verdict  # noqa: E402
+from p2r_bench.testing.judge import JudgeContract, ServiceJudgeContract  # noqa: E402
 from p2r_bench.testing.mode import ModeContract  # noqa: E402
 from p2r_bench.testing.samples import tiny_sample, tiny_samples, without_boxes  # noqa: E402
 from p2r_bench.testing.script import Replies, Reply, Script, right_replies  # noqa: E402
@@ -36,10 +36,8 @@ __all__ = [
     "ServiceJudgeContract",
     "TaskContract",
     "TrainerContract",
-    "check_verdict",
     "right_replies",
     "scripted_run",
-    "scripted_run_fixture",
     "solve",
     "tiny_bench",
     "tiny_sample",
