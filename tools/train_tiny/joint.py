@@ -23,8 +23,8 @@ from tokenizer import SPECIAL, build_tokenizer
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
-from vision import Heads
 from views import COLOURS
+from vision import Heads
 
 from p2r_bench.adapter import TwoStage, load_profile
 from p2r_bench.synth.rows import pose
@@ -34,14 +34,14 @@ Key = tuple[int, int, str]
 """Chunk, episode and image: ``w`` whole, ``a0`` annotated of question 0, ``c0.1`` its second crop."""
 
 MIXTURE = {
-    "perceive": 0.30,
-    "reason": 0.34,
-    "think_crop": 0.10,
-    "answer_crop": 0.07,
+    "perceive": 0.45,
+    "reason": 0.28,
+    "think_crop": 0.05,
+    "answer_crop": 0.06,
     "think_whole": 0.04,
     "answer_whole": 0.03,
     "reason_whole": 0.02,
-    "text": 0.10,
+    "text": 0.07,
 }
 
 
@@ -173,7 +173,7 @@ def start_embeddings(embed: nn.Embedding, tokenizer: Tokenizer, numbers: Tensor)
     """Numbers start smooth in their value, with a part of their own that is large for the small ones."""
     value = torch.arange(1001) / 1000
     waves = [value - 0.5, value**2 - 0.33]
-    for k in (1, 2, 4, 8, 16):
+    for k in (1, 2, 4, 8, 16, 32):
         waves += [torch.sin(2 * torch.pi * k * value), torch.cos(2 * torch.pi * k * value)]
     smooth = torch.stack(waves, 1)
     with torch.no_grad():
@@ -185,7 +185,8 @@ def start_embeddings(embed: nn.Embedding, tokenizer: Tokenizer, numbers: Tensor)
 
 
 def start_bridge(embed: nn.Embedding, heads: Heads, tokenizer: Tokenizer, sample: Tensor) -> nn.Linear:
-    """A map that keeps the features' bulk and adds what the heads read, as the words' embeddings.
+    """A map that keeps the features' bulk and adds what the heads read: words as their embeddings, boxes
+    along four directions.
 
     sample: [n, 192] features to normalise by.
     """
@@ -199,7 +200,9 @@ def start_bridge(embed: nn.Embedding, heads: Heads, tokenizer: Tokenizer, sample
         scale = 0.05 / centred.std()
         through = basis.T @ reading
         spread = (centred @ through.T).std()
-        bridge.weight.copy_(scale * torch.eye(WIDTH) + 0.05 / spread * through)
+        edges = F.normalize(torch.randn(4, WIDTH), dim=1).T @ heads.head_box.weight
+        edges *= 0.05 / (centred @ edges.T).std()
+        bridge.weight.copy_(scale * torch.eye(WIDTH) + 0.05 / spread * through + edges)
         bridge.bias.copy_(-(bridge.weight @ sample.mean(0)))
     return bridge
 

@@ -104,9 +104,10 @@ def main() -> None:
     args = parser.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     wanted = {name: int(count) for name, count in (item.split("=") for item in args.spec)}
-    jobs = sorted(((i / n, name, i) for name, n in wanted.items() for i in range(n)))
+    jobs = sorted((i / n, name, i) for name, n in wanted.items() for i in range(n))
     with ProcessPoolExecutor(args.workers) as pool:
-        for done in pool.map(write_chunk, [str(args.folder)] * len(jobs), *zip(*[j[1:] for j in jobs])):
+        names, numbers = [j[1] for j in jobs], [j[2] for j in jobs]
+        for done in pool.map(write_chunk, [str(args.folder)] * len(jobs), names, numbers):
             print(done, flush=True)
 
 
