@@ -1,6 +1,6 @@
 """Write the measured figures of results/leaderboard.parquet into README.md, between their two marks.
 
-python tools/readme_figures.py
+python -m tools.readme_figures
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from p2r_bench.store.leaderboard import rankable, read_leaderboard
 
 ROOT = Path(__file__).resolve().parent.parent
-BEGIN, END = "<!-- figures: python tools/readme_figures.py -->\n", "<!-- /figures -->\n"
+BEGIN, END = "<!-- figures: python -m tools.readme_figures -->\n", "<!-- /figures -->\n"
 MODES = ("default", "thinking", "p2r", "oracle")
 
 Row = Mapping[str, Any]
@@ -30,9 +30,14 @@ def main() -> None:
 
 
 def figures(rows: Sequence[Row]) -> str:
-    """Models and modes down, benchmarks across, as Markdown: accuracy in percent with its 95 % interval."""
+    """Models and modes down, benchmarks across, as Markdown: accuracy in percent with its 95 % interval.
+
+    Empty when nothing complete was measured.
+    """
     headline = [row for row in rows if row["headline"] and row["category"] is None]
     shown = [row for row in headline if row["metric"] == "accuracy" and rankable(row)]
+    if not shown:
+        return ""
     across = sorted({(row["task"], row["subset"] or "") for row in shown})
     lines = sorted(
         {(row["model"], row["mode"]) for row in shown},

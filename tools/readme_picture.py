@@ -1,6 +1,6 @@
 """Draw what a model looked at for one sample of a stored run: every image as it was sent, and every text.
 
-    python tools/readme_picture.py RUN SAMPLE --out docs/images/what-the-model-looked-at.png
+    python -m tools.readme_picture RUN SAMPLE --out docs/images/what-the-model-looked-at.png
 
 The images are made again from the stored recipes, pixel for pixel, and only enlarged for the page.
 """
