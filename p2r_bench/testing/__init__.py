@@ -11,12 +11,8 @@ import pytest
 _PARTS = ("engine", "judge", "mode", "task", "trainer")
 pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))
 
-from p2r_bench.testing.bench import (  # noqa: E402
-    scripted_run,
-    scripted_run_fixture as scripted_run_fixture,
-    tiny_bench,
-    write_bench,
-)
+from p2r_bench.testing.bench import scripted_run, tiny_bench, write_bench  # noqa: E402
+from p2r_bench.testing.bench import scripted_run_fixture as scripted_run_fixture  # noqa: E402
 from p2r_bench.testing.engine import EngineContract  # noqa: E402
 from p2r_bench.testing.judge import JudgeContract, ServiceJudgeContract  # noqa: E402
 from p2r_bench.testing.mode import ModeContract  # noqa: E402
