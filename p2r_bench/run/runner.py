@@ -203,7 +203,7 @@ async def run(spec: RunSpec, engines: EngineSet, view: ProgressView | None = Non
                 await engines.start(used.values())
                 most = max_images_of(resolved.mode, resolved.profile)
                 check_capabilities(used, resolved.profile, resolved.choices, most)
-                folder.begin(_session(used, resolved.choices), allow_mixed=spec.allow_mixed)
+                folder.begin(session_of(used, resolved.choices), allow_mixed=spec.allow_mixed)
                 finished = await _work(resolved, folder, judges, used, todo, view or Silent())
             if finished:
                 await judge_missing(folder, judges)
@@ -307,7 +307,8 @@ def _accounting(tally: Tally, seconds: float) -> dict[str, Any]:
     }
 
 
-def _session(engines: Mapping[str, Engine], choices: Mapping[str, EngineChoice]) -> Session:
+def session_of(engines: Mapping[str, Engine], choices: Mapping[str, EngineChoice]) -> Session:
+    """What a run records of a session with these started engines."""
     return Session(
         pinned={
             "engines": {
