@@ -67,8 +67,9 @@ def interval(right: npt.ArrayLike, n: npt.ArrayLike) -> tuple[float, float, str]
     """The interval for a share whose items come in clusters, and the method's name.
 
     "wilson" when every cluster has one item. Otherwise "cluster-bootstrap", except where it has
-    nothing to vary (one cluster, or all items right, or none): there "wilson-clusters", Wilson's
-    interval with each cluster counted as a single trial, the widest that the data can justify.
+    nothing to vary (one cluster, or the same share in all, as of a model that gives every rotation the
+    same letter): there "wilson-clusters", Wilson's interval with each cluster counted as a single trial,
+    the widest that the data can justify.
 
     Args:
         right, n: Right and scored items of each cluster; shape (clusters,).
@@ -77,6 +78,6 @@ def interval(right: npt.ArrayLike, n: npt.ArrayLike) -> tuple[float, float, str]
     total_right, total, clusters = int(k.sum()), int(m.sum()), len(m)
     if clusters == total:
         return *wilson(total_right, total), "wilson"
-    if clusters == 1 or total_right in (0, total):
+    if (k * total == m * total_right).all():
         return *wilson(total_right / total * clusters, clusters), "wilson-clusters"
     return *cluster_bootstrap(k, m), "cluster-bootstrap"

@@ -70,7 +70,12 @@ def test_the_method_follows_the_data() -> None:
     assert interval([0, 0], [4, 4]) == (*wilson(0, 2), "wilson-clusters")
     low, high, method = interval([2], [4])
     assert (method, low < 0.1, high > 0.9) == ("wilson-clusters", True, True)
-    assert interval([1, 2], [2, 4])[2] == "cluster-bootstrap"
+    assert interval([1, 3], [2, 4])[2] == "cluster-bootstrap"
+
+
+def test_a_model_that_always_gives_the_same_letter_has_an_interval_with_a_width() -> None:
+    """One of four rotations is right, whatever the image: no resample of images differs."""
+    assert interval([1] * 100, [4] * 100) == (*wilson(25, 100), "wilson-clusters")
 
 
 @given(

@@ -118,7 +118,7 @@ def test_repeats_are_clustered_by_sample() -> None:
 
 
 def test_rows_of_one_image_are_one_cluster() -> None:
-    rows = [made(n, ("right", "wrong")[n % 2], group=f"image {n // 2}") for n in range(8)]
+    rows = [made(n, ("right", "wrong")[n % 3 > 0], group=f"image {n // 2}") for n in range(8)]
     assert figure(rows)["n_clusters"] == 4
     assert figure(rows)["ci_method"] == "cluster-bootstrap"
     alone = figure([made(n, "right", group=f"image {n}") for n in range(8)])
