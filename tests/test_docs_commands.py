@@ -177,6 +177,15 @@ def test_options_named_in_the_text_exist(page: Path) -> None:
     assert set(named) <= known
 
 
+def test_what_the_readme_calls_missing_is_missing() -> None:
+    (line,) = re.findall(r"^- Not here yet: (.+)$", (ROOT / "README.md").read_text("utf-8"), re.M)
+    found = discover()
+    there = {n for kind in ("engine", "trainer", "command") for n in found.names(kind)}
+    there |= {path.name.replace("_", "-") for path in ROOT.glob("trainers/*")}
+    missing = set(re.findall(r"`([\w-]+)`", line))
+    assert missing and not missing & there
+
+
 def test_sweep_files_are_read(tmp_path: Path) -> None:
     sweeps = [block for block in all_blocks("toml") if block.text.startswith("# sweep")]
     assert sweeps
