@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import nox
 
+NEW_PLUGINS = {
+    "mode": "majority",
+    "task": "signs",
+    "judge": "lenient",
+    "engine": "blind",
+    "trainer": "ladder",
+}
+"""Kind to the name of the plugin that the session `plugins` makes: those of docs/plugins/tutorial.md."""
+
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
-nox.options.sessions = ["wheel", "integration"]
+nox.options.sessions = ["wheel", "plugins", "integration"]
 
 CONSTRAINTS = ("--constraint", "constraints/cpu.txt")
 SMOKE = """
@@ -42,6 +52,46 @@ def wheel(session: nox.Session) -> None:
     session.run("p2r-bench", "--help", silent=True)
     session.run("p2r-bench", "doctor")
     session.run("p2r-bench", "data", "synth", "--rows", "4", "--out", "rows")
+
+
+@nox.session
+def plugins(session: nox.Session) -> None:
+    """Wheels of the core, of zoom and of a new plugin of each kind, in one environment: they are listed, and run."""
+    root, folder = Path.cwd(), Path(session.create_tmp()).resolve()
+    shutil.rmtree(folder)
+    built = folder / "wheels"
+    build = ("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(built))
+    session.run(*build, ".", "plugins/zoom")
+    own = [str(wheel) for wheel in built.glob("*.whl")]
+    session.install(*CONSTRAINTS, *own, "pytest", "pytest-timeout", "hypothesis")
+    for kind, name in NEW_PLUGINS.items():
+        session.run(
+            "p2r-bench", "plugin", "new", name, "--kind", kind, "--out", str(folder / "new")
+        )
+    session.run(*build, *(str(path) for path in (folder / "new").iterdir()))
+    session.install(
+        "--force-reinstall", "--no-deps", *(str(wheel) for wheel in built.glob("*.whl"))
+    )
+    session.chdir(folder)  # so that nothing is imported from the source tree
+    options = (
+        "--import-mode",
+        "importlib",
+        "-p",
+        "no:cacheprovider",
+        "-o",
+        "pythonpath=",
+        *session.posargs,
+    )
+    session.run("pytest", *options, str(root / "plugins" / "tests"))
+    session.run(
+        "pytest",
+        *options,
+        "--rootdir",
+        str(root / "plugins" / "zoom"),
+        str(root / "plugins" / "zoom"),
+    )
+    for new in (folder / "new").iterdir():
+        session.run("pytest", *options, "--rootdir", str(new), str(new))
 
 
 @nox.session

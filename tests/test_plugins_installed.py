@@ -88,6 +88,43 @@ def test_broken_plugin_is_named_in_one_line_and_the_rest_works(site: Site) -> No
     assert line.startswith("plugin p2r-broken 1.2: ModuleNotFoundError: No module named")
 
 
+HOOK = "from p2r_bench import hookimpl\n@hookimpl\ndef "
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        (f"{HOOK}register_modes(register): raise ValueError('no')", "ValueError: no"),
+        (f"{HOOK}register_modes(registry): ...", "register_modes(registry) does not fit the hook"),
+        (
+            f"{HOOK}register_reports(register): ...",
+            "implements the unknown hook 'register_reports'",
+        ),
+        (
+            f"requires_hooks = 99\n{HOOK}register_reports(register): ...",
+            "needs version 99 of the hooks",
+        ),
+        (f"{HOOK}register_modes(register): register('a b', 'x:Y')", "'a b' cannot be a name"),
+        ("x = 1", "implements no hook"),
+        ("def (", "SyntaxError: invalid syntax"),
+    ],
+)
+def test_each_way_to_fail_gets_one_line_with_the_distribution(
+    site: Site, code: str, line: str
+) -> None:
+    site.install("p2r-failing", "1.2", code)
+    site.install("p2r-majority", "0.3", MAJORITY)
+    result = site.run("plugins", "--json")
+    plugins = {plugin["name"]: plugin for plugin in json.loads(result.stdout)}
+    assert result.returncode == 0
+    assert plugins["p2r-failing"]["status"] == "failed" and plugins["p2r-failing"]["provides"] == {}
+    assert plugins["p2r-majority"]["status"] == "loaded"
+    assert plugins["p2r-bench"]["status"] == "loaded"
+    (told,) = result.stderr.splitlines()
+    assert told.startswith("plugin p2r-failing 1.2: ") and line in told
+
+
 @pytest.mark.parametrize(
     "args", [("--strict-plugins", "profile", "list"), ("profile", "list", "--strict-plugins")]
 )
