@@ -53,7 +53,7 @@ def test_complete_installation_is_ready(installed: dict[str, str | None]) -> Non
 def test_missing_package_of_an_engine_comes_with_the_pip_command(
     installed: dict[str, str | None],
 ) -> None:
-    installed["torch"] = None
+    installed.update({"torch": None, "transformers": "5.23.0", "safetensors": "0.8.0"})
     told = engine("transformers")
     assert told["missing"][0].startswith("torch>=")
     assert told["install"] == "pip install 'p2r-bench[transformers]'"
