@@ -16,7 +16,7 @@ from p2r_bench.errors import EngineError, UserError
 from p2r_bench.tasks.reading import read_image
 from p2r_bench.testing.naming import named
 from p2r_bench.testing.samples import tiny_sample
-from p2r_bench.types import Capabilities, Completion, Engine, EngineConfig, Request, Sampling
+from p2r_bench.types import Capabilities, Completion, Engine, EngineConfig, Message, Request, Sampling
 
 T = TypeVar("T")
 
@@ -106,6 +106,17 @@ class EngineContract:
         for count in (completion.prompt_tokens, completion.output_tokens, completion.cached_tokens):
             assert count is None or (isinstance(count, int) and count >= 0)
         json.dumps(dict(completion.engine))
+
+    def test_it_goes_on_with_a_conversation(self) -> None:
+        request, images = self.request()
+        turns = (
+            *request.messages,
+            Message("assistant", ("Show it to me from near by.",)),
+            Message("user", ("Here it is:\n", request.recipes[0], "\nAnswer now.")),
+        )
+        longer = replace(request, messages=turns)
+        completion = self.started(lambda engine: engine.generate(longer, images * 2))
+        assert isinstance(completion.text, str)
 
     def test_at_temperature_0_the_same_request_gives_the_same_text(self) -> None:
         request, images = self.request()
