@@ -16,7 +16,15 @@ from p2r_bench.errors import EngineError, UserError
 from p2r_bench.tasks.reading import read_image
 from p2r_bench.testing.naming import named
 from p2r_bench.testing.samples import tiny_sample
-from p2r_bench.types import Capabilities, Completion, Engine, EngineConfig, Message, Request, Sampling
+from p2r_bench.types import (
+    Capabilities,
+    Completion,
+    Engine,
+    EngineConfig,
+    Message,
+    Request,
+    Sampling,
+)
 
 T = TypeVar("T")
 
