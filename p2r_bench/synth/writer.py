@@ -62,16 +62,18 @@ def write_synth(
     path = Path(out_dir) / "data" / f"{name}-00000-of-00001.parquet"
     schema, to_record = _layout(format)
     part = path.with_suffix(".parquet.part")
+    rendered = _rendered(seed, rows, resolution, split, workers)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with pq.ParquetWriter(part, schema, compression="none") as writer:
-            for group in _batches(_rendered(seed, rows, resolution, split, workers), _GROUP_ROWS):
-                writer.write_table(_table([to_record(row) for row in group], schema))
-        part.replace(path)
+        try:
+            with pq.ParquetWriter(part, schema, compression="none") as writer:
+                for group in _batches(rendered, _GROUP_ROWS):
+                    writer.write_table(_table([to_record(row) for row in group], schema))
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error}") from error
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 
