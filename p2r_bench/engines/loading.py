@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -145,12 +146,12 @@ def choose_dtype(asked: str, device: str) -> str:
 def _with_lora(model: Any, path: str) -> Any:
     """The model with a LoRA adapter merged into its weights."""
     try:
-        from peft import PeftModel  # type: ignore[import-not-found]
+        peft: Any = importlib.import_module("peft")
     except ImportError as error:
         raise UserError(
             f"--engine-arg lora={path} needs peft: pip install 'p2r-bench[lora]'"
         ) from error
-    return PeftModel.from_pretrained(model, path).merge_and_unload()
+    return peft.PeftModel.from_pretrained(model, path).merge_and_unload()
 
 
 def _check_family(model: Any, patches: Patches, name: str) -> None:

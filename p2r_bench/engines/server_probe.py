@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -11,13 +13,14 @@ from PIL import Image
 
 from p2r_bench.engines.endpoints import CallError
 from p2r_bench.errors import EngineError, UserError
-from p2r_bench.types import Completion, Message, Recipe, Request, Sampling, Size
+from p2r_bench.types import Completion, Message, Recipe, Request, Sampling
 
 FACTOR = 32
 """Side in pixels of a visual token in the Qwen3-VL family."""
-REFERENCE: Size = (256, 256)
-SMALL: tuple[Size, ...] = ((64, 64), (128, 64), (128, 128), REFERENCE)
-"""Sizes at which a lower limit of the server's image processor is looked for: 4, 8, 16 and 64 tokens."""
+SMALL = (4, 8, 16, 64)
+"""Sizes in visual tokens at which a lower limit of the server's image processor is looked for."""
+LONGEST_STRIP = 128
+"""Widest aspect ratio of an image that is tried. So every number of tokens up to this can be."""
 WRAPPING = 8
 """Most tokens that a chat template may put around an image; the family's puts two."""
 
@@ -66,47 +69,80 @@ async def probe(send: Send, *, where: str, max_images: int, max_pixels: int | No
             "images as they are. --engine-arg pixels=unchecked goes on without; this is recorded."
         )
 
-    async def visual_tokens(size: Size, count: int = 1) -> int:
-        counted = (await send(*_request(size, count), extra)).prompt_tokens or 0
-        return counted - (text_only.prompt_tokens or 0)
-
-    try:
-        wrapping = await visual_tokens(REFERENCE) - _tokens(REFERENCE)
-        if not 0 <= wrapping <= WRAPPING:
-            raise UserError(
-                f"{where} makes {wrapping + _tokens(REFERENCE)} tokens of an image of 256×256 pixels, and the "
-                f"Qwen3-VL family {_tokens(REFERENCE)}: the model would not see the recorded pixels. "
-                "--engine-arg pixels=unchecked goes on all the same; this is recorded."
-            )
-        together = await visual_tokens(REFERENCE, max_images)
-    except EngineError as error:
-        raise UserError(
-            f"{where} refuses a request with {max_images} small images: {error}. vLLM allows more with "
-            f"--limit-mm-per-prompt '{{\"image\": {max_images}}}'."
-        ) from error
-    if together < max_images * _tokens(REFERENCE):
-        raise UserError(
-            f"{where} counts {together} tokens for {max_images} images of 256×256 pixels: some were dropped."
-        )
-
-    async def left_alone(size: Size) -> bool:
+    async def surplus(tokens: int, count: int = 1) -> int | None:
+        """Prompt tokens of `count` images beyond their visual ones; None when the server refuses them."""
         try:
-            return await visual_tokens(size) - wrapping == _tokens(size)
+            answer = await send(*_request(tokens, count), extra)
         except CallError:
-            return False  # refused: too small for its processor, or too large for its context
+            return None
+        return (answer.prompt_tokens or 0) - (text_only.prompt_tokens or 0) - count * tokens
 
-    kept = await asyncio.gather(*map(left_alone, SMALL[:-1]))
-    smallest = next((size for size, fine in zip(SMALL, kept, strict=False) if fine), REFERENCE)
-    largest = REFERENCE
-    for size in _falling(max_pixels):
-        if await left_alone(size):
-            largest = size
-            break
-    return Found(extra, schema, smallest[0] * smallest[1], largest[0] * largest[1])
+    kept = await _kept_sizes(surplus, _reachable(max_pixels // FACTOR**2), where)
+    if await surplus(kept.smallest, max_images) != max_images * kept.wrapping:
+        raise UserError(
+            f"{where} refuses or shortens a request with {max_images} small images. vLLM takes more with "
+            f"--limit-mm-per-prompt '{{\"image\": {max_images}}}'."
+        )
+    # An image of one more pixel than this has one more visual token.
+    largest = (kept.largest + 1) * FACTOR**2 - 1
+    return Found(
+        extra, schema, kept.smallest * FACTOR**2, max(largest, max_pixels) if kept.all else largest
+    )
+
+
+Surplus = Callable[[int], Awaitable[int | None]]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """Sizes, in visual tokens, that a server leaves alone, and the tokens it puts around each image."""
+
+    smallest: int
+    largest: int
+    wrapping: int
+    all: bool
+
+
+async def _kept_sizes(surplus: Surplus, most: int, where: str) -> _Kept:
+    """The sizes between a processor's limits.
+
+    Below the lower limit images are enlarged and have a larger surplus than the rest, above the
+    upper one they are shrunk and have a smaller one; all in between have the same.
+    """
+    found = dict(zip(SMALL, await asyncio.gather(*map(surplus, SMALL)), strict=True))
+    found[most] = await surplus(most)
+    if found[most] is None or found[most] != found[SMALL[-1]]:
+        halves = [size for n in range(1, 20) if SMALL[-1] < (size := _reachable(most >> n))]
+        found.update(zip(halves, await asyncio.gather(*map(surplus, halves)), strict=True))
+    sizes = sorted(found)
+    wrapping = next(
+        (
+            seen
+            for size, larger in itertools.pairwise(sizes)
+            if (seen := found[size]) is not None and seen == found[larger] and 0 <= seen <= WRAPPING
+        ),
+        None,
+    )
+    if wrapping is None:
+        counts = ", ".join(
+            f"{'refused' if (more := found[size]) is None else size + more} for {size}"
+            for size in sizes
+        )
+        raise UserError(
+            f"{where} counts other visual tokens than the Qwen3-VL family ({counts}): its processor resizes the "
+            "images, and the model would not see the recorded pixels. --engine-arg pixels=unchecked goes on all "
+            "the same; this is recorded."
+        )
+    kept = [size for size in sizes if found[size] == wrapping]
+    good, bad = kept[-1], next((size for size in sizes if size > kept[-1]), None)
+    while bad is not None and bad <= LONGEST_STRIP and bad - good > 1:
+        middle = (good + bad) // 2
+        good, bad = (middle, bad) if await surplus(middle) == wrapping else (good, middle)
+    return _Kept(kept[0], good, wrapping, all=bad is None)
 
 
 async def _text(send: Send) -> tuple[bool, Completion]:
-    request, images = _request(REFERENCE, 0)
+    request, images = _request(1, 0)
     try:
         return True, await send(request, images, True)
     except CallError as error:
@@ -138,7 +174,23 @@ async def _schema(send: Send, extra: bool) -> bool:
         return False
 
 
-def _request(size: Size, count: int) -> tuple[Request, list[Image.Image]]:
+def _reachable(tokens: int) -> int:
+    """The most visual tokens, up to this many, of the images that `_request` makes."""
+    rows = _rows(tokens)
+    return tokens // rows * rows
+
+
+def _rows(tokens: int) -> int:
+    """Height in tokens of an image of so many: the squarest rectangle, where there is one that is not a thread."""
+    square = math.isqrt(tokens)
+    rows = next((rows for rows in range(square, 0, -1) if tokens % rows == 0), 1)
+    return rows if tokens <= LONGEST_STRIP * rows * rows else square
+
+
+def _request(tokens: int, count: int) -> tuple[Request, list[Image.Image]]:
+    """A request with `count` white images of so many visual tokens each."""
+    rows = _rows(tokens)
+    size = (tokens // rows * FACTOR, rows * FACTOR)
     recipe = Recipe("probe", "apply", "white", (), None, (size,))
     request = Request(
         sample_id="probe",
@@ -147,18 +199,3 @@ def _request(size: Size, count: int) -> tuple[Request, list[Image.Image]]:
         sampling=Sampling(max_tokens=1, seed=0),
     )
     return request, [Image.new("RGB", size, "white") for _ in range(count)]
-
-
-def _tokens(size: Size) -> int:
-    return size[0] * size[1] // FACTOR**2
-
-
-def _falling(max_pixels: int) -> list[Size]:
-    """Sizes from the largest one of at most `max_pixels` down, halving."""
-    sizes = []
-    tokens = max_pixels // FACTOR**2
-    while tokens > _tokens(REFERENCE):
-        rows = int(tokens**0.5)
-        sizes.append((tokens // rows * FACTOR, rows * FACTOR))
-        tokens //= 2
-    return sizes

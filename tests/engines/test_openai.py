@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from p2r_bench.engines.endpoints import base_url, retry_after
 from p2r_bench.engines.openai import OpenAIEngine
@@ -451,19 +452,47 @@ def test_a_server_without_the_extra_fields_cannot_honour_a_repetition_penalty(
     assert error.kind == "unsupported"
 
 
-def test_sizes_that_the_server_leaves_alone_are_measured(scripted_server: LocalServer) -> None:
+class Processor:
+    """Resizes as the Qwen3-VL family's processors do."""
+
+    def __init__(self, min_pixels: int, max_pixels: int) -> None:
+        self.limits = {"min_pixels": min_pixels, "max_pixels": max_pixels}
+
+    def __call__(self, size: tuple[int, int]) -> tuple[int, int]:
+        height, width = smart_resize(size[1], size[0], factor=32, **self.limits)
+        return width, height
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "found"),
+    [
+        (4 * 1024, 16384 * 1024, (4096, 4097 * 1024 - 1)),  # nothing that matters is resized
+        (65536, 16384 * 1024, (65536, 4097 * 1024 - 1)),  # the family's own settings
+        (16 * 1024, 2048 * 1024, (16384, 2049 * 1024 - 1)),
+        (8192, 29184, (8192, 29 * 1024 - 1)),  # the bundled model's: 28 tokens fit
+    ],
+)
+def test_sizes_that_the_server_leaves_alone_are_measured(
+    scripted_server: LocalServer, low: int, high: int, found: tuple[int, int]
+) -> None:
+    scripted_server.pixels = Processor(low, high)
     can = use(scripted_server, capabilities)
-    assert (can.min_pixels, can.max_pixels, can.factor) == (64 * 64, 4096 * 1024, 32)
+    assert (can.min_pixels, can.max_pixels, can.factor) == (*found, 32)
 
 
-def test_a_server_that_enlarges_small_images_says_so(scripted_server: LocalServer) -> None:
-    scripted_server.pixels = lambda size: max(size, (256, 256), key=lambda s: s[0] * s[1])
-    assert use(scripted_server, capabilities).min_pixels == 65536
+def test_an_image_that_the_server_refuses_is_one_that_it_cannot_take(
+    scripted_server: LocalServer,
+) -> None:
+    chat = scripted_server.chat
 
+    def short_context(body: dict[str, Any]) -> tuple[int, Any]:
+        status, answer = chat(body)
+        if status == 200 and answer["usage"]["prompt_tokens"] > 1100:
+            return 400, {"error": {"message": "maximum context length is 1100"}}
+        return status, answer
 
-def test_a_server_that_shrinks_large_images_says_so(scripted_server: LocalServer) -> None:
-    scripted_server.pixels = lambda size: min(size, (1024, 1024), key=lambda s: s[0] * s[1])
-    assert use(scripted_server, capabilities).max_pixels == 1024 * 1024
+    scripted_server.chat = short_context  # type: ignore[method-assign]
+    assert use(scripted_server, capabilities).max_pixels == 1025 * 1024 - 1
 
 
 def test_a_server_that_resizes_everything_is_refused(scripted_server: LocalServer) -> None:
@@ -476,7 +505,7 @@ def test_a_server_that_resizes_everything_is_refused(scripted_server: LocalServe
 def test_a_server_that_takes_too_few_images_is_refused(scripted_server: LocalServer) -> None:
     scripted_server.most_images = 2
     with pytest.raises(UserError, match="4 small images"):
-        use(scripted_server, capabilities)
+        use(scripted_server, capabilities, max_pixels="131072")
 
 
 def test_a_server_that_does_not_count_tokens_cannot_be_checked(
