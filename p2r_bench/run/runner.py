@@ -8,6 +8,7 @@ import resource
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -95,7 +96,8 @@ class Resolved:
     @property
     def scorer(self) -> str:
         """The headline scorer: the one asked for, else the task's own, else `strict`."""
-        return self.spec.scorer or getattr(self.task, "scorer", DEFAULT_SCORER)
+        own: str = getattr(self.task, "scorer", DEFAULT_SCORER)
+        return self.spec.scorer or own
 
     def work(self) -> list[Work]:
         """Everything that this spec asks for, in dataset order."""
@@ -150,8 +152,7 @@ def resolve(spec: RunSpec) -> Resolved:
         raise UserError(f"{spec.task}: no rows in {spec.data_dir or 'the data'}")
     cells = {sample.id: task.cells(sample) for sample in samples}
     if len(cells) != len(samples):
-        seen: set[str] = set()
-        twice = next(s.id for s in samples if s.id in seen or seen.add(s.id))  # type: ignore[func-returns-value]
+        twice = next(name for name, n in Counter(s.id for s in samples).items() if n > 1)
         raise UserError(f"{spec.task}: two rows have the id {twice!r}")
     return Resolved(
         spec=spec,
