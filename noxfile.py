@@ -109,3 +109,20 @@ def core(session: nox.Session) -> None:
     session.install(*CONSTRAINTS, ".[dev]")
     ignored = ("--ignore=tests/engines", "--ignore=tests/adapter/test_geometry.py")
     session.run("python", "-m", "pytest", *ignored, *session.posargs)
+
+
+@nox.session
+def lmms(session: nox.Session) -> None:
+    """Wheels of the core and of the plugin for lmms-eval, beside lmms-eval itself: both directions."""
+    session.install("--no-deps", "--requirement", "constraints/lmms.txt")
+    folder = Path(session.create_tmp()).resolve() / "wheels"
+    shutil.rmtree(folder, ignore_errors=True)
+    build = ("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder))
+    session.run(*build, ".", "plugins/lmms_eval")
+    session.install("--force-reinstall", "--no-deps", *(str(w) for w in folder.glob("*.whl")))
+    session.run("p2r-bench", "plugins")
+    plugin = Path("plugins/lmms_eval")
+    # Not `python -m pytest`, which would put the source tree before the wheels.
+    session.run(
+        "pytest", "--config-file", str(plugin / "pyproject.toml"), str(plugin), *session.posargs
+    )

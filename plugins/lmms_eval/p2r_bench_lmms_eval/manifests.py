@@ -1,0 +1,18 @@
+"""What lmms-eval's entry-point group `lmms_eval.models` finds here. Imports nothing of ours: one that raises stops others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_MODULE = "p2r_bench_lmms_eval.model"
+
+
+def manifests() -> list[Any]:
+    """The models `p2r` (any mode, by `mode=NAME`), `p2r_default` and `p2r_thinking`."""
+    from lmms_eval.models.registry_v2 import ModelManifest
+
+    classes = {"p2r": "P2R", "p2r_default": "P2RDefault", "p2r_thinking": "P2RThinking"}
+    return [
+        ModelManifest(model_id=name, chat_class_path=f"{_MODULE}.{kind}")
+        for name, kind in classes.items()
+    ]
