@@ -165,14 +165,14 @@ def _vstar(row: Row) -> dict[str, Any]:
 
 
 def _mme(row: Row) -> dict[str, Any]:
-    category = {"single": "Perception/OCR", "cross": "Reasoning/OCR"}[row.category]
+    skill = {"single": "Perception", "cross": "Reasoning"}[row.category]
     return {
         "index": str(row.index),
         "bytes": base64.b64encode(row.image).decode(),
         "question": row.question,
         "multi-choice options": [f"({letter}) {text}" for letter, text in row.options.items()],
         "answer": row.answer,
-        "category": category,
+        "category": f"{skill}/OCR with Complex Context",
         "l2-category": row.category,
         **_extra(row),
     }
