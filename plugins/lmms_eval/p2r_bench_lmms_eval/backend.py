@@ -11,7 +11,6 @@ from PIL import Image
 
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.types import Capabilities, Completion, EngineConfig, Request, digest_of
-from p2r_bench_lmms_eval.loading import quiet
 
 _TASK, _SPLIT = "p2r-bench", "requests"
 _HONOURED = frozenset({"temperature", "top_p", "max_tokens", "stop"})
@@ -81,7 +80,6 @@ class BackendEngine:
             await asyncio.to_thread(model.clean)
 
     def _make(self) -> Any:
-        quiet()
         from lmms_eval.models import get_model
 
         name = self._config.model
