@@ -140,4 +140,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    import episodes  # the pickled classes must be found under this module's name
+
+    episodes.main()

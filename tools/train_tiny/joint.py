@@ -14,20 +14,28 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from dialogue import Example, Speaker, boxes_said, evidence, reasoning_said, sample_of
+from dialogue import (
+    Example,
+    Speaker,
+    boxes_said,
+    evidence,
+    reasoning_said,
+    sample_of,
+)
 from episodes import Asked, Episode, load_chunks
 from model import WIDTH, build, config, see
 from optim import Optimisers
-from speech import Seen, collate, hidden_at, loss_of
+from speech import Seen, collate, focus_loss, hidden_at, loss_of
 from tokenizer import SPECIAL, build_tokenizer
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 from views import COLOURS
-from vision import Heads
+from vision import Heads, targets
 
 from p2r_bench.adapter import TwoStage, load_profile
 from p2r_bench.synth.rows import pose
+from p2r_bench.synth.scene import Sign
 from p2r_bench.types import Evidence
 
 Key = tuple[int, int, str]
@@ -93,7 +101,11 @@ class Teacher:
         whole = [(number, e, "w")]
         if kind == "perceive":
             said = boxes_said(question.signs)
-            return self.speaker.example(self.two.perceive_request(sample), said, whole, coordinates=True)
+            example = self.speaker.example(self.two.perceive_request(sample), said, whole, coordinates=True)
+            for k, position in enumerate(sorted(example.places)):
+                sign = question.signs[k // 4]
+                example.focus[position] = (COLOURS.index(sign.colour), tokens_of(sign, 4, 7))
+            return example
         if kind == "answer_whole":
             request = self.two.single_request(sample, "answer")
             return self.speaker.example(request, [(sample.answer, 1.0)], whole)
@@ -152,6 +164,13 @@ class Teacher:
         return asked.question.scene, asked.question.category
 
 
+def tokens_of(sign: Sign, rows: int, columns: int) -> tuple[int, ...]:
+    """Indices of the merged tokens a sign lies on for the most part of its share."""
+    box = np.asarray([[[*sign.box, COLOURS.index(sign.colour), sign.digit]]], dtype=np.float32)
+    colour = targets(box, rows, columns)[0][0]
+    return tuple(torch.nonzero((colour >= 0) & (colour < len(COLOURS)))[:, 0].tolist())
+
+
 def resized(example: Example, pad: int, tokens: int) -> Example:
     """The example with its one image's run of tokens made `tokens` long."""
     first = example.ids.index(pad)
@@ -207,6 +226,25 @@ def start_bridge(embed: nn.Embedding, heads: Heads, tokenizer: Tokenizer, sample
     return bridge
 
 
+def colour_heads(lm: nn.Module, tokenizer: Tokenizer) -> None:
+    """Start one head of each middle layer as a match of colours: words look at tokens that show them.
+
+    Its queries and keys are what the residual holds of the colours' embeddings, in the slowest rotary
+    dimensions, where distance hardly matters.
+    """
+    words = [tokenizer.encode(c).ids[0] for c in COLOURS]
+    with torch.no_grad():
+        basis = lm.embed_tokens.weight[words]
+        basis = F.normalize(basis - basis.mean(0), dim=1)
+        for layer in (lm.layers[1], lm.layers[2]):
+            attn = layer.self_attn
+            last = slice(WIDTH - attn.head_dim, WIDTH)
+            for linear in (attn.q_proj, attn.k_proj):
+                rows = torch.zeros(attn.head_dim, WIDTH)
+                rows[8:16] = basis
+                linear.weight[last] = rows
+
+
 class Student(nn.Module):
     """The parts that stage 2 trains."""
 
@@ -220,7 +258,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=Path, required=True)
     parser.add_argument("--vision", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--chunks", type=int, default=None)
@@ -244,8 +282,13 @@ def main() -> None:
     began = time.time()
     chunks = load_chunks(args.episodes, args.chunks)
     store: dict[Key, Seen] = {}
-    for n, chunk in enumerate(chunks):
-        store.update(look(visual, chunk, n))
+    kept = args.vision.with_suffix(".seen.pt")
+    if kept.exists() and kept.stat().st_mtime > args.vision.stat().st_mtime:
+        store = torch.load(kept, weights_only=False)
+    else:
+        for n, chunk in enumerate(chunks):
+            store.update(look(visual, chunk, n))
+        torch.save(store, kept)
     print(f"{len(chunks)} chunks, {len(store)} images, {time.time() - began:.0f}s", flush=True)
     some = [store[key] for key in list(store)[:2000]]
     student = Student(
@@ -253,7 +296,10 @@ def main() -> None:
         start_bridge(lm.embed_tokens, heads, tokenizer, torch.cat([s.merged for s in some]).float()),
         start_bridge(lm.embed_tokens, deep_heads, tokenizer, torch.cat([s.deep for s in some]).float()),
     )
-    opt = Optimisers(student.named_parameters(), lr=args.lr, steps=args.steps, scale={"bridge": 0.5})
+    colour_heads(lm, tokenizer)
+    opt = Optimisers(
+        student.named_parameters(), lr=args.lr, steps=args.steps, decay=0.05, scale={"bridge": 0.5}
+    )
     start = 0
     if args.out.exists():
         saved = torch.load(args.out, weights_only=False)
@@ -264,12 +310,13 @@ def main() -> None:
 
     teacher = Teacher(Speaker(tokenizer, TwoStage(load_profile("tiny"))), chunks)
     kinds = list(MIXTURE)
+    words = [tokenizer.encode(c).ids[0] for c in COLOURS]
     seen: dict[str, float] = {}
     began = time.time()
     for step in range(start, args.steps):
         rng = random.Random(f"joint/{args.seed}/{step}")
         shares = dict(MIXTURE)
-        shares["text"] += 1.0 * max(0.0, 1 - step / 500)
+        shares["text"] += 1.0 * max(0.0, 1 - step / 300)
         drawn = rng.choices(kinds, [shares[k] for k in kinds], k=args.batch)
         examples = [teacher.draw(rng, kind) for kind in drawn]
         order = sorted(range(args.batch), key=lambda i: len(examples[i].ids))
@@ -277,10 +324,18 @@ def main() -> None:
         for half in (order[: args.batch // 2], order[args.batch // 2 :]):
             batch = collate([examples[i] for i in half], store, teacher.speaker.pad, ids["<|endoftext|>"])
             with torch.autocast("cpu", torch.bfloat16):
-                hidden = hidden_at(lm, batch, student.bridge(batch.merged), student.deep_bridge(batch.deep))
+                hidden, glimpse = hidden_at(
+                    lm, batch, student.bridge(batch.merged), student.deep_bridge(batch.deep)
+                )
                 logits = F.linear(hidden, lm.embed_tokens.weight).float()
             loss = loss_of(logits, batch, numbers, spread)
-            (loss * 0.5).backward()
+            total = loss
+            if glimpse is not None:
+                extra, known, there = focus_loss(glimpse, batch, lm.embed_tokens.weight[words].detach())
+                total = loss + extra
+                for key, value in (("whose", known), ("looks", there)):
+                    seen[key] = 0.95 * seen.get(key, value) + 0.05 * value
+            (total * 0.5).backward()
             note(seen, [drawn[i] for i in half], batch, logits.detach(), numbers, loss.item())
         opt.step(step)
         if step % 25 == 0:

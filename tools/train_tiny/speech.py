@@ -42,6 +42,9 @@ class Batch:
     weight: Tensor  # [t]
     place: Tensor  # [t] coordinate in thousandths, or -1
     example: Tensor  # [t] which example
+    focus_at: Tensor  # [f] index into the flattened hidden states that predict a coordinate
+    focus_colour: Tensor  # [f] colour of the sign it belongs to
+    focus_on: Tensor  # [f, n] True where that sign lies
 
 
 def place_ids(ids: Sequence[int], images: Sequence[Seen], pad: int) -> np.ndarray:
@@ -69,6 +72,7 @@ def collate(examples: Sequence[Example], images: Mapping[object, Seen], pad: int
     positions = np.zeros((3, len(examples), length), dtype=np.int64)
     at, target, weight, place, number = [], [], [], [], []
     merged, deep = [], []
+    focus_at, focus_colour, focus_on = [], [], []
     for k, e in enumerate(examples):
         ids[k, : len(e.ids)] = e.ids
         seen = [images[key] for key in e.images]
@@ -82,20 +86,41 @@ def collate(examples: Sequence[Example], images: Mapping[object, Seen], pad: int
                 weight.append(w)
                 place.append(e.places.get(i, -1))
                 number.append(k)
+        for i, (colour, tokens) in e.focus.items():
+            focus_at.append(k * length + i - 1)
+            focus_colour.append(colour)
+            row = np.zeros(length, dtype=bool)
+            row[e.ids.index(pad) + np.asarray(tokens)] = True
+            focus_on.append(row)
     none = torch.zeros(0, WIDTH)
     tensor_ids = torch.from_numpy(ids)
     return Batch(
         tensor_ids, torch.from_numpy(positions), tensor_ids == pad,
         torch.cat([none, *merged]).float(), torch.cat([none, *deep]).float(),
         torch.tensor(at), torch.tensor(target), torch.tensor(weight), torch.tensor(place), torch.tensor(number),
+        torch.tensor(focus_at, dtype=torch.long), torch.tensor(focus_colour, dtype=torch.long),
+        torch.from_numpy(np.asarray(focus_on, dtype=bool).reshape(-1, length)),
     )  # fmt: skip
 
 
-def speak(model: Qwen3VLTextModel, embeds: Tensor, positions: Tensor, deep: Tensor) -> Tensor:
+@dataclass
+class Glimpse:
+    """What stage 2 supervises inside the model: the residual and one head's attention at the coordinates."""
+
+    residual: Tensor  # [f, 192] before layer `FOCUS`
+    scores: Tensor  # [f, n] attention logits of the last head of layer `FOCUS`, -inf for later positions
+
+
+FOCUS = 2
+
+
+def speak(
+    model: Qwen3VLTextModel, embeds: Tensor, positions: Tensor, deep: Tensor, focus_at: Tensor | None = None
+) -> tuple[Tensor, Glimpse | None]:
     """Final hidden states [b, n, 192]; `deep` [b, n, 192] is added after the first layer."""
     cos, sin = model.rotary_emb(embeds, positions)
     cos, sin = cos[:, :, None].float(), sin[:, :, None].float()
-    x = embeds
+    x, glimpse = embeds, None
     b, n, _ = x.shape
     for depth, layer in enumerate(model.layers):
         attn = layer.self_attn
@@ -104,19 +129,41 @@ def speak(model: Qwen3VLTextModel, embeds: Tensor, positions: Tensor, deep: Tens
         k = attn.k_norm(attn.k_proj(y).view(b, n, -1, attn.head_dim).float())
         v = attn.v_proj(y).view(b, n, -1, attn.head_dim).float()
         q, k = q * cos + rotate_half(q) * sin, k * cos + rotate_half(k) * sin
+        if depth == FOCUS and focus_at is not None and len(focus_at):
+            row, column = focus_at // n, focus_at % n
+            scores = (q[row, column, -1][:, None] * k[row, :, -1]).sum(-1) * attn.scaling
+            scores = scores.masked_fill(torch.arange(n) > column[:, None], -torch.inf)
+            glimpse = Glimpse(x.flatten(0, 1)[focus_at].float(), scores)
         x = x + attn.o_proj(attend(q, k, v, causal=True).reshape(b, n, -1))
         x = x + layer.mlp(layer.post_attention_layernorm(x))
         if depth == 0:
             x = x + deep
-    return model.norm(x)
+    return model.norm(x), glimpse
 
 
-def hidden_at(model: Qwen3VLTextModel, batch: Batch, merged: Tensor, deep: Tensor) -> Tensor:
+def hidden_at(
+    model: Qwen3VLTextModel, batch: Batch, merged: Tensor, deep: Tensor
+) -> tuple[Tensor, Glimpse | None]:
     """Hidden states of the positions that predict the batch's targets, [t, 192]."""
     embeds = model.embed_tokens(batch.ids)
     embeds = embeds.masked_scatter(batch.slots[..., None], merged.to(embeds.dtype))
     below = torch.zeros_like(embeds).masked_scatter(batch.slots[..., None], deep.to(embeds.dtype))
-    return speak(model, embeds, batch.positions, below).flatten(0, 1)[batch.at]
+    out, glimpse = speak(model, embeds, batch.positions, below, batch.focus_at)
+    return out.flatten(0, 1)[batch.at], glimpse
+
+
+def focus_loss(glimpse: Glimpse, batch: Batch, colours: Tensor) -> tuple[Tensor, float, float]:
+    """Teaches a coordinate's position to know whose box it is in, and to look there.
+
+    Two hops that next-token loss alone found only after thousands of steps: the asked colour must be in
+    the residual, and a head of the next layer must attend to the tokens that show it. Returns the loss, the
+    share of colours known and the mean attention on the sign.
+    """
+    known = F.rms_norm(glimpse.residual, (WIDTH,)) @ colours.T
+    whose = F.cross_entropy(known, batch.focus_colour)
+    share = glimpse.scores.masked_fill(~batch.focus_on, -torch.inf).logsumexp(1) - glimpse.scores.logsumexp(1)
+    right = (known.argmax(1) == batch.focus_colour).float().mean().item()
+    return whose - share.mean(), right, share.exp().mean().item()
 
 
 def loss_of(logits: Tensor, batch: Batch, numbers: Tensor, spread: float) -> Tensor:

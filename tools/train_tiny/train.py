@@ -9,9 +9,11 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 
-CROWD, FLOCK, WHOLE, EPISODES = 24, 5, 10, 24
+CROWD, FLOCK, WHOLE, EPISODES = 24, 5, 10, 16
 """Chunks of 250 in the caches."""
-VISION_STEPS, JOINT_STEPS, BASE_STEP = 2600, 4000, 1000
+VISION_STEPS, JOINT_STEPS, POLISH_STEPS = 3000, 800, 480
+BASE_STEP = 300
+"""Step of the joint stage whose weights become p2r-tiny-base."""
 
 
 def stage(script: str, *arguments: object) -> None:
@@ -29,7 +31,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     views, episodes = args.work / "views", args.work / "episodes"
-    vision, joint = args.work / "vision.pt", args.work / "joint.pt"
+    vision, joint, polish = (args.work / f"{name}.pt" for name in ("vision", "joint", "polish"))
     base = args.work / f"joint.{BASE_STEP}.pt"
     both = ("--seed", args.seed, "--threads", args.threads)
     counts = (f"crowd={CROWD}", f"flock={FLOCK}", f"whole={WHOLE}")
@@ -40,7 +42,11 @@ def main() -> None:
         "joint.py", "--episodes", episodes, "--vision", vision, "--out", joint,
         "--steps", JOINT_STEPS, "--keep", BASE_STEP, *both,
     )  # fmt: skip
-    stage("export.py", "--vision", vision, "--joint", joint, "--out", args.out / "p2r-tiny")
+    stage(
+        "polish.py", "--episodes", episodes, "--cache", views, "--vision", vision, "--joint", joint,
+        "--out", polish, "--steps", POLISH_STEPS, "--lr", 1.2e-3, *both,
+    )  # fmt: skip
+    stage("export.py", "--vision", vision, "--joint", polish, "--out", args.out / "p2r-tiny")
     stage("export.py", "--vision", vision, "--joint", base, "--out", args.out / "p2r-tiny-base")
 
 
