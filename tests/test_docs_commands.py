@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import re
 import shlex
+import tomllib
 from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import click
 import pytest
 
+from p2r_bench import cli, plugins
 from p2r_bench.adapter import builtin_profiles
 from p2r_bench.cli import main
 from p2r_bench.errors import UserError
-from p2r_bench.plugins import discover, registry
+from p2r_bench.plugins import GROUP, Source, registry
 from p2r_bench.run.sweep import read_sweep, specs_of
 from p2r_bench.types import EngineConfig
 from tests.documents import PAGES, ROOT, all_blocks, blocks, name, prose
@@ -25,11 +29,9 @@ GENERATED = "docs/cli.md"
 SHELLS = ("", "bash", "sh", "console", "shell")
 END = re.compile(r"^(?:\d?>.*|[|&;].*)$")
 FOREIGN = {
-    "--mm-processor-kwargs",
-    "--limit-mm-per-prompt",
-    "--generation-config",
-    "--local-dir",
-    "--help",
+    *("--mm-processor-kwargs", "--limit-mm-per-prompt", "--generation-config"),  # vLLM
+    *("--batch_size", "--include_path", "--output_path"),  # lmms-eval
+    *("--local-dir", "--help"),
 }
 """Options of other programs, and the one that every command has."""
 
@@ -72,10 +74,28 @@ TYPED = parameters(typed)
 
 
 def added_by(page: Path) -> set[str]:
-    """Names that the plugins on a page register, or the plugin that the page lies in."""
-    plugin = page.parent.rglob("*.py") if page.is_relative_to(ROOT / "plugins") else ()
-    text = "\n".join(path.read_text("utf-8") for path in (page, *plugin))
+    """Names that the plugins on a page register."""
+    text = page.read_text("utf-8")
     return {*re.findall(r'register\("([^"]+)"', text), *re.findall(r"plugin new (\S+)", text)}
+
+
+def first_party() -> Iterator[Source]:
+    """The plugins of this repository."""
+    for file in sorted(ROOT.glob("plugins/*/pyproject.toml")):
+        project = tomllib.loads(file.read_text("utf-8"))["project"]
+        for module in project["entry-points"][GROUP].values():
+            yield Source(project["name"], project["version"], partial(import_module, module))
+
+
+@pytest.fixture(autouse=True)
+def with_first_party_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the plugins of this repository were installed."""
+    for folder in ROOT.glob("plugins/*"):
+        monkeypatch.syspath_prepend(folder)
+    found = plugins.load(first_party())
+    assert found.failures == []
+    for module in (plugins, cli):
+        monkeypatch.setattr(module, "discover", lambda: found)
 
 
 @pytest.fixture
@@ -179,7 +199,7 @@ def test_options_named_in_the_text_exist(page: Path) -> None:
 
 def test_what_the_readme_calls_missing_is_missing() -> None:
     (line,) = re.findall(r"^- Not here yet: (.+)$", (ROOT / "README.md").read_text("utf-8"), re.M)
-    found = discover()
+    found = registry()
     there = {n for kind in ("engine", "trainer", "command") for n in found.names(kind)}
     there |= {path.name.replace("_", "-") for path in ROOT.glob("trainers/*")}
     missing = set(re.findall(r"`([\w-]+)`", line))
@@ -193,4 +213,4 @@ def test_sweep_files_are_read(tmp_path: Path) -> None:
         path = tmp_path / "sweep.toml"
         path.write_text(block.text, "utf-8")
         specs = [spec for options in read_sweep(path, {}) for spec in specs_of(options)]
-        assert {spec.task for spec in specs} <= set(discover().names("task"))
+        assert {spec.task for spec in specs} <= set(registry().names("task"))
