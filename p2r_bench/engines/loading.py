@@ -88,8 +88,7 @@ def load(
                 f"{name}: the weights in {folder} cannot be loaded on {where}: {error}"
             ) from error
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        processor: Any = AutoImageProcessor
-        patches = patches_of(processor.from_pretrained(folder), name)
+        patches = patches_of(_image_processor(folder), name)
     _check_family(model, patches, name)
     ends = {tokenizer.eos_token_id}
     for source in (config, config.get_text_config(), model.generation_config):
@@ -141,6 +140,19 @@ def choose_dtype(asked: str, device: str) -> str:
     if device.startswith("cuda"):
         return "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
     return "float16" if device == "mps" else "float32"
+
+
+def _image_processor(folder: Path) -> Any:
+    automatic: Any = AutoImageProcessor
+    try:
+        return automatic.from_pretrained(folder)
+    except ImportError:
+        # Earlier releases insist on torchvision, which this engine does without.
+        from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
+            Qwen2VLImageProcessorPil,
+        )
+
+        return Qwen2VLImageProcessorPil.from_pretrained(folder)
 
 
 def _with_lora(model: Any, path: str) -> Any:

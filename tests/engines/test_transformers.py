@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor, AutoTokenizer, Qwen3VLForConditionalGeneration
+from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
+from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from p2r_bench.engines.transformers import TransformersEngine
 from p2r_bench.errors import EngineError, UserError
@@ -57,7 +58,7 @@ def reference(tiny_folder: Path) -> Iterator[Callable[[Pair], str]]:
     """Answers one request with the library's image processor and `generate`, greedily."""
     model = Qwen3VLForConditionalGeneration.from_pretrained(tiny_folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(tiny_folder)
-    processor = AutoImageProcessor.from_pretrained(tiny_folder)
+    processor = Qwen2VLImageProcessorPil.from_pretrained(tiny_folder)
     suppressed = [
         tokenizer.convert_tokens_to_ids(t) for t in SPECIAL if "pad" in t or "vision" in t
     ]

@@ -93,7 +93,7 @@ def test_served_answers_are_those_of_the_engine_in_process(
     # It refuses fields that the standard has not, and follows no schemas.
     assert "repetition_penalty" not in can.sampling
     assert not can.schema
-    assert (can.min_pixels, can.max_pixels) == (4096, 262144)
+    assert (can.min_pixels, can.max_pixels) == (4096, 257 * 1024 - 1)
 
 
 def test_both_engines_give_the_bundled_models_answers_to_200_rows(tmp_path: Path) -> None:
