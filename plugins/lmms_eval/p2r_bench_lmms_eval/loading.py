@@ -112,7 +112,7 @@ def _from_folder(member: str, config: dict[str, Any], folder: Path) -> dict[str,
     shards = find_shards(folder)
     if not shards:
         raise UserError(f"{PREFIX}{member}: no parquet or arrow files in {folder}")
-    split = config.get("test_split") or config.get("validation_split")
+    split = str(config.get("test_split") or config.get("validation_split"))
     named = [path for path in shards if split in path.relative_to(folder).as_posix()]
     chosen = [str(path) for path in named or shards]
     kinds = {Path(path).suffix for path in chosen}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 from p2r_bench.tasks.hr_bench import rotations_numbered
 from p2r_bench.types import Cell, DataSource, Metric, Sample
@@ -37,10 +38,9 @@ class LmmsTask:
                 that cannot work here.
         """
         documents = self._read(source)
-        found = (documents.sample(number) for number in range(len(documents)))
+        samples = [documents.sample(number) for number in range(len(documents))]
         if documents.known is not None and documents.known.task == "HR-Bench":
-            found = rotations_numbered(found)
-        samples = list(found)
+            samples = cast("list[Sample]", list(rotations_numbered(iter(samples))))
         choices_only = all(sample.options for sample in samples)
         check_scorable(documents.task, self.name, choices_only=choices_only)
         yield from samples
