@@ -144,10 +144,11 @@ def test_rows_in_several_shards_keep_their_order(tmp_path: Path) -> None:
 
 def test_thirty_thousand_rows_load_without_their_images(tmp_path: Path) -> None:
     code = """
-import resource, sys
+import sys
 import pyarrow as pa, pyarrow.parquet as pq
 from pathlib import Path
 from tests.tasks.files import MME, mme_row
+from tests.tasks.memory import peak
 folder, rows, row = Path(sys.argv[1]), 30_000, mme_row(0) | {"bytes": "QUJD" * 2048}
 with pq.ParquetWriter(folder / "train.parquet", MME, use_dictionary=False, compression="none") as writer:
     for start in range(0, rows, 500):
@@ -159,7 +160,7 @@ from p2r_bench.types import DataSource
 samples = list(MMERealWorld().samples(DataSource(folder)))
 assert len(samples) == rows and len({s.id for s in samples}) == rows
 assert len(read_image(samples[-1].image)) == 3 * 2048
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+print(peak())
 """
     root = Path(__file__).parents[2]
     done = subprocess.run(
