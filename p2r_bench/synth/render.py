@@ -39,7 +39,8 @@ def engraving(digit: int, style: int) -> np.ndarray:
     strokes = np.asarray(canvas, dtype=np.float32) / 255
     soft = np.asarray(canvas.filter(ImageFilter.GaussianBlur(3.4)), dtype=np.float32) / 255
     relief = soft - strokes
-    return relief / np.abs(relief).max()
+    scaled: np.ndarray = relief / np.abs(relief).max()
+    return scaled
 
 
 @lru_cache(maxsize=256)

@@ -209,7 +209,8 @@ def make_crowd(seed: str, *, zoom: float, occupancy: float) -> Scene:
     ground, shapes = _ground(rng), _scenery(rng)
     columns = min(7, int(1 / (0.075 * zoom)))
     rows = min(4, int(1 / (0.075 * zoom * ASPECT)))
-    signs, grey = [], []
+    signs: list[Sign] = []
+    grey: list[Sign] = []
     for j in range(rows):
         for i in range(columns):
             if rng.random() > occupancy:

@@ -94,7 +94,9 @@ def _jpeg(job: tuple[Question, Resolution]) -> bytes:
     return jpeg(job[0].scene, job[1])
 
 
-def _numbered(posed: list[tuple[Question, int]], images: Iterable[bytes], rows: int) -> Iterator[Row]:
+def _numbered(
+    posed: list[tuple[Question, int]], images: Iterable[bytes], rows: int
+) -> Iterator[Row]:
     for number, ((question, start), image) in enumerate(zip(posed, images, strict=True)):
         for row in rows_of(question, start, number, image):
             if row.index < rows:

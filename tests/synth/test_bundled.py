@@ -44,13 +44,22 @@ def test_folder_is_a_qwen3_vl_folder_that_names_its_profile(revision: str) -> No
     text = config["text_config"]
     assert text["head_dim"] % 32 == 0
     assert sum(text["rope_parameters"]["mrope_section"]) == text["head_dim"] // 2
-    assert max(config["vision_config"]["deepstack_visual_indexes"]) < config["vision_config"]["depth"]
+    assert (
+        max(config["vision_config"]["deepstack_visual_indexes"]) < config["vision_config"]["depth"]
+    )
     assert json.loads((ROOT / revision / "p2r_bench.json").read_text()) == {"profile": "tiny"}
 
 
 def test_revisions_differ_in_their_weights_alone() -> None:
-    for name in ("config.json", "tokenizer.json", "preprocessor_config.json", "chat_template.jinja"):
-        assert (ROOT / REVISIONS[0] / name).read_bytes() == (ROOT / REVISIONS[1] / name).read_bytes()
+    for name in (
+        "config.json",
+        "tokenizer.json",
+        "preprocessor_config.json",
+        "chat_template.jinja",
+    ):
+        assert (ROOT / REVISIONS[0] / name).read_bytes() == (
+            ROOT / REVISIONS[1] / name
+        ).read_bytes()
     weights = [(ROOT / revision / "model.safetensors").read_bytes() for revision in REVISIONS]
     assert weights[0] != weights[1]
 
@@ -82,7 +91,13 @@ def test_numbers_to_a_thousand_are_one_token(number: int) -> None:
 
 
 def test_special_tokens_are_the_familys() -> None:
-    for token in ("<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"):
+    for token in (
+        "<|im_start|>",
+        "<|im_end|>",
+        "<|vision_start|>",
+        "<|vision_end|>",
+        "<|image_pad|>",
+    ):
         assert len(TOKENIZER.encode(token).ids) == 1
 
 
@@ -96,5 +111,7 @@ def test_prompts_of_the_default_pack_are_short() -> None:
     )  # fmt: skip
     two = TwoStage(load_profile("tiny"))
     for request in (two.perceive_request(sample), two.single_request(sample, "think")):
-        text = "".join(part for m in request.messages for part in m.content if isinstance(part, str))
+        text = "".join(
+            part for m in request.messages for part in m.content if isinstance(part, str)
+        )
         assert len(TOKENIZER.encode(text, add_special_tokens=False).ids) < 25

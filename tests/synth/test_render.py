@@ -21,7 +21,11 @@ TWO = TwoStage(load_profile("tiny"))
 
 def _sample(resolution: str) -> Sample:
     return Sample(
-        id="x", task="Synth-HR", image=ImageRef(digest="x", size=SIZES[resolution]), question="?", answer="A"
+        id="x",
+        task="Synth-HR",
+        image=ImageRef(digest="x", size=SIZES[resolution]),
+        question="?",
+        answer="A",
     )
 
 
