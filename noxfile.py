@@ -18,7 +18,7 @@ NEW_PLUGINS = {
 
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
-nox.options.sessions = ["wheel", "plugins", "integration"]
+nox.options.sessions = ["wheel", "plugins", "integration", "lmms"]
 
 CONSTRAINTS = ("--constraint", "constraints/cpu.txt")
 SMOKE = """

@@ -56,6 +56,7 @@ def load_task(member: str, source: DataSource) -> Any:
             f"{type(cause).__name__}: {cause}; --data-dir DIR reads a local copy of its files"
         ) from error
     task = found[member]
+    quiet(task)
     _loaded[member] = task
     return task
 
@@ -74,11 +75,20 @@ def task_manager(include_path: str | None) -> Any:
     return TaskManager("WARNING", include_path=include_path, model_name="p2r")
 
 
-def quiet() -> None:
-    """Keep lmms-eval's log lines off our output: some scorers write several for each document."""
+def quiet(task: Any = None) -> None:
+    """Keep log lines and progress bars of lmms-eval, and of a task's functions, off our output.
+
+    Some scorers write several lines for each document. A function is known to the log by the name of its file.
+    """
+    from datasets import disable_progress_bars
     from loguru import logger
 
+    disable_progress_bars()
     logger.disable("lmms_eval")
+    if task is not None:
+        for function in (task.config.process_results, *task.aggregation().values()):
+            if (name := getattr(function, "__module__", None)) is not None:
+                logger.disable(name)
 
 
 def split_of(task: Any) -> str:

@@ -45,7 +45,8 @@ def here(theirs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`p2r-bench run --tasks lmms:…` over the same."""
     folder = tmp_path_factory.mktemp("here")
     words = ["--mode", "p2r", "--tasks", ",".join(f"lmms:{task}" for task in TASKS)]
-    run("p2r_bench", "run", *words, "--task-arg", f"include_path={theirs}", "--quiet", cwd=folder)
+    said = run("p2r_bench", "run", *words, "--task-arg", f"include_path={theirs}", cwd=folder)
+    assert "DEBUG" not in said and "INFO" not in said, "lmms-eval's log lines are not ours"
     return folder
 
 
