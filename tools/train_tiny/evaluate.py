@@ -10,9 +10,10 @@ import argparse
 import io
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
@@ -84,6 +85,17 @@ def iou(a: Sequence[float], b: Sequence[float]) -> float:
     return both / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - both)
 
 
+def interval(right: Mapping[int, bool], rows: Sequence[Row]) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean over images; rows of one image are one draw."""
+    groups: dict[int, list[bool]] = {}
+    for i, value in right.items():
+        groups.setdefault(id(rows[i].image), []).append(value)
+    means = np.asarray([np.mean(values) for values in groups.values()])
+    rng = np.random.default_rng(0)
+    draws = means[rng.integers(0, len(means), (10_000, len(means)))].mean(1)
+    return float(np.percentile(draws, 2.5)), float(np.percentile(draws, 97.5))
+
+
 def sample_of(row: Row, size: tuple[int, int], name: str | None = None) -> Sample:
     return Sample(
         id=name or str(row.index),
@@ -119,6 +131,7 @@ def evaluate(model: Model, rows: Sequence[Row], modes: Sequence[str]) -> dict[st
     def score(name: str, texts: Sequence[str], role: str, kept: Sequence[int]) -> None:
         right = {i: two.answer(text, role) == rows[i].answer for i, text in zip(kept, texts, strict=True)}
         out[name] = sum(right.values()) / len(right)
+        out[f"{name} low"], out[f"{name} high"] = interval(right, rows)
         for category in ("single", "cross"):
             part = [v for i, v in right.items() if rows[i].category == category]
             if part:
