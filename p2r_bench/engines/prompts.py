@@ -73,11 +73,11 @@ class PromptBuilder:
                 retryable=False,
             )
         counts = [self.patches.tokens(*image.size) for image in images]
-        text = pieces[0] + "".join(
-            self.image_token * count + piece
-            for count, piece in zip(counts, pieces[1:], strict=True)
-        )
-        ids = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        # Special tokens part the text before it is split further, so its pieces can be read alone.
+        ids: list[int] = []
+        for piece, count in zip(pieces, [*counts, 0], strict=True):
+            ids += self.tokenizer(piece, add_special_tokens=False)["input_ids"]
+            ids += [self.image_id] * count
         if len(ids) + request.sampling.max_tokens > self.context:
             raise EngineError(
                 f"{request.id}: {len(ids)} prompt tokens and {request.sampling.max_tokens} for the output "
