@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
-from p2r_bench.store.equal import differences
 
+from p2r_bench.store.equal import differences
 from tests.run.child import main as run_here
 from tests.run.conftest import write_bench
 
