@@ -7,8 +7,8 @@ import json
 from pathlib import Path
 
 import torch
-from joint import Student
 from model import WIDTH, build, config
+from student import Student
 from tokenizer import SPECIAL, build_tokenizer, save
 from torch import nn
 from transformers import GenerationConfig, Qwen3VLForConditionalGeneration

@@ -16,10 +16,12 @@ import numpy as np
 import torch
 from dialogue import Speaker
 from episodes import load_chunks
-from joint import MIXTURE, Key, Student, Teacher, images_of, note, number_tokens
+from joint import note
 from model import WIDTH, build, config, see
 from optim import Optimisers
 from speech import Seen, collate, focus_loss, hidden_at, loss_of
+from student import Student, number_tokens
+from teacher import MIXTURE, Key, Teacher, images_of
 from tokenizer import SPECIAL, build_tokenizer
 from torch import nn
 from torch.nn import functional as F

@@ -25,7 +25,7 @@ def stage(script: str, *arguments: object) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="caches and checkpoints (9 GB)")
+    parser.add_argument("--work", type=Path, required=True, help="caches and checkpoints (5 GB)")
     parser.add_argument("--out", type=Path, required=True, help="where the two model folders go")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
