@@ -62,7 +62,9 @@ def outlined(whole: np.ndarray, shown: Evidence, size: tuple[int, int]) -> np.nd
     """The small whole view with the outlines that are drawn at full resolution."""
     assert shown.annotated is not None
     scale = 4
-    view = Image.fromarray(whole).resize((WHOLE_SIZE[0] * scale, WHOLE_SIZE[1] * scale), Image.Resampling.BICUBIC)
+    view = Image.fromarray(whole).resize(
+        (WHOLE_SIZE[0] * scale, WHOLE_SIZE[1] * scale), Image.Resampling.BICUBIC
+    )
     pen = ImageDraw.Draw(view)
     shrink = size[0] / view.width
     for stroke in shown.annotated.strokes:
@@ -99,7 +101,13 @@ def make_episode(two: TwoStage, seed: str) -> Episode:
         shown = evidence(two, sample_of(question, 0, resolution, seed), boxes)
         size = SIZES[resolution]
         asked.append(
-            Asked(question, boxes, resolution, outlined(whole, shown, size), view_crops(scene, shown, size))
+            Asked(
+                question,
+                boxes,
+                resolution,
+                outlined(whole, shown, size),
+                view_crops(scene, shown, size),
+            )
         )
     return Episode(scene, whole, asked)
 

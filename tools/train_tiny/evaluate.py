@@ -29,13 +29,24 @@ class Model:
 
     def __init__(self, folder: Path) -> None:
         self.tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-        self.model = Qwen3VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+        self.model = Qwen3VLForConditionalGeneration.from_pretrained(
+            folder, dtype=torch.float32
+        ).eval()
         settings = json.loads((folder / "preprocessor_config.json").read_text())
-        names = ("size", "patch_size", "temporal_patch_size", "merge_size", "image_mean", "image_std")
+        names = (
+            "size",
+            "patch_size",
+            "temporal_patch_size",
+            "merge_size",
+            "image_mean",
+            "image_std",
+        )
         self.processor = Qwen2VLImageProcessorPil(**{name: settings[name] for name in names})
 
     @torch.inference_mode()
-    def generate(self, jobs: Sequence[tuple[Request, Sequence[Image.Image]]], batch: int = 32) -> list[str]:
+    def generate(
+        self, jobs: Sequence[tuple[Request, Sequence[Image.Image]]], batch: int = 32
+    ) -> list[str]:
         out: list[str] = []
         for start in range(0, len(jobs), batch):
             out += self._batch(jobs[start : start + batch])
@@ -52,11 +63,15 @@ class Model:
                     if isinstance(part, Recipe):
                         images.append(next(queue))
                         assert images[-1].size == part.size
-                        content.append({"type": "image", "tokens": part.size[0] * part.size[1] // 1024})
+                        content.append(
+                            {"type": "image", "tokens": part.size[0] * part.size[1] // 1024}
+                        )
                     else:
                         content.append({"type": "text", "text": part})
                 messages.append({"role": message.role, "content": content})
-            text = self.tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+            text = self.tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True
+            )
             for message in messages:
                 for part in message["content"]:
                     if part["type"] == "image":
@@ -129,7 +144,9 @@ def evaluate(model: Model, rows: Sequence[Row], modes: Sequence[str]) -> dict[st
         return request, images
 
     def score(name: str, texts: Sequence[str], role: str, kept: Sequence[int]) -> None:
-        right = {i: two.answer(text, role) == rows[i].answer for i, text in zip(kept, texts, strict=True)}
+        right = {
+            i: two.answer(text, role) == rows[i].answer for i, text in zip(kept, texts, strict=True)
+        }
         out[name] = sum(right.values()) / len(right)
         out[f"{name} low"], out[f"{name} high"] = interval(right, rows)
         for category in ("single", "cross"):
@@ -142,7 +159,9 @@ def evaluate(model: Model, rows: Sequence[Row], modes: Sequence[str]) -> dict[st
         began = time.time()
         if mode in ("p2r", "oracle"):
             if mode == "p2r":
-                asked = [job(two.perceive_request(s), r) for s, r in zip(samples, rows, strict=True)]
+                asked = [
+                    job(two.perceive_request(s), r) for s, r in zip(samples, rows, strict=True)
+                ]
                 said = model.generate(asked)
                 shown = [two.evidence(s, text) for s, text in zip(samples, said, strict=True)]
                 out["parsed"] = sum(e.parse_status == "boxes" for e in shown) / len(rows)
@@ -152,7 +171,10 @@ def evaluate(model: Model, rows: Sequence[Row], modes: Sequence[str]) -> dict[st
                     for k, truth in enumerate(row.boxes):
                         overlaps.append(iou(found[k], truth) if k < len(found) else 0.0)
                         if k < len(found):
-                            cx, cy = (found[k][0] + found[k][2]) / 2, (found[k][1] + found[k][3]) / 2
+                            cx, cy = (
+                                (found[k][0] + found[k][2]) / 2,
+                                (found[k][1] + found[k][3]) / 2,
+                            )
                             hits.append(
                                 abs(cx - (truth[0] + truth[2]) / 2) < 80
                                 and abs(cy - (truth[1] + truth[3]) / 2) < 80
@@ -166,14 +188,17 @@ def evaluate(model: Model, rows: Sequence[Row], modes: Sequence[str]) -> dict[st
                 boxes = [[Box(b) for b in row.boxes] for row in rows]
                 shown = [two.evidence_from_boxes(s, b) for s, b in zip(samples, boxes, strict=True)]
             asked = [
-                job(two.reason_request(s, e), r) for s, e, r in zip(samples, shown, rows, strict=True)
+                job(two.reason_request(s, e), r)
+                for s, e, r in zip(samples, shown, rows, strict=True)
             ]
             texts = model.generate(asked)
             print(texts[0], texts[-1], sep="\n")
             score(mode, texts, "reason", everything)
         elif mode in ("default", "thinking"):
             role = "answer" if mode == "default" else "think"
-            asked = [job(two.single_request(s, role), r) for s, r in zip(samples, rows, strict=True)]
+            asked = [
+                job(two.single_request(s, role), r) for s, r in zip(samples, rows, strict=True)
+            ]
             score(mode, model.generate(asked), role, everything)
         else:  # a single call on the ground-truth crop, for rows that have exactly one
             role = "answer" if mode == "default-crop" else "think"

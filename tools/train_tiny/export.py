@@ -74,7 +74,9 @@ def main() -> None:
     model = assemble(args.vision, args.joint)
     write(model, args.out)
     size = (args.out / "model.safetensors").stat().st_size
-    print(f"{args.out}: {sum(p.numel() for p in model.parameters()):,} parameters, {size / 1e6:.1f} MB")
+    print(
+        f"{args.out}: {sum(p.numel() for p in model.parameters()):,} parameters, {size / 1e6:.1f} MB"
+    )
 
 
 if __name__ == "__main__":

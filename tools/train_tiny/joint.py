@@ -61,7 +61,9 @@ def main() -> None:
     parser.add_argument("--chunks", type=int, default=None)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--keep", type=int, nargs="*", default=[], help="steps whose checkpoint is kept")
+    parser.add_argument(
+        "--keep", type=int, nargs="*", default=[], help="steps whose checkpoint is kept"
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
@@ -90,8 +92,12 @@ def main() -> None:
     some = [store[key] for key in list(store)[:2000]]
     student = Student(
         lm,
-        start_bridge(lm.embed_tokens, heads, tokenizer, torch.cat([s.merged for s in some]).float()),
-        start_bridge(lm.embed_tokens, deep_heads, tokenizer, torch.cat([s.deep for s in some]).float()),
+        start_bridge(
+            lm.embed_tokens, heads, tokenizer, torch.cat([s.merged for s in some]).float()
+        ),
+        start_bridge(
+            lm.embed_tokens, deep_heads, tokenizer, torch.cat([s.deep for s in some]).float()
+        ),
     )
     colour_heads(lm, tokenizer)
     opt = Optimisers(
@@ -119,7 +125,9 @@ def main() -> None:
         order = sorted(range(args.batch), key=lambda i: len(examples[i].ids))
         spread = 25 - 19 * min(1.0, step / (0.6 * args.steps))
         for half in (order[: args.batch // 2], order[args.batch // 2 :]):
-            batch = collate([examples[i] for i in half], store, teacher.speaker.pad, ids["<|endoftext|>"])
+            batch = collate(
+                [examples[i] for i in half], store, teacher.speaker.pad, ids["<|endoftext|>"]
+            )
             with torch.autocast("cpu", torch.bfloat16):
                 hidden, glimpse = hidden_at(
                     lm, batch, student.bridge(batch.merged), student.deep_bridge(batch.deep)
@@ -128,7 +136,9 @@ def main() -> None:
             loss = loss_of(logits, batch, numbers, spread)
             total = loss
             if glimpse is not None:
-                extra, known, there = focus_loss(glimpse, batch, lm.embed_tokens.weight[words].detach())
+                extra, known, there = focus_loss(
+                    glimpse, batch, lm.embed_tokens.weight[words].detach()
+                )
                 total = loss + extra
                 for key, value in (("whose", known), ("looks", there)):
                     seen[key] = 0.95 * seen.get(key, value) + 0.05 * value
@@ -155,7 +165,9 @@ def note(
     values = {"loss": loss}
     on = batch.place >= 0
     if on.any():
-        values["box"] = (logits[on][:, numbers].argmax(-1) - batch.place[on]).abs().float().mean().item()
+        values["box"] = (
+            (logits[on][:, numbers].argmax(-1) - batch.place[on]).abs().float().mean().item()
+        )
     heavy = (batch.weight >= 0.9) & ~on
     right = (said == batch.target).float()
     kind_of = np.asarray(drawn, dtype=object)[batch.example.numpy()]

@@ -163,7 +163,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
         return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2)
 
 
-def places(visual: Qwen3VLVisionModel, rows: int, columns: int, at: Tensor | None, frame: tuple[int, int]) -> Tensor:
+def places(
+    visual: Qwen3VLVisionModel, rows: int, columns: int, at: Tensor | None, frame: tuple[int, int]
+) -> Tensor:
     """Position embeddings [patches, 128] of a whole image, or [b, patches, 128] of windows of a frame.
 
     at: [b, 2] row and column, in merged tokens, where each window starts in a frame of so many tokens.
@@ -198,7 +200,9 @@ def see(
     deep = None
     for depth, block in enumerate(visual.blocks):
         attn = block.attn
-        q, k, v = attn.qkv(block.norm1(x)).reshape(b, -1, 3, attn.num_heads, attn.head_dim).unbind(2)
+        q, k, v = (
+            attn.qkv(block.norm1(x)).reshape(b, -1, 3, attn.num_heads, attn.head_dim).unbind(2)
+        )
         q, k = apply_rotary_pos_emb_vision(q.float(), k.float(), cos, sin)
         out = attend(q, k, v.float())
         x = x + attn.proj(out.flatten(2))

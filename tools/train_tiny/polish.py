@@ -71,7 +71,9 @@ def main() -> None:
     student = Student(lm, nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH))
     student.load_state_dict(torch.load(args.joint, weights_only=False)["student"])
     everything = nn.ModuleDict({"student": student, "taught": taught})
-    opt = Optimisers(everything.named_parameters(), lr=args.lr, steps=args.steps, warmup=40, decay=0.8)
+    opt = Optimisers(
+        everything.named_parameters(), lr=args.lr, steps=args.steps, warmup=40, decay=0.8
+    )
     start = 0
     if args.out.exists():
         saved = torch.load(args.out, weights_only=False)
@@ -112,7 +114,9 @@ def main() -> None:
         tower = tower + 0.3 * losses(deep_heads, deep.float(), goal, True)[0]
         total = loss + 0.5 * tower
         if glimpse is not None:
-            total = total + 0.5 * focus_loss(glimpse, batch, lm.embed_tokens.weight[words].detach())[0]
+            total = (
+                total + 0.5 * focus_loss(glimpse, batch, lm.embed_tokens.weight[words].detach())[0]
+            )
         total.backward()
         note(seen, drawn, batch, logits.detach(), numbers, loss.item())
         for key, value in report.items():

@@ -65,7 +65,9 @@ def place_ids(ids: Sequence[int], images: Sequence[Seen], pad: int) -> np.ndarra
     return out
 
 
-def collate(examples: Sequence[Example], images: Mapping[object, Seen], pad: int, filler: int) -> Batch:
+def collate(
+    examples: Sequence[Example], images: Mapping[object, Seen], pad: int, filler: int
+) -> Batch:
     """Examples as one batch."""
     length = max(len(e.ids) for e in examples)
     ids = np.full((len(examples), length), filler, dtype=np.int64)
@@ -115,7 +117,11 @@ FOCUS = 2
 
 
 def speak(
-    model: Qwen3VLTextModel, embeds: Tensor, positions: Tensor, deep: Tensor, focus_at: Tensor | None = None
+    model: Qwen3VLTextModel,
+    embeds: Tensor,
+    positions: Tensor,
+    deep: Tensor,
+    focus_at: Tensor | None = None,
 ) -> tuple[Tensor, Glimpse | None]:
     """Final hidden states [b, n, 192]; `deep` [b, n, 192] is added after the first layer."""
     cos, sin = model.rotary_emb(embeds, positions)
@@ -161,7 +167,9 @@ def focus_loss(glimpse: Glimpse, batch: Batch, colours: Tensor) -> tuple[Tensor,
     """
     known = F.rms_norm(glimpse.residual, (WIDTH,)) @ colours.T
     whose = F.cross_entropy(known, batch.focus_colour)
-    share = glimpse.scores.masked_fill(~batch.focus_on, -torch.inf).logsumexp(1) - glimpse.scores.logsumexp(1)
+    share = glimpse.scores.masked_fill(~batch.focus_on, -torch.inf).logsumexp(
+        1
+    ) - glimpse.scores.logsumexp(1)
     right = (known.argmax(1) == batch.focus_colour).float().mean().item()
     return whose - share.mean(), right, share.exp().mean().item()
 

@@ -30,13 +30,17 @@ def start_embeddings(embed: nn.Embedding, tokenizer: Tokenizer, numbers: Tensor)
         embed.weight[numbers] = part + smooth @ mix
 
 
-def start_bridge(embed: nn.Embedding, heads: Heads, tokenizer: Tokenizer, sample: Tensor) -> nn.Linear:
+def start_bridge(
+    embed: nn.Embedding, heads: Heads, tokenizer: Tokenizer, sample: Tensor
+) -> nn.Linear:
     """A map that keeps the features' bulk and adds what the heads read: words as their embeddings, boxes
     along four directions.
 
     sample: [n, 192] features to normalise by.
     """
-    words = [tokenizer.encode(c).ids[0] for c in COLOURS] + [tokenizer.encode(str(d)).ids[0] for d in range(10)]
+    words = [tokenizer.encode(c).ids[0] for c in COLOURS] + [
+        tokenizer.encode(str(d)).ids[0] for d in range(10)
+    ]
     reading = torch.cat([heads.head_colour.weight[: len(COLOURS)], heads.head_digit.weight])
     reading = reading - reading.mean(0)
     basis = embed.weight[words]

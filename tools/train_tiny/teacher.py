@@ -60,7 +60,9 @@ class Teacher:
         whole = [(number, e, "w")]
         if kind == "perceive":
             said = boxes_said(question.signs)
-            example = self.speaker.example(self.two.perceive_request(sample), said, whole, coordinates=True)
+            example = self.speaker.example(
+                self.two.perceive_request(sample), said, whole, coordinates=True
+            )
             for k, position in enumerate(sorted(example.places)):
                 sign = question.signs[k // 4]
                 example.focus[position] = (COLOURS.index(sign.colour), tokens_of(sign, 4, 7))
@@ -75,7 +77,10 @@ class Teacher:
                 digits = [rng.randrange(10) for _ in digits]
             said = reasoning_said(rng, colours, digits, dict(sample.options))
             request = self.two.single_request(sample, "think")
-            blind = [(text, 0.0 if text.isdigit() and i in (3, 7) else w) for i, (text, w) in enumerate(said)]
+            blind = [
+                (text, 0.0 if text.isdigit() and i in (3, 7) else w)
+                for i, (text, w) in enumerate(said)
+            ]
             example = self.speaker.example(request, blind, [])
             drop = [i for i, token in enumerate(example.ids) if token == self.speaker.pad]
             example.ids = [t for t in example.ids if t != self.speaker.pad]

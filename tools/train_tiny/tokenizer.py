@@ -97,7 +97,9 @@ def _splitter(literals: list[str]) -> pre_tokenizers.PreTokenizer:
 
 def _as_bytes(text: str) -> str:
     """Text in the byte-level alphabet."""
-    return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(text)[0][0]
+    return pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False).pre_tokenize_str(text)[
+        0
+    ][0]
 
 
 def build_tokenizer(merges: int = 400) -> Tokenizer:
@@ -120,7 +122,10 @@ def build_tokenizer(merges: int = 400) -> Tokenizer:
     whole += [f" {colour}" for colour in SIGN_COLOURS]
     for text in whole:
         vocab.setdefault(_as_bytes(text), len(vocab))
-    pairs = [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in learned["merges"]]
+    pairs = [
+        tuple(pair) if isinstance(pair, list) else tuple(pair.split(" "))
+        for pair in learned["merges"]
+    ]
     tokenizer = Tokenizer(BPE(vocab=vocab, merges=pairs, ignore_merges=True))
     tokenizer.pre_tokenizer = _splitter(phrases())
     tokenizer.decoder = decoders.ByteLevel()

@@ -65,7 +65,9 @@ def write_chunk(folder: str, name: str, index: int) -> str:
     if not path.exists():
         pairs = [VIEWS[name](f"{name}/{index * CHUNK + i}") for i in range(CHUNK)]
         part = path.with_suffix(".part.npz")
-        np.savez(part, pixels=np.stack([p for p, _ in pairs]), signs=np.stack([s for _, s in pairs]))
+        np.savez(
+            part, pixels=np.stack([p for p, _ in pairs]), signs=np.stack([s for _, s in pairs])
+        )
         part.rename(path)
     return path.name
 

@@ -22,7 +22,14 @@ from views import COLOURS, Cache
 PLACEHOLDER_IDS = {
     name: i
     for i, name in enumerate(
-        ("<|endoftext|>", "<|im_end|>", "<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
+        (
+            "<|endoftext|>",
+            "<|im_end|>",
+            "<|image_pad|>",
+            "<|video_pad|>",
+            "<|vision_start|>",
+            "<|vision_end|>",
+        )
     )
 }
 
@@ -63,7 +70,9 @@ def targets(signs: np.ndarray, rows: int, columns: int, slack: float = 16.0) -> 
     positive = (share * said).max(1) > 0
     touched = share.max(1) > 0
     picked = signs[at, best]
-    colour = np.where(positive, picked[..., 4], np.where(touched, -1, len(COLOURS))).astype(np.int64)
+    colour = np.where(positive, picked[..., 4], np.where(touched, -1, len(COLOURS))).astype(
+        np.int64
+    )
     digit = np.where(positive, picked[..., 5], -1).astype(np.int64)
     clear = there & (off_centre(signs, (columns * 32, rows * 32)) <= slack + 1)
     weight = np.where((owner & clear[..., None]).any(1), 1.0, 0.1 if slack >= 16 else 0.0)
@@ -72,7 +81,11 @@ def targets(signs: np.ndarray, rows: int, columns: int, slack: float = 16.0) -> 
 
 
 def window(
-    rng: np.random.Generator, pixels: np.ndarray, signs: np.ndarray, size: tuple[int, int], slack: float
+    rng: np.random.Generator,
+    pixels: np.ndarray,
+    signs: np.ndarray,
+    size: tuple[int, int],
+    slack: float,
 ) -> tuple[np.ndarray, np.ndarray]:
     """A window of each view, with the boxes in the window's fractions.
 
@@ -108,7 +121,9 @@ def off_centre(signs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.abs(middle % 32 - 16).max(-1)
 
 
-def losses(heads: Heads, tokens: Tensor, goal: tuple[Tensor, ...], close: bool) -> tuple[Tensor, dict]:
+def losses(
+    heads: Heads, tokens: Tensor, goal: tuple[Tensor, ...], close: bool
+) -> tuple[Tensor, dict]:
     """The three heads' loss and accuracies on one batch."""
     colour, digit, box, share = (g.flatten(0, 1) for g in goal)
     flat = tokens.flatten(0, 1)
@@ -162,7 +177,11 @@ def lesson(step: int, rng: np.random.Generator, full: int) -> tuple[tuple[int, i
         return (32, 32), 2 + 8 * min(1.0, step / MINI), 12 * full
     if step < SMALL or dice < 0.2:
         return (64, 64), min(16.0, 3 + 13 * (step - MINI) / (SMALL - MINI)), 4 * full
-    return SIZES[rng.integers(len(SIZES))], min(16.0, 4 + 12 * (step - SMALL) / (SMALL - MINI)), full
+    return (
+        SIZES[rng.integers(len(SIZES))],
+        min(16.0, 4 + 12 * (step - SMALL) / (SMALL - MINI)),
+        full,
+    )
 
 
 def main() -> None:
@@ -202,9 +221,14 @@ def main() -> None:
         grid = (size[1] // 32, size[0] // 32)
         goal = targets(signs, *grid, slack)
         at = None
-        if grid[0] * grid[1] <= 4:  # a piece of a larger image, so that marks are read anywhere in one
+        if (
+            grid[0] * grid[1] <= 4
+        ):  # a piece of a larger image, so that marks are read anywhere in one
             frame = FRAMES[rng.integers(len(FRAMES))]
-            at = np.stack([rng.integers(0, f - g + 1, close_views) for f, g in zip(frame, grid, strict=True)], 1)
+            at = np.stack(
+                [rng.integers(0, f - g + 1, close_views) for f, g in zip(frame, grid, strict=True)],
+                1,
+            )
             goal[2][:] = moved_boxes(goal[2], at, grid, frame)
             at = torch.from_numpy(at)
         far_name = "whole" if caches["whole"].pixels and rng.random() < 0.6 else "flock"
@@ -213,7 +237,9 @@ def main() -> None:
         total = 0.0
         for close, px, aim in ((True, pixels, goal), (False, far_pixels, far_goal)):
             with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
-                tokens, deep = see(visual, torch.from_numpy(px), *((at, frame) if close and at is not None else ()))
+                tokens, deep = see(
+                    visual, torch.from_numpy(px), *((at, frame) if close and at is not None else ())
+                )
             loss, report = losses(heads, tokens.float(), aim, close)
             deep_loss, _ = losses(deep_heads, deep.float(), aim, close)
             (loss + 0.3 * deep_loss).backward()
