@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "engines": FOUNDATION | {"adapter", "bundled"},
     "judges": FOUNDATION | {"adapter", "plugins"},
     "tasks": FOUNDATION | {"adapter", "synth"},
-    "store": FOUNDATION | {"adapter", "stats", "tasks"},
+    "store": FOUNDATION | {"adapter", "stats"},
     "bundled": FOUNDATION,
     "report": FOUNDATION | {"adapter", "store", "stats"},
     "hookspecs": set(),

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from p2r_bench.store.lock import Lock
+from p2r_bench.store.published import published_rows
 from p2r_bench.store.schema import LEADERBOARD
 from p2r_bench.store.tables import read_rows, write_table
 
@@ -50,8 +51,6 @@ def update_leaderboard(out_dir: str | Path, rows: Sequence[Row]) -> Path:
 
 def reported_rows() -> list[Row]:
     """The published figures as leaderboard rows: source "reported", null where nothing is printed."""
-    from p2r_bench.tasks.published import published_rows
-
     empty = dict.fromkeys(LEADERBOARD.names)
     return [
         {**empty, **asdict(row), "metric": "accuracy", "per": "sample", "headline": True}

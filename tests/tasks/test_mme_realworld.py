@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from p2r_bench.errors import UserError
+from p2r_bench.store.published import published_rows
 from p2r_bench.tasks.mme_realworld import MMERealWorld, MMERealWorldLite, reported_category
-from p2r_bench.tasks.published import published_rows
 from p2r_bench.tasks.reading import read_image
 from p2r_bench.types import DataSource, Sample
 from tests.tasks.files import MME, encoded, mme_row, picture, write

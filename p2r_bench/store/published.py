@@ -36,7 +36,7 @@ class PublishedRow:
 @cache
 def published_rows() -> tuple[PublishedRow, ...]:
     """All published figures, in the order of the table (arXiv 2607.01191)."""
-    file = resources.files("p2r_bench.tasks") / "reference_results.csv"
+    file = resources.files("p2r_bench.store") / "reference_results.csv"
     return tuple(
         PublishedRow(
             model=line["model"],

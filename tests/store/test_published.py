@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from p2r_bench.tasks.published import published_rows
+from p2r_bench.store.published import published_rows
 
 
 def test_figures_are_as_printed() -> None:
