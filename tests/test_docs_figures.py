@@ -36,10 +36,10 @@ def row(**changes: Any) -> dict[str, Any]:
 def test_figures_stand_by_model_mode_and_benchmark() -> None:
     table = figures([row(), row(mode="default", value=0.25), row(mode="default", subset="8K")])
     assert table.splitlines() == [
-        "| model | mode | Synth-HR 4K | Synth-HR 8K |",
+        "| model | mode | Synth-HR 4K, n = 400 | Synth-HR 8K, n = 400 |",
         "| --- | --- | ---: | ---: |",
-        "| `m` | `default` | 25.0 [80.0, 92.5], n = 400 | 87.5 [80.0, 92.5], n = 400 |",
-        "| `m` | `p2r` | 87.5 [80.0, 92.5], n = 400 | – |",
+        "| `m` | `default` | 25.0 [80.0, 92.5] | 87.5 [80.0, 92.5] |",
+        "| `m` | `p2r` | 87.5 [80.0, 92.5] | – |",
     ]
 
 

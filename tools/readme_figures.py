@@ -44,7 +44,7 @@ def figures(rows: Sequence[Row]) -> str:
         key=lambda line: (line[0], MODES.index(line[1]) if line[1] in MODES else len(MODES)),
     )
     found = {((r["model"], r["mode"]), (r["task"], r["subset"] or "")): r for r in shown}
-    header = ["model", "mode", *(" ".join(filter(None, column)) for column in across)]
+    header = ["model", "mode", *(_heading(column, shown) for column in across)]
     cells = [
         [
             f"`{model}`",
@@ -61,7 +61,12 @@ def _cell(row: Row | None) -> str:
     if row is None:
         return "–"
     low, high = 100 * row["ci_low"], 100 * row["ci_high"]
-    return f"{100 * row['value']:.1f} [{low:.1f}, {high:.1f}], n = {row['n']}"
+    return f"{100 * row['value']:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _heading(column: tuple[str, str], rows: Sequence[Row]) -> str:
+    counts = {row["n"] for row in rows if (row["task"], row["subset"] or "") == column}
+    return f"{' '.join(filter(None, column))}, n = {'–'.join(map(str, sorted(counts)))}"
 
 
 if __name__ == "__main__":
