@@ -29,7 +29,9 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
 )
 @click.option("--tasks", help="Tasks, separated by commas, such as V-Star,HR-Bench.")
 @click.option("--model", help="Local folder, hub id, or the bundled p2r-tiny (the default).")
-@click.option("--engine", help="What runs the model: transformers (the default), openai, vllm, …")
+@click.option(
+    "--engine", help="What runs the model: transformers (the default), openai, or a plugin's"
+)
 @click.option("--revision", help="Hub revision of the model.")
 @click.option(
     "--engine-arg",
@@ -126,7 +128,7 @@ def command(
     \b
     p2r-bench run --mode p2r --tasks HR-Bench
     p2r-bench run --mode default,thinking,p2r --tasks V-Star,HR-Bench \\
-        --model Qwen/Qwen3-VL-4B-Instruct --engine vllm
+        --model Qwen/Qwen3-VL-4B-Instruct
     """
     from p2r_bench.run.dry import render_first
     from p2r_bench.run.sweep import read_sweep, specs_of

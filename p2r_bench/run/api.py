@@ -67,13 +67,20 @@ def evaluate(
 
 
 def run_all(specs: Sequence[RunSpec], view: ProgressView | None = None) -> list[RunResult]:
-    """Runs one after the other, each engine started once. Stops after a run that a signal interrupted."""
+    """Runs one after the other; stops after a run that a signal interrupted.
+
+    An engine is started once for all runs that follow each other with it, and closed when no later run
+    needs it.
+    """
     results: list[RunResult] = []
 
     async def work() -> None:
         engines = EngineSet(max(max_images_of(make_mode(s), profile_of(s)) for s in specs))
         try:
-            for spec in specs:
+            for index, spec in enumerate(specs):
+                await engines.close(
+                    keep=[c for s in specs[index:] for c in (s.choice, *s.roles.values())]
+                )
                 results.append(await run(spec, engines, view or Silent()))
                 if results[-1].interrupted:
                     return

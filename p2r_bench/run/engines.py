@@ -41,9 +41,12 @@ class EngineSet:
                 await engine.start()
                 self._started.add(id(engine))
 
-    async def close(self) -> None:
-        """Close all, also after a failed start."""
-        await asyncio.gather(*(engine.close() for engine in self._engines.values()))
+    async def close(self, keep: Iterable[EngineChoice] = ()) -> None:
+        """Close all that no choice in `keep` needs, also after a failed start."""
+        needed = {choice.key for choice in keep}
+        closing = [self._engines.pop(key) for key in self._engines.keys() - needed]
+        self._started -= {id(engine) for engine in closing}
+        await asyncio.gather(*(engine.close() for engine in closing))
 
 
 def roles_of(mode: Mode) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ class P2R(lmms):
         if int(environ.get("WORLD_SIZE", "1")) > 1:
             raise UserError(
                 "--model p2r runs in one process; give its engine more devices instead, as in "
-                "engine=vllm,tensor_parallel_size=4"
+                "engine=openai,base_url=http://localhost:8000/v1"
             )
         self._settings = Settings.read(self.default_mode, args)
         self._profile = profile_of(self._settings.spec)
