@@ -11,8 +11,8 @@ HERE = Path(__file__).parent
 
 CROWD, FLOCK, WHOLE, EPISODES = 24, 5, 10, 16
 """Chunks of 250 in the caches."""
-VISION_STEPS, JOINT_STEPS, POLISH_STEPS = 3000, 800, 480
-BASE_STEP = 300
+VISION_STEPS, JOINT_STEPS, POLISH_STEPS = 3000, 600, 480
+BASE_STEP = 200
 """Step of the joint stage whose weights become p2r-tiny-base."""
 
 
