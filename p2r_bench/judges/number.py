@@ -30,8 +30,8 @@ _NUMBER = re.compile(
     rf"|{_N}?\s*(?:\\sqrt\s*\{{\s*{_N}\s*\}}|\\pi(?![A-Za-z])|π)"
     rf"|(?:{_N}[ \t]+)?{_N}\s*/\s*{_N}(?![\d.]|\s*/)"
     rf"|{_N}[eE][-+]?\d{{1,3}}(?!\w)"
-    rf"|{_N}(?:{_POWER})?"
-    r")(?:\s*\\?%)?"
+    rf"|{_N}(?:{_POWER}|\s*\\?%)?"
+    r")"
 )
 _BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
 _MIXED = re.compile(rf"([-+]?)\s?({_N})[ \t]+({_N}\s*/\s*{_N})(.*)")
@@ -42,7 +42,7 @@ _TO_LATEX = (
     (re.compile(r"\s*[×·*]\s*"), r"\\times "),
     (re.compile(r"\^\s*([-+]?\d+)"), r"^{\1}"),
     (re.compile(r"π"), r"\\pi "),
-    (re.compile(r"\\?%"), r"\\%"),
+    (re.compile(r"\s*\\?%"), r"\\%"),
 )
 
 

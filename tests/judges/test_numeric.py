@@ -6,7 +6,7 @@ import asyncio
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from p2r_bench.judges.number import LONGEST_ANSWER, as_latex, numbers
@@ -139,6 +139,8 @@ def test_any_text_gives_numbers_that_stand_in_it(text: str) -> None:
 
 
 @settings(max_examples=50)
+@example("0E0%")
+@example("12 %")
 @given(st.text(alphabet=st.sampled_from("0123456789.,-/*^%eE×π{} !"), max_size=40))
 def test_math_verify_reads_every_number_found(text: str) -> None:
     from math_verify import LatexExtractionConfig, parse
