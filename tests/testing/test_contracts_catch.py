@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -323,6 +324,9 @@ def test_task_that_has_rows_without_data_or_takes_any_parameter_is_caught(tmp_pa
     caught(contract, "test_unknown_parameter_is_refused", DataSource())
 
 
+SERIAL = itertools.count()
+
+
 class Careless(ScriptedEngine):
     """Takes any argument, any images, and answers at any length, differently each time."""
 
@@ -334,7 +338,7 @@ class Careless(ScriptedEngine):
         return Capabilities(concurrency=0)
 
     async def identify(self) -> str:
-        return str(id(self))
+        return str(next(SERIAL))
 
     async def generate(self, request: Request, images: Sequence[Any]) -> Completion:
         self.count += 1
