@@ -1,0 +1,1 @@
+"""GRPO in this process: one machine, no service, no cluster; for small models, also without a GPU."""

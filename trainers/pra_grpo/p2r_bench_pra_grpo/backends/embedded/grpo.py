@@ -1,0 +1,145 @@
+"""The arithmetic of GRPO, on tensors alone (arXiv 2402.03300; figures as verl's `core_algos` gives them).
+
+Shapes: n rollouts of at most t tokens. `mask` is (n, t), 1 where a rollout has a token of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Aggregation = Literal["token-mean", "seq-mean-token-sum", "seq-mean-token-mean"]
+
+EXTREME = 20.0
+"""Log-ratios are clamped to this, so that their exponential is finite."""
+K3_LIMIT = 10.0
+"""Most that one token's KL estimate counts."""
+
+
+def complete_groups(groups: Tensor, least: int = 2) -> Tensor:
+    """Which rollouts have company: (n,) bool, true where the group has at least `least` members.
+
+    A lone rollout says nothing about whether it is better than others from the same prompt.
+
+    Args:
+        groups: (n,) integers; equal numbers are rollouts of the same prompt.
+    """
+    _, member_of, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
+    return (sizes >= least)[member_of]
+
+
+def group_advantages(
+    rewards: Tensor, groups: Tensor, *, epsilon: float = 1e-6, by_std: bool = True
+) -> Tensor:
+    """(n,) advantages: reward minus the group's mean, over its standard deviation (n − 1) plus `epsilon`.
+
+    Args:
+        rewards: (n,), finite.
+        groups: (n,) integers; every group has at least two members (`complete_groups`).
+        by_std: False leaves out the division (Dr. GRPO, arXiv 2503.20783).
+
+    Raises:
+        ValueError: A reward is not finite, or a rollout is alone in its group.
+    """
+    if not bool(torch.isfinite(rewards).all()):
+        raise ValueError("a reward that is not finite would poison its group")
+    if not bool(complete_groups(groups).all()):
+        raise ValueError("a rollout alone in its group has no advantage: leave it out")
+    _, member_of, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
+    zeros = rewards.new_zeros(len(sizes))
+    mean = zeros.index_add(0, member_of, rewards) / sizes
+    centred = rewards - mean[member_of]
+    if not by_std:
+        return centred
+    variance = zeros.index_add(0, member_of, centred.square()) / (sizes - 1)
+    return centred / (variance.sqrt()[member_of] + epsilon)
+
+
+def aggregate(values: Tensor, mask: Tensor, how: Aggregation = "token-mean") -> Tensor:
+    """One number from (n, t) values of the tokens that `mask` names; 0 where there is none.
+
+    "token-mean": the mean over all tokens (verl's default); "seq-mean-token-sum" and "seq-mean-token-mean": the mean
+    over rollouts of their tokens' sum or mean.
+    """
+    values = torch.where(mask.bool(), values, 0.0)
+    tokens = mask.sum(dim=-1)
+    if how == "token-mean":
+        return values.sum() / tokens.sum().clamp(min=1)
+    per_rollout = values.sum(dim=-1)
+    if how == "seq-mean-token-mean":
+        per_rollout = per_rollout / tokens.clamp(min=1)
+    return per_rollout.sum() / (tokens > 0).sum().clamp(min=1)
+
+
+@dataclass(frozen=True)
+class PolicyLoss:
+    """The clipped objective, token by token.
+
+    Attributes:
+        values: (n, t), to be aggregated and minimised.
+        clipped: (n, t) bool: the ratio was cut off, and the token has no gradient.
+        kl: (n, t) old minus new log-probability: how far the policy has moved since it sampled.
+    """
+
+    values: Tensor
+    clipped: Tensor
+    kl: Tensor
+
+
+def policy_loss(
+    log_probs: Tensor,
+    old_log_probs: Tensor,
+    advantages: Tensor,
+    *,
+    clip_low: float = 0.2,
+    clip_high: float = 0.2,
+    dual_clip: float = 3.0,
+) -> PolicyLoss:
+    """PPO's clipped objective (arXiv 1707.06347) with its lower bound for negative advantages (arXiv 1912.09729).
+
+    Args:
+        log_probs: (n, t) of the sampled tokens under the policy now.
+        old_log_probs: (n, t) under the policy that sampled them.
+        advantages: (n,).
+        clip_low, clip_high: The ratio counts between 1 − clip_low and 1 + clip_high.
+        dual_clip: A token with a negative advantage costs at most this many times its size.
+    """
+    advantage = advantages.unsqueeze(-1)
+    shift = (log_probs - old_log_probs).clamp(-EXTREME, EXTREME)
+    ratio = shift.exp()
+    plain = -advantage * ratio
+    bounded = -advantage * ratio.clamp(1 - clip_low, 1 + clip_high)
+    pessimistic = torch.maximum(plain, bounded)
+    floor = (-advantage * dual_clip).expand_as(pessimistic)
+    negative = (advantage < 0).expand_as(pessimistic)
+    values = torch.where(negative, torch.minimum(pessimistic, floor), pessimistic)
+    return PolicyLoss(values, (bounded > plain) | (negative & (pessimistic > floor)), -shift)
+
+
+def k3(log_probs: Tensor, reference: Tensor) -> Tensor:
+    """(n, t) estimate of KL(policy ‖ reference) from the sampled tokens: r − 1 − log r with r = reference/policy.
+
+    Never negative, unbiased and of low variance (Schulman, "Approximating KL Divergence", 2020). Clamped at `K3_LIMIT`.
+
+    Args:
+        log_probs, reference: (n, t) log-probabilities of the sampled tokens under the policy and the reference.
+    """
+    shift = (reference - log_probs).clamp(-EXTREME, EXTREME)
+    return (shift.exp() - shift - 1).clamp(max=K3_LIMIT)
+
+
+def log_probs_of(logits: Tensor, tokens: Tensor, forbidden: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities of tokens, and the entropy of the distributions they were drawn from, both (n, t).
+
+    Args:
+        logits: (n, t, vocabulary), already divided by the temperature.
+        tokens: (n, t) ids.
+        forbidden: Ids that are never sampled; they have no share of the probability.
+    """
+    allowed = logits.float().index_fill(-1, forbidden, float("-inf"))
+    log_softmax = allowed.log_softmax(dim=-1)
+    entropy = -(log_softmax.exp() * log_softmax.masked_fill(allowed.isinf(), 0.0)).sum(dim=-1)
+    return log_softmax.gather(-1, tokens.unsqueeze(-1)).squeeze(-1), entropy
