@@ -1,0 +1,329 @@
+"""What the user's TOML file says, typed and checked."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from p2r_bench.errors import UserError
+from p2r_bench_pra_grpo.fields import read
+from p2r_bench_pra_grpo.stage import STAGE_ROLES, StageRole
+
+DataFormat = Literal["p2r-10k", "synth-hr"]
+Rule = Literal["veto", "penalty", "log"]
+
+
+@dataclass(frozen=True)
+class GRPO:
+    """Hyper-parameters of one stage; `Config.grpo_for` gives those of a role.
+
+    Attributes:
+        group: Rollouts per prompt.
+        batch: Prompts per step.
+        mini_batch: Prompts per update of the policy; None takes `batch`.
+        learning_rate: Of AdamW, constant.
+        kl: Weight of the k3 estimate of the KL divergence to the reference, the stage's start, in the loss.
+        clip: The ratio is clipped to 1 - clip … 1 + clip.
+        entropy: Weight of an entropy bonus.
+        epochs: Passes over the data.
+        max_steps: End of the stage, also in the middle of an epoch; None for the end of the epochs.
+        temperature, top_p: Of the rollouts.
+        loss: How token losses of a mini-batch are put together: mean over its tokens, or over each sequence first.
+        max_prompt_tokens: Longest prompt, visual tokens included; None computes it from the profile.
+        max_response_tokens: Cap of a rollout; None takes the profile's for the call's role.
+        save_every: Steps between checkpoints.
+    """
+
+    group: int = field(default=8, metadata={"least": 2})
+    batch: int = field(default=64, metadata={"least": 1})
+    mini_batch: int | None = field(default=None, metadata={"least": 1})
+    learning_rate: float = field(default=1e-6, metadata={"more_than": 0})
+    kl: float = field(default=0.01, metadata={"least": 0})
+    clip: float = field(default=0.2, metadata={"more_than": 0})
+    entropy: float = field(default=0.0, metadata={"least": 0})
+    epochs: int = field(default=1, metadata={"least": 1})
+    max_steps: int | None = field(default=None, metadata={"least": 1})
+    temperature: float = field(default=1.0, metadata={"more_than": 0})
+    top_p: float = field(default=1.0, metadata={"more_than": 0, "most": 1})
+    loss: Literal["token-mean", "seq-mean-token-mean"] = "token-mean"
+    max_prompt_tokens: int | None = field(default=None, metadata={"least": 1})
+    max_response_tokens: int | None = field(default=None, metadata={"least": 1})
+    save_every: int = field(default=20, metadata={"least": 1})
+
+    @property
+    def prompts_per_update(self) -> int:
+        """Prompts in a mini-batch."""
+        return self.mini_batch or self.batch
+
+
+@dataclass(frozen=True)
+class BoxTerm:
+    """A condition on the perceiver's boxes: "veto" makes the reward 0, "penalty" takes `weight` off, "log" does nothing."""
+
+    rule: Rule = "veto"
+    weight: float = field(default=0.5, metadata={"least": 0})
+
+
+@dataclass(frozen=True)
+class OverlapTerm(BoxTerm):
+    """Two boxes overlap with an intersection over union of more than `iou`."""
+
+    iou: float = field(default=0.5, metadata={"least": 0, "most": 1})
+
+
+@dataclass(frozen=True)
+class LabelTerm(BoxTerm):
+    """A box has no label, or its label is the prompt's own example or one of `placeholders`."""
+
+    placeholders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RewardTerms:
+    """What a right answer is worth, and what is held against the boxes. The defaults are the published rule."""
+
+    answer: float = field(default=1.0, metadata={"more_than": 0})
+    overlap: OverlapTerm = field(default_factory=OverlapTerm)
+    label: LabelTerm = field(default_factory=LabelTerm)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """One source of training samples.
+
+    Attributes:
+        format: "p2r-10k" (parquet with prompt, images, answer form, ground truth) or "synth-hr" (the core's task).
+        path: File or folder of "p2r-10k"; of "synth-hr" a folder made by `p2r-bench data synth`, or None to make it.
+        images: Root of relative image paths; None for the folder of the parquet file.
+        weight: Share of this source in the mixture, relative to the others'.
+        limit: Only the first so many rows.
+        params: Parameters of the task "synth-hr" (seed, rows, resolution).
+    """
+
+    format: DataFormat
+    path: Path | None = None
+    images: Path | None = None
+    weight: float = field(default=1.0, metadata={"more_than": 0})
+    limit: int | None = field(default=None, metadata={"least": 1})
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ServiceConfig:
+    """How one frozen model is reached.
+
+    Attributes:
+        kind: "engine" runs it in this process by a registered engine, "start" starts a server on this machine,
+            "url" uses servers that run already.
+        engine, engine_args: Of kind "engine".
+        command: Words of the server's command for "start", with {model}, {name} and {port} filled in.
+        environment: Environment variables of that server, beside this process's own.
+        host, port: Where the started server listens.
+        gpus: Devices for the started server (CUDA_VISIBLE_DEVICES); empty leaves the variable alone.
+        urls: Base URLs of servers that run already.
+        model: Name under which the model is served. None expects `services.served_name`, which holds
+            the digest of the weights, so that a server with other weights is refused.
+        start_timeout: Seconds a started server may take until it answers.
+    """
+
+    kind: Literal["engine", "start", "url"] = "engine"
+    engine: str = "transformers"
+    engine_args: Mapping[str, Any] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    host: str = "127.0.0.1"
+    port: int = field(default=8100, metadata={"least": 1, "most": 65535})
+    gpus: tuple[int, ...] = ()
+    urls: tuple[str, ...] = ()
+    model: str | None = None
+    start_timeout: float = field(default=900.0, metadata={"more_than": 0})
+
+
+@dataclass(frozen=True)
+class Services:
+    """The frozen models and the verifier.
+
+    Attributes:
+        verifier: Server of the judge "verifier"; its URL is handed to the judge. None leaves the judge as
+            `judges` says.
+        concurrency: Requests in flight at once, per frozen model.
+        timeout: Seconds to wait for an answer.
+        retries: How often a failed call is repeated before its rollout leaves its group.
+        pause_after: So many calls failing in a row pause the stage.
+    """
+
+    reasoner: ServiceConfig = field(default_factory=ServiceConfig)
+    perceiver: ServiceConfig = field(default_factory=ServiceConfig)
+    verifier: ServiceConfig | None = None
+    concurrency: int = field(default=32, metadata={"least": 1})
+    timeout: float = field(default=600.0, metadata={"more_than": 0})
+    retries: int = field(default=4, metadata={"least": 0})
+    pause_after: int = field(default=16, metadata={"least": 1})
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The core's own evaluation of the start model and after every round.
+
+    Attributes:
+        stop_after: End after so many rounds in a row without a gain of `gain`; None never stops early.
+        gain: Points of accuracy, 0 to 100, that count as one.
+        out: Where runs and the leaderboard go; None for `results` below the training's folder.
+    """
+
+    tasks: tuple[str, ...] = ("Synth-HR",)
+    modes: tuple[str, ...] = ("p2r",)
+    engine: str = "transformers"
+    engine_args: Mapping[str, Any] = field(default_factory=dict)
+    data_dir: Path | None = None
+    task_params: Mapping[str, Any] = field(default_factory=dict)
+    limit: int | None = field(default=None, metadata={"least": 1})
+    seed: int = 0
+    scorer: str | None = None
+    out: Path | None = None
+    stop_after: int | None = field(default=None, metadata={"least": 1})
+    gain: float = 0.0
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole training.
+
+    Attributes:
+        model: Where it starts: a Hugging Face folder, a hub id, or the name of a bundled model.
+        out: Folder of everything that is written.
+        backend: "embedded" (this process, any machine), "verl" (Ray and GPUs), or "module:Class" of another one.
+        profile: Name or path; None takes the one that the model folder names, else "p2r".
+        stages: Roles trained in a round, in order.
+        judges: Scorer to keyword arguments of its judge.
+        grpo: Hyper-parameters; the tables `grpo.perceiver`, `grpo.reasoner` and `grpo.baseline` of the file
+            override them for a role.
+        embedded, verl: The backends' own tables; each reads its own.
+        about: Where the preset's figures come from.
+    """
+
+    model: str
+    out: Path
+    data: tuple[DataConfig, ...]
+    backend: str = "embedded"
+    revision: str | None = None
+    profile: str | None = None
+    stages: tuple[StageRole, ...] = ("perceiver", "reasoner")
+    rounds: int = field(default=1, metadata={"least": 1})
+    seed: int = 0
+    grpo: GRPO = field(default_factory=GRPO)
+    roles: Mapping[str, GRPO] = field(default_factory=dict)
+    reward: RewardTerms = field(default_factory=RewardTerms)
+    judges: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    services: Services = field(default_factory=Services)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    embedded: Mapping[str, Any] = field(default_factory=dict)
+    verl: Mapping[str, Any] = field(default_factory=dict)
+    about: str = ""
+
+    def grpo_for(self, role: StageRole) -> GRPO:
+        """Hyper-parameters of a role's stages."""
+        return self.roles.get(role, self.grpo)
+
+    def service_for(self, role: StageRole) -> ServiceConfig:
+        """How the model is reached that is frozen while `role` is trained."""
+        return self.services.reasoner if role == "perceiver" else self.services.perceiver
+
+
+def load_config(values: Mapping[str, Any]) -> Config:
+    """A configuration from the values of a TOML file: those of its `preset`, overridden by its own.
+
+    Raises:
+        UserError: A key is unknown or missing, a value is of the wrong type, or two of them contradict each other.
+    """
+    values = dict(values)
+    preset = values.pop("preset", None)
+    if preset is not None:
+        values = merged(read_preset(preset), values)
+    grpo = dict(values.get("grpo", {}))
+    overrides = {role: grpo.pop(role) for role in STAGE_ROLES if role in grpo}
+    values["grpo"] = grpo
+    if "roles" in values:
+        raise UserError(
+            "roles: no such key; hyper-parameters of a role are in grpo.perceiver and the like"
+        )
+    config = read(Config, values)
+    roles = {role: read(GRPO, {**grpo, **own}, f"grpo.{role}") for role, own in overrides.items()}
+    config = replace(config, roles=roles)
+    _check(config)
+    return config
+
+
+def preset_names() -> tuple[str, ...]:
+    """Presets of this distribution."""
+    folder = resources.files("p2r_bench_pra_grpo") / "presets"
+    return tuple(
+        sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+    )
+
+
+def read_preset(name: object) -> dict[str, Any]:
+    """The values of a preset.
+
+    Raises:
+        UserError: There is none of this name.
+    """
+    if name not in preset_names():
+        raise UserError(f"preset = {name!r}: no such preset; there are {', '.join(preset_names())}")
+    file = resources.files("p2r_bench_pra_grpo") / "presets" / f"{name}.toml"
+    return tomllib.loads(file.read_text("utf-8"))
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `over`, table by table."""
+    result = dict(base)
+    for key, value in over.items():
+        old = result.get(key)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        result[key] = merged(old, value) if both else value  # type: ignore[arg-type]
+    return result
+
+
+def _check(config: Config) -> None:
+    if not config.data:
+        raise UserError("data: there is no source; add a table [[data]]")
+    if not config.stages:
+        raise UserError("stages: there is none; one or more of perceiver, reasoner, baseline")
+    for source, data in enumerate(config.data):
+        if data.format == "p2r-10k" and data.path is None:
+            raise UserError(
+                f"data[{source}].path: missing; format p2r-10k needs a file or a folder"
+            )
+    services = {"reasoner": config.services.reasoner, "perceiver": config.services.perceiver}
+    if config.services.verifier is not None:
+        services["verifier"] = config.services.verifier
+        if config.services.verifier.kind == "engine":
+            raise UserError(
+                'services.verifier.kind = "engine": the verifier is a server: "start" or "url"'
+            )
+    for name, service in services.items():
+        if service.kind == "start" and not service.command:
+            raise UserError(
+                f"services.{name}.command: missing; kind start needs the server's command"
+            )
+        if service.kind == "url" and not service.urls:
+            raise UserError(f"services.{name}.urls: missing; kind url needs at least one")
+    for role in config.stages:
+        grpo = config.grpo_for(role)
+        if grpo.batch % grpo.prompts_per_update:
+            raise UserError(
+                f"grpo.mini_batch = {grpo.mini_batch}: does not divide the batch of {grpo.batch} ({role})"
+            )
+    if config.backend == "verl" and any(
+        s.kind == "engine" for n, s in services.items() if n != "verifier"
+    ):
+        needed = [r for r in config.stages if r != "baseline"]
+        if needed:
+            raise UserError(
+                'services: the verl backend reaches frozen models over HTTP; set kind = "start" or "url" '
+                "for services.reasoner and services.perceiver"
+            )

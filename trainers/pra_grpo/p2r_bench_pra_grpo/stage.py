@@ -1,0 +1,174 @@
+"""What crosses the border between the rounds and a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+from p2r_bench.errors import P2RError
+from p2r_bench.types import Completion, Prediction, Request, Sample, Verdict
+
+if TYPE_CHECKING:
+    from p2r_bench_pra_grpo.config import Config
+
+StageRole = Literal["perceiver", "reasoner", "baseline"]
+STAGE_ROLES: tuple[StageRole, ...] = ("perceiver", "reasoner", "baseline")
+
+CALL_ROLE: Mapping[StageRole, str] = {
+    "perceiver": "perceive",
+    "reasoner": "reason",
+    "baseline": "think",
+}
+"""Role of a stage to the role of the call that its policy answers: `Request.role`."""
+
+FROZEN_ROLE: Mapping[StageRole, str | None] = {
+    "perceiver": "reason",
+    "reasoner": "perceive",
+    "baseline": None,
+}
+"""Role of a stage to the role of the call that the frozen model answers."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One GRPO stage of a round.
+
+    Attributes:
+        round: From 1.
+        role: Which role the policy plays; `CALL_ROLE` names its calls.
+        start: Hugging Face folder that the policy starts from.
+        frozen: Folder of the model that plays the other role, or None for `baseline`.
+        folder: Everything of this stage is written below it.
+        seed: Of the order of the prompts and of the rollouts.
+    """
+
+    round: int
+    role: StageRole
+    start: Path
+    frozen: Path | None
+    folder: Path
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """For logs and state: "round-1/perceiver"."""
+        return f"round-{self.round}/{self.role}"
+
+    @property
+    def model(self) -> Path:
+        """Hugging Face folder of the stage's result, written by `Backend.merge`."""
+        return self.folder / "model"
+
+    @property
+    def metrics(self) -> Path:
+        """Parquet file, one row per step; see `metrics.MetricsFile`."""
+        return self.folder / "metrics.parquet"
+
+    @property
+    def rollouts(self) -> Path:
+        """Parquet file of the rollouts kept to look at; see `metrics.RolloutFile`."""
+        return self.folder / "rollouts.parquet"
+
+    @property
+    def boxes(self) -> Path:
+        """Parquet file of the frozen perceiver's texts (`reasoner`); see `boxes.BoxStore`."""
+        return self.folder / "boxes.parquet"
+
+
+@dataclass(frozen=True)
+class Reward:
+    """What a rollout earned. Made only when every call succeeded; a failure raises and has no reward.
+
+    Attributes:
+        value: What GRPO normalises within the group; finite.
+        terms: Every configured term by name, before weighting; the same names for all rewards of a stage.
+        prediction: The mode's outcome with the rollout replayed, with all completions.
+        verdict: Of the answer form's judge; its status is "ok".
+    """
+
+    value: float
+    terms: Mapping[str, float]
+    prediction: Prediction
+    verdict: Verdict
+
+
+class NoReward(P2RError):
+    """A rollout whose reward cannot be known: a judge failed, or its boxes have no meaning. It leaves its group.
+
+    Attributes:
+        kind: Short machine-readable cause, as of `EngineError`.
+    """
+
+    def __init__(self, message: str, *, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class ServiceDown(P2RError):
+    """A frozen model or the verifier does not answer any more. The stage stops where it is and can be resumed."""
+
+
+View = Callable[[Mapping[str, Any]], None]
+"""Is told one row of metrics per step, with the columns of metrics.parquet."""
+
+
+class Frozen(Protocol):
+    """The model that plays the other role, inside `async with`.
+
+    Attributes:
+        at: Where it can be reached from another process, or None when it lives in this one. A reasoner
+            stage's is the file of the stored boxes.
+    """
+
+    at: Mapping[str, Any] | None
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    async def ask(self, request: Request) -> Completion:
+        """Answer a request of the frozen role.
+
+        Raises:
+            EngineError: This request has no answer, also after retries: its rollout leaves its group.
+            ServiceDown: No request has one any more.
+        """
+
+
+class Backend(Protocol):
+    """Trains one stage. Made as `Backend(config: Config)`; construction is cheap and imports nothing heavy."""
+
+    name: str
+
+    def __init__(self, config: Config) -> None: ...
+
+    def plan(self, stage: Stage) -> Sequence[Mapping[str, Any]]:
+        """The steps that `train` and `merge` take: "step" (a name), "does" (a sentence), and where they
+        apply "command" (list of words), "hosts", "ports", "gpus", "files". JSON-able. Nothing is done."""
+
+    def train(
+        self, stage: Stage, samples: Sequence[Sample], frozen: Frozen | None, view: View
+    ) -> None:
+        """Train to the end of the stage, from the newest checkpoint below `stage.folder` where there is one.
+
+        Called again after an interruption it goes on; called after the end it returns at once.
+
+        Raises:
+            ServiceDown: The stage is paused; its checkpoints stay.
+            UserError: Something the user can put right.
+        """
+
+    def merge(self, stage: Stage) -> Path:
+        """The last checkpoint as a Hugging Face folder, written beside and swapped in as `stage.model`.
+
+        Returns:
+            `stage.model`; not load-tested yet.
+        """
