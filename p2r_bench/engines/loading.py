@@ -16,16 +16,8 @@ from transformers.utils import logging as _transformers_logging
 
 from p2r_bench.engines.attention import Attention, choose_attention
 from p2r_bench.engines.patches import Patches, patches_of
+from p2r_bench.engines.special_tokens import end_ids, suppressed_ids
 from p2r_bench.errors import UserError
-
-# Placeholders of images and videos: sampled, they would name pixels that are not there.
-VISION_TOKENS = (
-    "<|image_pad|>",
-    "<|video_pad|>",
-    "<|vision_pad|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-)
 
 
 @dataclass(frozen=True)
@@ -90,20 +82,12 @@ def load(
         tokenizer = AutoTokenizer.from_pretrained(folder)
         patches = patches_of(_image_processor(folder), name)
     _check_family(model, patches, name)
-    ends = {tokenizer.eos_token_id}
-    for source in (config, config.get_text_config(), model.generation_config):
-        ids = getattr(source, "eos_token_id", None)
-        ends.update(ids if isinstance(ids, (list, tuple)) else [ids])
-    vocabulary = tokenizer.get_vocab()
-    suppressed = {vocabulary[token] for token in VISION_TOKENS if token in vocabulary}
-    suppressed |= {config.image_token_id, config.video_token_id}
-    suppressed |= {config.vision_start_token_id, config.vision_end_token_id}
     return Loaded(
         model=model,
         tokenizer=tokenizer,
         patches=patches,
-        end_ids=tuple(sorted(i for i in ends if i is not None)),
-        suppressed_ids=tuple(sorted(suppressed)),
+        end_ids=end_ids(tokenizer, config, model.generation_config),
+        suppressed_ids=suppressed_ids(tokenizer, config),
         context=int(config.get_text_config().max_position_embeddings),
         facts={
             "device": torch.cuda.get_device_name(where) if where.startswith("cuda") else where,

@@ -81,7 +81,8 @@ class TransformersEngine:
 
             from p2r_bench.engines.decoding import Batch
             from p2r_bench.engines.loading import load
-            from p2r_bench.engines.prompts import PromptBuilder, chat_template
+            from p2r_bench.engines.prompt_text import chat_template
+            from p2r_bench.engines.prompts import PromptBuilder
             from p2r_bench.engines.worker import Worker
         except ImportError as error:
             raise UserError(
