@@ -1,0 +1,1 @@
+"""Training samples: read, checked, mixed and probed, as the core's `Sample`."""

@@ -1,0 +1,58 @@
+"""All training samples of a configuration."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from p2r_bench.errors import UserError
+from p2r_bench.plugins import registry
+from p2r_bench.types import DataSource, Sample, Task, digest_of
+from p2r_bench_pra_grpo.config import Config, DataConfig
+from p2r_bench_pra_grpo.data.mixing import mixed
+from p2r_bench_pra_grpo.data.p2r10k import load_p2r10k
+from p2r_bench_pra_grpo.data.probing import probed
+
+SYNTH = "Synth-HR"
+
+
+def load_samples(config: Config) -> list[Sample]:
+    """An epoch: every source read and mixed by weight, images with absolute paths and probed.
+
+    The dataset, the reward and the embedded trainer all take samples from here, so a path means the same to each.
+
+    Raises:
+        UserError: Data is missing or wrong; names file, row and field.
+    """
+    sources = [_source(data, config.out) for data in config.data]
+    epoch = mixed(sources, [data.weight for data in config.data], config.seed)
+    unique = {sample.id: sample for sample in epoch}
+    ready = {s.id: s for s in probed(list(unique.values()), config.out / "data" / "probes.json")}
+    return [ready[sample.id] for sample in epoch]
+
+
+def samples_digest(samples: Sequence[Sample]) -> str:
+    """Identity of an epoch: ids, images, questions and answers, in order."""
+    return digest_of(
+        [[s.id, s.image.digest, s.question, dict(s.options), s.answer] for s in samples]
+    )
+
+
+def _source(data: DataConfig, out: Path) -> list[Sample]:
+    if data.format == "p2r-10k":
+        assert data.path is not None
+        rows = load_p2r10k(data.path, data.images, (out / "data" / "images").resolve())
+    else:
+        task: Task = registry().get("task", SYNTH)()
+        params = dict(data.params) if data.path else {"split": "train", **data.params}
+        if params.get("split") == "test":
+            raise UserError(
+                'data.params.split = "test": the test scenes are for the evaluation; train on "train"'
+            )
+        rows = list(task.samples(DataSource(data.path, params=params)))
+    rows = rows[: data.limit]
+    twice = [name for name, times in Counter(s.id for s in rows).items() if times > 1]
+    if twice:
+        raise UserError(f"{data.path or data.format}: two rows have the id {twice[0]!r}")
+    return rows

@@ -1,0 +1,52 @@
+"""Pixels of training samples, by sample id: read when needed, realised by the core's image work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+
+from PIL import Image
+
+from p2r_bench.run.images import EncodedImage, ImageWork
+from p2r_bench.tasks.reading import read_image
+from p2r_bench.types import Recipe, Request, Sample
+
+
+class SampleImages:
+    """The images of requests about known samples.
+
+    Args:
+        samples: Probed.
+        work: Shared pool and byte budget; by default an own one, which `close` closes.
+    """
+
+    def __init__(self, samples: Iterable[Sample], work: ImageWork | None = None) -> None:
+        self._samples = {sample.id: sample for sample in samples}
+        self._own = work is None
+        self._work = work or ImageWork()
+
+    @asynccontextmanager
+    async def of(self, request: Request) -> AsyncIterator[tuple[Image.Image, ...]]:
+        """The images of a request, in order, held for the length of the block.
+
+        Raises:
+            ImageError: The source cannot be read.
+        """
+        async with self.realised(request.sample_id, request.recipes, request.priority) as images:
+            yield images
+
+    @asynccontextmanager
+    async def realised(
+        self, sample_id: str, recipes: Sequence[Recipe], priority: int = 0
+    ) -> AsyncIterator[tuple[Image.Image, ...]]:
+        """The images of recipes of one sample."""
+        ref = self._samples[sample_id].image
+        data = await asyncio.to_thread(read_image, ref)
+        async with self._work.realised(recipes, EncodedImage(ref, data), priority) as images:
+            yield images
+
+    def close(self) -> None:
+        """Stop the threads; safe to call twice."""
+        if self._own:
+            self._work.close()
