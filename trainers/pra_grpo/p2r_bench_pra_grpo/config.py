@@ -142,6 +142,11 @@ class ServiceConfig:
     model: str | None = None
     start_timeout: float = field(default=900.0, metadata={"more_than": 0})
 
+    @property
+    def url(self) -> str:
+        """Base URL of a server that is started here."""
+        return f"http://{self.host}:{self.port}/v1"
+
 
 @dataclass(frozen=True)
 class Services:
@@ -153,7 +158,8 @@ class Services:
         concurrency: Requests in flight at once, per frozen model.
         timeout: Seconds to wait for an answer.
         retries: How often a failed call is repeated before its rollout leaves its group.
-        pause_after: So many calls failing in a row pause the stage.
+        pause_after: So many calls failing in a row pause the stage until the model answers again.
+        pause_at_most: Seconds of such a pause, after which the training stops, to be resumed.
     """
 
     reasoner: ServiceConfig = field(default_factory=ServiceConfig)
@@ -163,6 +169,7 @@ class Services:
     timeout: float = field(default=600.0, metadata={"more_than": 0})
     retries: int = field(default=4, metadata={"least": 0})
     pause_after: int = field(default=16, metadata={"least": 1})
+    pause_at_most: float = field(default=900.0, metadata={"least": 0})
 
 
 @dataclass(frozen=True)

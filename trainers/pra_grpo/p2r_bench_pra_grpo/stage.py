@@ -64,18 +64,18 @@ class Stage:
 
     @property
     def metrics(self) -> Path:
-        """Parquet file, one row per step; see `metrics.MetricsFile`."""
+        """Parquet file, one row per step; `METRICS` of a `metrics.StepFile`."""
         return self.folder / "metrics.parquet"
 
     @property
     def rollouts(self) -> Path:
-        """Parquet file of the rollouts kept to look at; see `metrics.RolloutFile`."""
+        """Parquet file of the rollouts kept to look at; `ROLLOUTS` of a `metrics.StepFile`."""
         return self.folder / "rollouts.parquet"
 
     @property
     def boxes(self) -> Path:
-        """Parquet file of the frozen perceiver's texts (`reasoner`); see `boxes.BoxStore`."""
-        return self.folder / "boxes.parquet"
+        """File of the frozen perceiver's texts (`reasoner`); see `boxes.BoxStore`."""
+        return self.folder / "boxes.jsonl"
 
 
 @dataclass(frozen=True)
