@@ -9,6 +9,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
+from p2r_bench.adapter import Profile, load_profile
+from p2r_bench.bundled import model_profile
 from p2r_bench.errors import UserError
 from p2r_bench_pra_grpo.fields import read
 from p2r_bench_pra_grpo.stage import STAGE_ROLES, StageRole
@@ -263,6 +265,15 @@ def load_config(values: Mapping[str, Any]) -> Config:
     config = replace(config, roles=roles)
     _check(config)
     return config
+
+
+def profile_of(config: Config) -> Profile:
+    """The profile of a training: the one that is named, else the start model's own, else `p2r`.
+
+    Raises:
+        UserError: There is no such profile.
+    """
+    return load_profile(config.profile or model_profile(config.model) or "p2r")
 
 
 def preset_names() -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from statistics import fmean, pstdev
 from typing import Any
 
 import pyarrow as pa
+
 from p2r_bench.store.rows import Row, sample_row
 from p2r_bench.store.schema import SAMPLES, Column, Table
 from p2r_bench.store.tables import read_rows, write_table

@@ -1,0 +1,1 @@
+"""Frozen models and the verifier: started or adopted, checked, asked, and stopped."""
