@@ -1,0 +1,127 @@
+"""The servers of a training: which are needed when, and that none is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from p2r_bench.errors import UserError
+from p2r_bench.judges.select import close_judges, make_judge
+from p2r_bench.types import ImageRef, Prediction, Sample
+from p2r_bench_pra_grpo.config import Config, ServiceConfig
+from p2r_bench_pra_grpo.rewarding import VERIFIER_NAME, judge_params
+from p2r_bench_pra_grpo.services.naming import served_name
+from p2r_bench_pra_grpo.services.server import Say, Server
+from p2r_bench_pra_grpo.stage import FROZEN_ROLE, Stage
+
+VERIFIED_FORMS = frozenset({"free", "caption"})
+
+_SERVED_AS: Mapping[str, str] = {"reason": "reasoner", "perceive": "perceiver"}
+
+
+class ServiceDesk:
+    """Has servers running while they are needed.
+
+    Args:
+        samples: Their answer forms decide whether the verifier is needed.
+    """
+
+    def __init__(self, config: Config, samples: Sequence[Sample], say: Say) -> None:
+        self._config = config
+        self._folder = config.out.resolve() / "services"
+        self._say = say
+        self._running: dict[str, Server] = {}
+        self._verifies = any(s.answer_form in VERIFIED_FORMS for s in samples)
+
+    def need_frozen(self, stage: Stage) -> None:
+        """Have the stage's frozen model served, where it is served at all.
+
+        Raises:
+            UserError: It cannot be.
+        """
+        role = frozen_name(stage)
+        if role is None or stage.frozen is None:
+            return
+        service = self._config.service_for(stage.role)
+        if service.kind == "engine":
+            return
+        server = frozen_server(role, service, stage.frozen, self._folder, self._say)
+        other = self._running.get(role)
+        if other is not None and other.name != server.name:
+            other.stop()
+        self._running[role] = server
+        server.ensure()
+
+    def need_verifier(self) -> None:
+        """Have the verifier served and see that it can tell an equal answer, where one is configured and needed.
+
+        Raises:
+            UserError: It cannot.
+        """
+        service = self._config.services.verifier
+        if service is None or not self._verifies:
+            return
+        if "verifier" not in self._running:
+            server = verifier_server(service, self._folder, self._say)
+            self._running["verifier"] = server
+            server.ensure()
+            asyncio.run(self._try_verifier())
+
+    def release_frozen(self, stage: Stage) -> None:
+        """Stop the stage's frozen model, if it was started here."""
+        role = frozen_name(stage)
+        if role is None or stage.frozen is None:
+            return
+        server = self._running.pop(role, None)
+        service = self._config.service_for(stage.role)
+        if server is None and service.kind == "start":  # left by a process that died
+            server = frozen_server(role, service, stage.frozen, self._folder, self._say)
+        if server is not None and server.service.kind == "start":
+            server.stop()
+
+    def close(self) -> None:
+        """Stop every server that was started here."""
+        for server in self._running.values():
+            if server.service.kind == "start":
+                server.stop()
+        self._running.clear()
+
+    async def _try_verifier(self) -> None:
+        with tempfile.TemporaryDirectory() as cache:
+            params = {**judge_params(self._config)["verifier"], "cache_dir": cache}
+            judge = make_judge("verifier", params)
+            ref = ImageRef(data=b"")
+            sample = Sample(
+                "canary", "canary", ref, "What animal is it?", "a red fox", answer_form="free"
+            )
+            try:
+                verdict = await judge.judge(sample, Prediction(sample.id, answer="a red fox"))
+            finally:
+                await close_judges([judge])
+        if verdict.status != "ok":
+            cause = verdict.error
+            raise UserError(f"verifier: {cause.message if cause else 'no verdict'}")
+        if not verdict.correct:
+            raise UserError(
+                'verifier: the server answers, and says that "a red fox" is not "a red fox"; serve a model that '
+                "can compare answers"
+            )
+
+
+def frozen_name(stage: Stage) -> str | None:
+    """Name of the frozen role as of `services`: "reasoner" or "perceiver"; None where nothing is frozen."""
+    role = FROZEN_ROLE[stage.role]
+    return None if role is None else _SERVED_AS[role]
+
+
+def frozen_server(role: str, service: ServiceConfig, model: Path, folder: Path, say: Say) -> Server:
+    """The server of a frozen model."""
+    return Server(role, service, str(model), served_name(model, service), folder, say)
+
+
+def verifier_server(service: ServiceConfig, folder: Path, say: Say) -> Server:
+    """The verifier's server."""
+    name = service.model or VERIFIER_NAME
+    return Server("verifier", service, name, name, folder, say)

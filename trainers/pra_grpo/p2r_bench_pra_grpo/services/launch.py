@@ -1,0 +1,28 @@
+"""Starts a server: writes down which process it is, then becomes the server.
+
+`python -m p2r_bench_pra_grpo.services.launch RECORD WORD...` writes RECORD before it turns into the command, so
+that a server is never without a record, also when the trainer dies between starting it and noting it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from p2r_bench_pra_grpo.services.processes import birth
+
+
+def main() -> None:
+    record, *command = sys.argv[1:]
+    path = Path(record)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    facts = {"pid": os.getpid(), "birth": birth(os.getpid()), "command": command}
+    beside.write_text(json.dumps(facts), "utf-8")
+    beside.replace(path)
+    os.execvp(command[0], command)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""Processes that outlive the one that started them: told apart from later ones with the same number, and stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+_GRACE_S = 30.0
+_POLL_S = 0.05
+
+
+def birth(pid: int) -> str | None:
+    """When a process started, as the system tells it; None when it does not run (any more).
+
+    Together with the number it identifies a process for good.
+    """
+    stat = Path(f"/proc/{pid}/stat")
+    if stat.parent.parent.joinpath("self").exists():
+        try:
+            after_name = stat.read_text("utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:
+            return None
+        return None if after_name[0] in "ZX" else after_name[19]
+    told = subprocess.run(
+        ["ps", "-o", "lstart=,stat=", "-p", str(pid)], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    started, _, state = told.rpartition(" ")
+    return started.strip() if told and not state.startswith("Z") else None
+
+
+def stop(pid: int, born: str | None, *, grace: float = _GRACE_S) -> None:
+    """End a process and its group: politely, and after `grace` seconds for certain. Another process with its number is left alone."""
+    for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, _GRACE_S)):
+        if born is None or birth(pid) != born:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(pid, number) if os.getpgid(pid) == pid else os.kill(pid, number)
+        until = time.monotonic() + patience
+        while birth(pid) == born and time.monotonic() < until:
+            time.sleep(_POLL_S)

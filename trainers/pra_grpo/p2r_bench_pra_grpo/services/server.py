@@ -1,0 +1,194 @@
+"""A server on this machine or elsewhere: started or adopted, health-checked, stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from p2r_bench.errors import UserError
+from p2r_bench_pra_grpo.config import ServiceConfig
+from p2r_bench_pra_grpo.services.processes import birth, stop
+
+_POLL_S = 0.2
+_LOG_LINES = 20
+_HTTP_TIMEOUT_S = 10.0
+
+Say = Callable[[str], None]
+
+
+class Server:
+    """One server of a training.
+
+    Args:
+        role: "reasoner", "perceiver" or "verifier"; names its record and its log.
+        model: What the command's {model} stands for.
+        name: Under which the model must be served.
+        folder: Where the record and the log are.
+    """
+
+    def __init__(
+        self, role: str, service: ServiceConfig, model: str, name: str, folder: Path, say: Say
+    ) -> None:
+        self.role = role
+        self.service = service
+        self.model = model
+        self.name = name
+        self.urls = service.urls if service.kind == "url" else (service.url,)
+        self.log = folder / f"{role}.log"
+        self._record = folder / f"{role}.json"
+        self._say = say
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def command(self) -> list[str]:
+        """The words that start it, filled in; empty for a server that runs elsewhere."""
+        values = {"model": self.model, "name": self.name, "port": str(self.service.port)}
+        return [_filled(word, values) for word in self.service.command]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the started server gets beside this process's environment."""
+        gpus = ",".join(map(str, self.service.gpus))
+        return {**({"CUDA_VISIBLE_DEVICES": gpus} if gpus else {}), **self.service.environment}
+
+    def ensure(self) -> None:
+        """Have it running: adopt one that is left from before and serves the right model, else start one.
+
+        Raises:
+            UserError: It does not come up, or serves something else.
+        """
+        if self.service.kind == "url":
+            for url in self.urls:
+                self._check_elsewhere(url)
+            return
+        if self._is_left_running():
+            self._say(f"{self.role}: goes on with the server at {self.urls[0]}")
+            return
+        self.stop()
+        served = served_models(self.urls[0])
+        if served is not None:
+            raise UserError(
+                f"services.{self.role}.port = {self.service.port}: another server answers there (it serves "
+                f'{", ".join(served) or "nothing"}). Stop it, choose another port, or use kind = "url"'
+            )
+        self._start()
+        self._wait()
+
+    def stop(self) -> None:
+        """End it if this training started it; safe to call at any time."""
+        facts = self._facts()
+        if facts:
+            stop(int(facts["pid"]), facts["birth"])
+        if self._process is not None:
+            if not facts:
+                stop(self._process.pid, birth(self._process.pid))
+            self._process.wait()
+            self._process = None
+        self._record.unlink(missing_ok=True)
+
+    def _is_left_running(self) -> bool:
+        facts = self._facts()
+        if not facts or facts["command"] != self.command:
+            return False
+        if facts["birth"] is None or birth(int(facts["pid"])) != facts["birth"]:
+            return False
+        try:
+            self._wait(facts)
+        except UserError:
+            return False
+        return True
+
+    def _start(self) -> None:
+        self._record.parent.mkdir(parents=True, exist_ok=True)
+        launcher = [sys.executable, "-m", "p2r_bench_pra_grpo.services.launch", str(self._record)]
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*launcher, *self.command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **self.environment},
+                start_new_session=True,
+            )
+        self._say(f"{self.role}: starts {' '.join(self.command)}")
+
+    def _wait(self, facts: Mapping[str, Any] | None = None) -> None:
+        """Until it lists its model.
+
+        Raises:
+            UserError: It ends, does not answer in time, or serves another model.
+        """
+        until = time.monotonic() + self.service.start_timeout
+        while time.monotonic() < until:
+            served = served_models(self.urls[0])
+            if served is not None:
+                if self.name not in served:
+                    raise UserError(
+                        f"{self.role}: {self.urls[0]} serves {', '.join(served) or 'nothing'}, not {self.name}: "
+                        f"services.{self.role}.command must serve it under {{name}}"
+                    )
+                return
+            ended = self._process is not None and self._process.poll() is not None
+            if ended or (facts and birth(int(facts["pid"])) != facts["birth"]):
+                raise UserError(
+                    f"{self.role}: the server has ended; {self.log} ends with\n{self._tail()}"
+                )
+            time.sleep(_POLL_S)
+        raise UserError(
+            f"{self.role}: no answer from {self.urls[0]} in {self.service.start_timeout:g} s "
+            f"(services.{self.role}.start_timeout); {self.log} ends with\n{self._tail()}"
+        )
+
+    def _check_elsewhere(self, url: str) -> None:
+        served = served_models(url)
+        if served is None:
+            raise UserError(
+                f"{self.role}: {url} does not answer. Serve {self.model} there under the name {self.name}; "
+                "the same command then goes on"
+            )
+        if self.name not in served:
+            raise UserError(
+                f"{self.role}: {url} serves {', '.join(served) or 'nothing'}, not {self.name}. Serve {self.model} "
+                "there under that name; the same command then goes on"
+            )
+
+    def _facts(self) -> dict[str, Any] | None:
+        try:
+            facts = json.loads(self._record.read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return (
+            facts if isinstance(facts, dict) and {"pid", "birth", "command"} <= set(facts) else None
+        )
+
+    def _tail(self) -> str:
+        try:
+            lines = self.log.read_text("utf-8", errors="replace").splitlines()
+        except OSError:
+            return "  (there is no log)"
+        return "\n".join(f"  {line}" for line in lines[-_LOG_LINES:])
+
+
+def served_models(url: str) -> list[str] | None:
+    """The names that a server lists, or None when nothing usable answers."""
+    try:
+        response = httpx.get(f"{url.rstrip('/')}/models", timeout=_HTTP_TIMEOUT_S)
+        response.raise_for_status()
+        return [str(entry["id"]) for entry in response.json()["data"]]
+    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _filled(word: str, values: Mapping[str, str]) -> str:
+    """A word of a command with its {placeholders}; other braces, as of JSON, stay."""
+    for key, value in values.items():
+        word = word.replace(f"{{{key}}}", value)
+    return word
