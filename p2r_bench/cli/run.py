@@ -97,6 +97,13 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
 @click.option(
     "--allow-mixed", is_flag=True, help="Resume although engine, versions or hardware changed."
 )
+@click.option(
+    "--schedule",
+    type=click.Choice(["pipelined", "barrier"]),
+    default="pipelined",
+    show_default=True,
+    help="How calls are ordered; barrier is the published way, a baseline for timings.",
+)
 @click.option("--in-flight", type=click.IntRange(1), help="Samples worked on at once.")
 @click.option(
     "--image-memory",

@@ -10,7 +10,8 @@ from typing import Any
 
 from p2r_bench.run.engines import EngineSet, max_images_of
 from p2r_bench.run.progress import ProgressView, Silent
-from p2r_bench.run.runner import RunResult, make_mode, profile_of, run
+from p2r_bench.run.resolve import make_mode, profile_of
+from p2r_bench.run.runner import RunResult, run
 from p2r_bench.run.spec import DEFAULT_ENGINE, DEFAULT_MODEL, EngineChoice, RunSpec
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from p2r_bench.errors import UserError
 from p2r_bench.run.feed import Ready, read_ahead
 from p2r_bench.run.images import EncodedImage
-from p2r_bench.run.runner import Resolved, resolve
+from p2r_bench.run.resolve import Resolved, resolve
 from p2r_bench.run.spec import RunSpec
 from p2r_bench.types import Completion, Recipe, Request
 

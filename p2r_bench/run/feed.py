@@ -1,17 +1,19 @@
-"""Samples with their encoded images, read ahead in dataset order."""
+"""Samples with their encoded images, read ahead in the given order."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+import hashlib
+from collections.abc import AsyncGenerator, AsyncIterable, Hashable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
+from weakref import WeakValueDictionary
 
 from p2r_bench.errors import ImageError
 from p2r_bench.run.images import EncodedImage
 from p2r_bench.tasks.reading import ImageReader, probe
-from p2r_bench.types import ErrorInfo, Sample
+from p2r_bench.types import ErrorInfo, ImageRef, Sample
 
 _BATCH_ROWS = 32
 _BATCH_BYTES = 32 << 20
@@ -34,19 +36,41 @@ class Ready:
     image: EncodedImage | ErrorInfo
 
 
-async def read_ahead(todo: Sequence[Work]) -> AsyncGenerator[Ready, None]:
-    """Work in the given order with probed samples; one thread reads, at most two batches ahead."""
-    loop = asyncio.get_running_loop()
-    reading = _read(todo)
-    with ThreadPoolExecutor(1, thread_name_prefix="p2r-rows") as pool:
-        coming = loop.run_in_executor(pool, _batch, reading)
-        try:
-            while batch := await coming:
-                coming = loop.run_in_executor(pool, _batch, reading)
-                for ready in batch:
-                    yield ready
-        finally:
-            await asyncio.wait([coming])
+Todo = Iterable[Work] | AsyncIterable[Iterable[Work]]
+"""Work that is known, or that arrives some at a time."""
+
+
+async def read_ahead(todo: Todo) -> AsyncGenerator[Ready, None]:
+    """Work in the given order with probed samples; one thread reads, at most two batches ahead.
+
+    Rows whose images are equal share one `EncodedImage` while any of them is in use.
+    """
+    pool = ThreadPoolExecutor(1, thread_name_prefix="p2r-rows")
+    batches = _batches(todo, pool)
+    coming = asyncio.ensure_future(anext(batches, None))
+    try:
+        while batch := await coming:
+            coming = asyncio.ensure_future(anext(batches, None))
+            for ready in batch:
+                yield ready
+            del batch, ready  # what has been handed over is not held here
+    finally:
+        coming.cancel()
+        await asyncio.wait([coming])
+        await batches.aclose()
+        await asyncio.to_thread(pool.shutdown)
+
+
+async def _batches(todo: Todo, pool: ThreadPoolExecutor) -> AsyncGenerator[list[Ready], None]:
+    loop, images = asyncio.get_running_loop(), _Images()
+    async for some in todo if isinstance(todo, AsyncIterable) else _at_once(todo):
+        reading = map(images.ready, some)
+        while batch := await loop.run_in_executor(pool, _batch, reading):
+            yield batch
+
+
+async def _at_once(todo: Iterable[Work]) -> AsyncGenerator[Iterable[Work], None]:
+    yield todo
 
 
 def _batch(reading: Iterator[Ready]) -> list[Ready]:
@@ -60,26 +84,43 @@ def _batch(reading: Iterator[Ready]) -> list[Ready]:
     return batch
 
 
-def _read(todo: Sequence[Work]) -> Iterator[Ready]:
-    last: tuple[str, EncodedImage | ErrorInfo] | None = None
-    reader = ImageReader()
-    for work in todo:
-        if last is None or last[0] != work.sample.id:
-            last = (work.sample.id, _read_one(reader, work.sample))
-        image = last[1]
-        if isinstance(image, EncodedImage):
-            sample = replace(
-                work.sample,
-                image=replace(image.ref, data=None),
-                group=work.sample.group or image.ref.digest,
-            )
-            work = replace(work, sample=sample)
-        yield Ready(work, image)
+def _probed(sample: Sample, seen: ImageRef) -> Sample:
+    ref = replace(
+        sample.image,
+        data=None,
+        digest=seen.digest,
+        size=seen.size,
+        orientation=seen.orientation,
+    )
+    return replace(sample, image=ref, group=sample.group or seen.digest)
 
 
-def _read_one(reader: ImageReader, sample: Sample) -> EncodedImage | ErrorInfo:
-    try:
-        data = reader.read(sample.image)
-        return EncodedImage(probe(sample.image, data), data)
-    except ImageError as error:
-        return ErrorInfo("image", str(error))
+class _Images:
+    """Reads and probes images; equal ones that are still in use somewhere are the same object."""
+
+    def __init__(self) -> None:
+        self._reader = ImageReader()
+        self._by_place: WeakValueDictionary[Hashable, EncodedImage] = WeakValueDictionary()
+        self._by_digest: WeakValueDictionary[str, EncodedImage] = WeakValueDictionary()
+
+    def ready(self, work: Work) -> Ready:
+        """The work with its sample probed, and the image or what is wrong with it."""
+        try:
+            image = self._image(work.sample.image)
+        except ImageError as error:
+            return Ready(work, ErrorInfo("image", str(error)))
+        return Ready(replace(work, sample=_probed(work.sample, image.ref)), image)
+
+    def _image(self, ref: ImageRef) -> EncodedImage:
+        place = (ref.path, ref.row, ref.column) if ref.data is None else id(ref.data)
+        image = self._by_place.get(place)
+        if image is None:
+            data = self._reader.read(ref)
+            image = self._by_digest.get(hashlib.sha256(data).hexdigest())
+            if image is None:
+                seen = probe(ref, data)
+                assert seen.digest is not None
+                image = EncodedImage(replace(seen, data=None), data)
+                self._by_digest[seen.digest] = image
+            self._by_place[place] = image
+        return image

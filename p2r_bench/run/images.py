@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+import threading
+import time
+import weakref
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol, TypeVar
 
 from PIL import Image
 
 from p2r_bench.adapter import decode, realise
 from p2r_bench.run.budget import Budget
-from p2r_bench.types import ImageRef, Recipe
+from p2r_bench.run.shelf import Claim, Shelf, Wanted
+from p2r_bench.types import ImageRef, Recipe, Size
 
-Make = Callable[[], Coroutine[Any, Any, Image.Image]]
+T = TypeVar("T")
 
-CHANNELS = 3
+BYTES_PER_PIXEL = 4
+"""What Pillow holds of an RGB pixel."""
 DEFAULT_BUDGET = 1 << 30
-"""Bytes of pixels held at once by default: 1 GiB."""
+"""Bytes of images held at once by default: 1 GiB."""
+INLINE_PIXELS = 1 << 16
+"""Requests with no more pixels, source and results together, are done where they are asked for: going to
+another thread and back would cost more than the work."""
+
+
+def pixel_bytes(size: Size) -> int:
+    """What an RGB image of this size takes in memory."""
+    return BYTES_PER_PIXEL * size[0] * size[1]
 
 
 @dataclass(frozen=True)
@@ -32,15 +43,45 @@ class EncodedImage:
     data: bytes = field(repr=False)
 
 
+class Prepared(Protocol):
+    """The images of one request, taking room until they are released.
+
+    Attributes:
+        waited: Seconds until their making began.
+        worked: Seconds from then until they were ready.
+    """
+
+    waited: float
+    worked: float
+
+    def lend(self) -> Sequence[Image.Image]:
+        """The images, in the order of the recipes. May be called once."""
+
+    def release(self) -> None:
+        """Give the room back; safe to call twice."""
+
+
+class RowImages(Protocol):
+    """Makes the images of one sample's requests."""
+
+    async def prepare(self, recipes: Sequence[Recipe], priority: int = 0) -> Prepared:
+        """The images of a request; lower priorities are served first.
+
+        Raises:
+            ImageError: The source cannot be read.
+        """
+
+
 class ImageWork:
-    """Makes the images of requests.
+    """Makes images for samples that share sources and recipes.
 
     A source is decoded once while somebody needs it and kept after that while there is room; so is a
-    realised image. Half of the budget is for decoded sources, a quarter for images that requests hold
-    until their engine has answered, a quarter for realised images worth keeping.
+    realised image. Of the budget, three eighths are for decoded sources and half for realised images; the
+    rest is for encoded ones, which the feed holds back by. Images at work take up to two sources more
+    per thread.
 
     Args:
-        budget: Bytes of pixels held at once. One image larger than that is still worked on, alone.
+        budget: Bytes of images held at once. One image larger than that is still worked on, alone.
         workers: Threads; Pillow works outside the interpreter lock.
     """
 
@@ -48,117 +89,137 @@ class ImageWork:
         workers = workers or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="p2r-images")
         self._threads = Budget(workers)
-        self._sent = Budget(budget // 4)
-        self._sources = _Shelf(budget // 2)
-        self._realised = _Shelf(budget // 4)
+        self._sources: Shelf[Image.Image] = Shelf(budget * 3 // 8)
+        self._realised: Shelf[Image.Image] = Shelf(budget // 2)
+        self.budget = budget
+        self.encoded_bytes = budget // 8
+        self.decoded = 0
+        self.made = 0
 
-    @asynccontextmanager
-    async def realised(
-        self, recipes: Sequence[Recipe], source: EncodedImage, priority: int = 0
-    ) -> AsyncIterator[tuple[Image.Image, ...]]:
-        """The images of a request, in order, held against the budget for the length of the block.
-
-        Raises:
-            ImageError: The source cannot be read.
-        """
-        share = sum(CHANNELS * w * h for w, h in (r.size for r in recipes))
-        async with self._sent.hold(share, priority):
-            images = await asyncio.gather(*(self._image(r, source, priority) for r in recipes))
-            yield tuple(images)
+    def of(self, source: EncodedImage) -> RowImages:
+        """The images of a sample with this source."""
+        return _SharedImages(self, source)
 
     def close(self) -> None:
         """Stop the threads; work that has begun is finished."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    async def _image(self, recipe: Recipe, source: EncodedImage, priority: int) -> Image.Image:
-        async def make() -> Image.Image:
-            async with self._source(recipe, source, priority) as decoded:
-                return await self._in_pool(lambda: realise(recipe, decoded), priority)
+    async def prepare(
+        self, recipes: Sequence[Recipe], source: EncodedImage, priority: int = 0
+    ) -> Prepared:
+        """See `RowImages.prepare`."""
+        begun = time.perf_counter()
+        wanted = [Wanted(r.digest, pixel_bytes(r.size)) for r in recipes]
+        claim = self._realised.take(wanted) or await self._realised.wait(wanted, priority)
+        started = time.perf_counter()
+        try:
+            await self._fill(claim, recipes, source, priority)
+            images = [entry.value for entry in claim.entries]
+        except BaseException:
+            claim.give_back()
+            raise
+        return _Shared(images, claim, started - begun, time.perf_counter() - started)
 
-        width, height = recipe.size
-        async with self._realised.use(recipe.digest, CHANNELS * width * height, make) as image:
-            return image
+    async def _fill(
+        self,
+        claim: Claim[Image.Image],
+        recipes: Sequence[Recipe],
+        source: EncodedImage,
+        priority: int,
+    ) -> None:
+        todo = [(e, r) for e, r in zip(claim.entries, recipes, strict=True) if not e.begun]
+        if todo and _pixels(source, todo) <= INLINE_PIXELS:
+            for entry, recipe in todo:
+                if not entry.begun:  # the same recipe may stand twice in a request
+                    entry.set(self._realised_now(recipe, source))
+        for entry, recipe in todo:
+            if not entry.begun:
+                entry.begin(self._realised_in_pool(recipe, source, priority))
+        for entry in claim.entries:
+            await entry.ready()
 
-    @asynccontextmanager
-    async def _source(
+    def _realised_now(self, recipe: Recipe, source: EncodedImage) -> Image.Image:
+        key = _source_key(recipe)
+        decoded = self._sources.peek(key)
+        if decoded is None:
+            decoded = self._decode(recipe, source)
+            self._sources.keep(Wanted(key, pixel_bytes(decoded.size)), decoded)
+        self.made += 1
+        return realise(recipe, decoded)
+
+    async def _realised_in_pool(
         self, recipe: Recipe, source: EncodedImage, priority: int
-    ) -> AsyncIterator[Image.Image]:
-        async def make() -> Image.Image:
-            return await self._in_pool(
-                lambda: decode(source.data, exif=recipe.exif, alpha=recipe.alpha), priority
-            )
+    ) -> Image.Image:
+        wanted = [Wanted(_source_key(recipe), pixel_bytes(source.ref.size or (0, 0)))]
+        claim = self._sources.take(wanted) or await self._sources.wait(wanted, priority)
+        try:
+            (entry,) = claim.entries
+            if not entry.begun:
+                entry.begin(self._in_pool(lambda: self._decode(recipe, source), priority))
+            decoded = await entry.ready()
+            self.made += 1
+            return await self._in_pool(lambda: realise(recipe, decoded), priority)
+        finally:
+            claim.give_back()
 
-        width, height = source.ref.size or (0, 0)
-        key = f"{recipe.source}:{recipe.exif}:{recipe.alpha}"
-        async with self._sources.use(key, CHANNELS * width * height, make) as decoded:
-            yield decoded
+    def _decode(self, recipe: Recipe, source: EncodedImage) -> Image.Image:
+        self.decoded += 1
+        return decode(source.data, exif=recipe.exif, alpha=recipe.alpha)
 
-    async def _in_pool(self, work: Callable[[], Image.Image], priority: int) -> Image.Image:
+    async def _in_pool(self, work: Callable[[], T], priority: int) -> T:
         async with self._threads.hold(1, priority):
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
 
-@dataclass
-class _Entry:
-    size: int
-    image: asyncio.Task[Image.Image]
-    users: int = 0
+@dataclass(frozen=True)
+class _SharedImages:
+    _work: ImageWork
+    _source: EncodedImage
+
+    async def prepare(self, recipes: Sequence[Recipe], priority: int = 0) -> Prepared:
+        return await self._work.prepare(recipes, self._source, priority)
 
 
-class _Shelf:
-    """Images by key, each made once at a time; unused ones make room, oldest first."""
+class _Lent(list[Image.Image]):
+    """A list that can be watched: unlike plain ones it can have weak references."""
 
-    def __init__(self, capacity: int) -> None:
-        self._capacity = capacity
-        self._held = 0
-        self._entries: OrderedDict[str, _Entry] = OrderedDict()
-        self._waiting: list[asyncio.Future[None]] = []
 
-    @asynccontextmanager
-    async def use(self, key: str, size: int, make: Make) -> AsyncIterator[Image.Image]:
-        """The image of a key, made by the first caller; it stays at least for the length of the block."""
-        while (entry := self._claim(key, size, make)) is None:
-            room: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(room)
-            await room
-        try:
-            yield await asyncio.shield(entry.image)
-        finally:
-            entry.users -= 1
-            self._settle(key, entry)
+class _Shared:
+    """Images that other requests may use as well. Their room is free once the engine lets go of them."""
 
-    def _claim(self, key: str, size: int, make: Make) -> _Entry | None:
-        entry = self._entries.get(key)
-        if entry is None:
-            self._make_room(size)
-            if self._held and self._held + size > self._capacity:
-                return None
-            entry = self._entries[key] = _Entry(size, asyncio.create_task(make()))
-            self._held += size
-        self._entries.move_to_end(key)
-        entry.users += 1
-        return entry
+    def __init__(
+        self, images: list[Image.Image], claim: Claim[Image.Image], waited: float, worked: float
+    ) -> None:
+        self.waited = waited
+        self.worked = worked
+        self._images = images
+        self._claim = claim
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
+        self._lent: weakref.ref[_Lent] | None = None
 
-    def _settle(self, key: str, entry: _Entry) -> None:
-        """Forget an image that could not be made or that nobody waits for any more; wake who waits for room."""
-        abandoned = entry.users == 0 and not entry.image.done()
-        if abandoned:
-            entry.image.cancel()
-        failed = entry.image.done() and (
-            entry.image.cancelled() or entry.image.exception() is not None
-        )
-        if (abandoned or failed) and self._entries.get(key) is entry:
-            self._drop(key)
-        waiting, self._waiting = self._waiting, []
-        for room in waiting:
-            if not room.done():
-                room.set_result(None)
+    def lend(self) -> Sequence[Image.Image]:
+        lent = _Lent(self._images)
+        self._images = []
+        self._lent = weakref.ref(lent, self._dropped)
+        return lent
 
-    def _make_room(self, size: int) -> None:
-        for key in [key for key, entry in self._entries.items() if entry.users == 0]:
-            if self._held + size <= self._capacity:
-                return
-            self._drop(key)
+    def release(self) -> None:
+        self._images = []
+        self._lent = None
+        self._claim.give_back()
 
-    def _drop(self, key: str) -> None:
-        self._held -= self._entries.pop(key).size
+    def _dropped(self, _: object) -> None:
+        if threading.get_ident() == self._thread:
+            self.release()
+        elif not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.release)
+
+
+def _source_key(recipe: Recipe) -> str:
+    return f"{recipe.source}:{recipe.exif}:{recipe.alpha}"
+
+
+def _pixels(source: EncodedImage, todo: Sequence[tuple[object, Recipe]]) -> int:
+    width, height = source.ref.size or (0, 0)
+    return width * height + sum(r.size[0] * r.size[1] for _, r in todo)

@@ -1,4 +1,4 @@
-"""The pipeline: samples flow through image work, the mode, the judges and the journal, with no barrier."""
+"""The pipeline: samples flow through image work, the mode, the judges and the journal."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from p2r_bench.errors import UserError
 from p2r_bench.judges.select import applicable
 from p2r_bench.judges.verdicts import verdict_of
-from p2r_bench.run.feed import Ready, Work, read_ahead
-from p2r_bench.run.images import EncodedImage
+from p2r_bench.run.feed import Ready, Todo, Work, read_ahead
+from p2r_bench.run.images import EncodedImage, ImageWork, RowImages
+from p2r_bench.run.places import Places
 from p2r_bench.run.solving import Solver
-from p2r_bench.types import Judge, Prediction, Sample, Verdict
+from p2r_bench.types import ErrorInfo, Judge, Prediction, Sample, Verdict
 
 
 @dataclass(frozen=True)
@@ -35,23 +36,32 @@ _WRITES_WAITING = 1024
 
 
 class Pipeline:
-    """Solves, judges and records work, `in_flight` samples at a time.
+    """Solves, judges and records work, with no barrier between samples or stages.
 
     A sample gives its place to the next one when its verdicts are there; writing goes on beside.
+
+    Args:
+        in_flight: Samples worked on at once; fewer where their encoded images take too much room.
     """
 
     def __init__(
-        self, solver: Solver, judges: Sequence[Judge], record: Record, in_flight: int
+        self,
+        solver: Solver,
+        judges: Sequence[Judge],
+        images: ImageWork,
+        record: Record,
+        in_flight: int,
     ) -> None:
         self._solver = solver
         self._judges = judges
+        self._images = images
         self._record = record
-        self._places = asyncio.Semaphore(in_flight)
+        self._places = Places(in_flight, images.encoded_bytes)
         self._writes = asyncio.Semaphore(_WRITES_WAITING)
         self._failed_first = 0
         self._hopeless: UserError | None = None
 
-    async def run(self, todo: Sequence[Work]) -> None:
+    async def run(self, todo: Todo) -> None:
         """Do all of it. Cancelling stops at once and loses nothing that was recorded.
 
         Raises:
@@ -60,32 +70,42 @@ class Pipeline:
         try:
             async with asyncio.TaskGroup() as group, aclosing(read_ahead(todo)) as rows:
                 async for ready in rows:
+                    await self._places.enter(ready.image)
                     if self._hopeless:
                         break
-                    await self._places.acquire()
                     group.create_task(self._one(ready))
+                    del ready  # its image is held by those who need it
         except* UserError as errors:
-            raise _first(errors) from None
+            raise first_error(errors) from None
 
     async def _one(self, ready: Ready) -> None:
         try:
-            outcome = await self._outcome(ready)
-            self._watch(outcome.prediction)
+            images = ready.image
+            if isinstance(images, EncodedImage):
+                outcome = await self.outcome(ready.work, self._images.of(images))
+            else:
+                outcome = await self.outcome(ready.work, images)
         finally:
-            self._places.release()
+            self._places.leave(ready.image)
+        await self.write(outcome)
+
+    async def outcome(self, work: Work, images: RowImages | ErrorInfo) -> Outcome:
+        """Prediction and verdicts of one piece of work."""
+        sample, begun = work.sample, time.perf_counter()
+        if isinstance(images, ErrorInfo):
+            prediction = Prediction(sample.id, status="error", error=images)
+        else:
+            prediction = await self._solver.solve(sample, images, work.repeat)
+        verdicts = await judge_all(self._judges, sample, prediction)
+        self._watch(prediction)
+        return Outcome(work, prediction, verdicts, time.perf_counter() - begun)
+
+    async def write(self, outcome: Outcome) -> None:
+        """Record an outcome. Raises UserError when nothing has worked so far."""
         async with self._writes:
             await self._record(outcome)
         if self._hopeless:
             raise self._hopeless
-
-    async def _outcome(self, ready: Ready) -> Outcome:
-        sample, begun = ready.work.sample, time.perf_counter()
-        if isinstance(ready.image, EncodedImage):
-            prediction = await self._solver.solve(sample, ready.image, ready.work.repeat)
-        else:
-            prediction = Prediction(sample.id, status="error", error=ready.image)
-        verdicts = await judge_all(self._judges, sample, prediction)
-        return Outcome(ready.work, prediction, verdicts, time.perf_counter() - begun)
 
     def _watch(self, prediction: Prediction) -> None:
         if self._failed_first < 0:
@@ -114,7 +134,8 @@ async def judge_all(
     )
 
 
-def _first(errors: BaseExceptionGroup[UserError]) -> UserError:
+def first_error(errors: BaseExceptionGroup[UserError]) -> UserError:
+    """The first error of a group of groups."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from p2r_bench.adapter import Profile
 from p2r_bench.errors import EngineError, ImageError, UserError
-from p2r_bench.run.images import EncodedImage, ImageWork
+from p2r_bench.run.images import RowImages
 from p2r_bench.run.seeds import CallSeeds
 from p2r_bench.types import Completion, Engine, ErrorInfo, Mode, Prediction, Request, Sample
 
@@ -24,15 +24,14 @@ class Solver:
     mode: Mode
     profile: Profile
     engines: Mapping[str, Engine]
-    images: ImageWork
     seed: int = 0
 
-    async def solve(self, sample: Sample, source: EncodedImage, repeat: int = 0) -> Prediction:
+    async def solve(self, sample: Sample, images: RowImages, repeat: int = 0) -> Prediction:
         """The mode's prediction; a failure of the engine, the image or the mode is status "error" with its cause.
 
         The completions that did finish are kept. Cancellation goes through to the calls below.
         """
-        calls = _Calls(self, source, CallSeeds(self.seed, repeat))
+        calls = _Calls(self, images, CallSeeds(self.seed, repeat))
         try:
             prediction = await self.mode.solve(sample, calls.ask, self.profile)
         except UserError:
@@ -51,9 +50,9 @@ class Solver:
 
 
 class _Calls:
-    def __init__(self, solver: Solver, source: EncodedImage, seeds: CallSeeds) -> None:
+    def __init__(self, solver: Solver, images: RowImages, seeds: CallSeeds) -> None:
         self._solver = solver
-        self._source = source
+        self._images = images
         self._seeds = seeds
         self.finished: list[Completion] = []
         self.failed_role: str | None = None
@@ -61,20 +60,22 @@ class _Calls:
     async def ask(self, request: Request) -> Completion:
         request = self._seeds.seeded(request)
         engine = self._engine(request.role)
-        begun = time.perf_counter()
         try:
-            async with self._solver.images.realised(
-                request.recipes, self._source, request.priority
-            ) as images:
-                ready = time.perf_counter()
-                completion = await engine.generate(request, images)
+            prepared = await self._images.prepare(request.recipes, request.priority)
+            begun = time.perf_counter()
+            try:
+                completion = await engine.generate(request, prepared.lend())
+            finally:
+                prepared.release()
         except Exception:
             self.failed_role = self.failed_role or request.role
             raise
+        told = completion.timings
         timings = {
-            "engine": time.perf_counter() - ready,
-            **completion.timings,
-            "image": ready - begun,
+            "engine": time.perf_counter() - begun,
+            **told,
+            "queue": prepared.waited + told.get("queue", 0.0),
+            "image": prepared.worked,
         }
         completion = replace(
             completion, request=request, visual_tokens=request.visual_tokens, timings=timings

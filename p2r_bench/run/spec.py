@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from p2r_bench.run.images import DEFAULT_BUDGET
 
 DEFAULT_MODEL = "p2r-tiny"
 DEFAULT_ENGINE = "transformers"
+
+Schedule = Literal["pipelined", "barrier"]
+SCHEDULES: tuple[Schedule, ...] = ("pipelined", "barrier")
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class RunSpec:
         limit: Only the first so many samples.
         sample_ids: Only these samples.
         retry_errors: Run samples again whose last outcome is an error.
+        schedule: "pipelined", or "barrier": the published evaluation's way, as a baseline (`run.barrier`).
+            The answers are the same; it is not part of a run's identity.
         in_flight: Samples worked on at once; None takes twice what keeps the engine full.
         image_memory: Bytes of pixels held at once.
     """
@@ -71,5 +77,6 @@ class RunSpec:
     sample_ids: tuple[str, ...] = ()
     retry_errors: bool = True
     allow_mixed: bool = False
+    schedule: Schedule = "pipelined"
     in_flight: int | None = None
     image_memory: int = DEFAULT_BUDGET

@@ -9,7 +9,7 @@ from typing import Any
 
 from p2r_bench.errors import UserError
 from p2r_bench.plugins import registry
-from p2r_bench.run.spec import DEFAULT_ENGINE, DEFAULT_MODEL, EngineChoice, RunSpec
+from p2r_bench.run.spec import DEFAULT_ENGINE, DEFAULT_MODEL, SCHEDULES, EngineChoice, RunSpec
 from p2r_bench.types import ROLES
 
 _LISTS = ("engine_args", "roles", "task_args", "mode_args", "judge_args", "sample_ids")
@@ -26,7 +26,7 @@ _PLAIN = (
         "out",
         "seed",
     ),
-    *("repeats", "limit", "retry_errors", "allow_mixed", "in_flight", "image_memory"),
+    *("repeats", "limit", "retry_errors", "allow_mixed", "in_flight", "image_memory", "schedule"),
 )
 
 
@@ -102,6 +102,8 @@ def specs_of(options: Mapping[str, Any]) -> list[RunSpec]:
     for key in ("data_dir", "out"):
         if key in set_:
             fields[key] = Path(set_.pop(key))
+    if set_.get("schedule", SCHEDULES[0]) not in SCHEDULES:
+        raise UserError(f"schedule {set_['schedule']!r}: write {' or '.join(SCHEDULES)}")
     return [
         RunSpec(task=task, mode=mode, choice=choice, roles=roles, **fields, **set_)
         for mode in modes

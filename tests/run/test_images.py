@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import io
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from p2r_bench.adapter import TwoStage, load_profile, realise
+from p2r_bench.adapter import TwoStage, decode, load_profile, realise
 from p2r_bench.errors import ImageError
 from p2r_bench.run import images as images_module
 from p2r_bench.run.images import EncodedImage, ImageWork
 from p2r_bench.tasks.reading import probe
-from p2r_bench.types import Box, ImageRef, Sample
+from p2r_bench.types import Box, ImageRef, Recipe, Sample
 
 
 def encoded(colour: str = "red", size: tuple[int, int] = (320, 200)) -> EncodedImage:
@@ -30,14 +31,20 @@ def sample_of(source: EncodedImage, name: str = "s") -> Sample:
     return Sample(name, "t", source.ref, "What?", "A", options={"A": "1", "B": "2"})
 
 
+async def lent(
+    work: ImageWork, recipes: Sequence[Recipe], source: EncodedImage
+) -> Sequence[Image.Image]:
+    """The images of a request, whose room is free once the caller lets go of them."""
+    return (await work.of(source).prepare(recipes)).lend()
+
+
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> Counter[bytes]:
     counts: Counter[bytes] = Counter()
-    real = images_module.decode
 
     def counting(data: bytes, **policy: Any) -> Image.Image:
         counts[data] += 1
-        return real(data, **policy)
+        return decode(data, **policy)
 
     monkeypatch.setattr(images_module, "decode", counting)
     return counts
@@ -55,10 +62,10 @@ def test_rows_that_share_an_image_decode_it_once(decoded: Counter[bytes]) -> Non
         work = ImageWork(workers=2)
 
         async def one() -> None:
-            async with work.realised(request.recipes, source) as images:
-                with Image.open(io.BytesIO(source.data)) as original:
-                    expected = [realise(recipe, original) for recipe in request.recipes]
-                assert [i.tobytes() for i in images] == [i.tobytes() for i in expected]
+            images = await lent(work, request.recipes, source)
+            with Image.open(io.BytesIO(source.data)) as original:
+                expected = [realise(recipe, original) for recipe in request.recipes]
+            assert [i.tobytes() for i in images] == [i.tobytes() for i in expected]
 
         await asyncio.gather(*(one() for _ in range(6)))
         work.close()
@@ -75,9 +82,9 @@ def test_many_images_pass_through_a_budget_smaller_than_one(decoded: Counter[byt
         work = ImageWork(budget=1000, workers=2)
 
         async def one(source: EncodedImage) -> tuple[int, int]:
-            async with work.realised([two.whole(sample_of(source))], source) as images:
-                await asyncio.sleep(0)
-                return images[0].size
+            images = await lent(work, [two.whole(sample_of(source))], source)
+            await asyncio.sleep(0)
+            return images[0].size
 
         sizes = await asyncio.gather(*(one(source) for source in sources))
         work.close()
@@ -97,8 +104,7 @@ def test_a_broken_image_fails_everyone_who_waits_for_it_and_nobody_else() -> Non
         async def one(source: EncodedImage, digest: str) -> tuple[int, int]:
             ref = ImageRef(data=source.data, digest=digest, size=good.ref.size)
             recipe = two.whole(sample_of(EncodedImage(ref, source.data)))
-            async with work.realised([recipe], EncodedImage(ref, source.data)) as images:
-                return images[0].size
+            return (await lent(work, [recipe], EncodedImage(ref, source.data)))[0].size
 
         outcomes = await asyncio.gather(
             one(bad, "bad"), one(good, "good"), one(bad, "bad"), return_exceptions=True
@@ -120,8 +126,7 @@ def test_cancelling_one_waiter_leaves_the_others_their_image() -> None:
         work = ImageWork(workers=1)
 
         async def one() -> tuple[int, int]:
-            async with work.realised([two.whole(sample_of(source))], source) as images:
-                return images[0].size
+            return (await lent(work, [two.whole(sample_of(source))], source))[0].size
 
         first, second = asyncio.create_task(one()), asyncio.create_task(one())
         await asyncio.sleep(0)

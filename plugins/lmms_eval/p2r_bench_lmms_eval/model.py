@@ -15,7 +15,7 @@ from loguru import logger
 
 from p2r_bench.errors import P2RError, UserError
 from p2r_bench.run.engines import roles_of
-from p2r_bench.run.runner import make_mode, profile_of
+from p2r_bench.run.resolve import make_mode, profile_of
 from p2r_bench_lmms_eval.documents import Documents
 from p2r_bench_lmms_eval.runs import Job, run_jobs
 from p2r_bench_lmms_eval.scoring import handed

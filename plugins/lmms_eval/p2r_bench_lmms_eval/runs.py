@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from p2r_bench.plugins import registry
-from p2r_bench.run.engines import EngineSet, check_capabilities, max_images_of, roles_of
+from p2r_bench.run.engines import EngineSet, max_images_of, roles_of
 from p2r_bench.run.feed import Work
-from p2r_bench.run.images import ImageWork
-from p2r_bench.run.pipeline import Outcome, Pipeline
-from p2r_bench.run.runner import make_mode, profile_of, session_of
-from p2r_bench.run.solving import Solver
+from p2r_bench.run.launcher import LocalLauncher
+from p2r_bench.run.pipeline import Outcome, Record
+from p2r_bench.run.resolve import make_mode, profile_of
+from p2r_bench.run.runner import session_of
 from p2r_bench.run.spec import RunSpec
 from p2r_bench.store.identity import RunIdentity, RunLabels
 from p2r_bench.store.rows import prediction_from_row, sample_row
@@ -67,8 +67,7 @@ def run_jobs(spec: RunSpec, jobs: Sequence[Job]) -> None:
 
 async def _run(spec: RunSpec, jobs: Sequence[Job]) -> None:
     mode, profile = make_mode(spec), profile_of(spec)
-    most = max_images_of(mode, profile)
-    engines = EngineSet(most)
+    engines = EngineSet(max_images_of(mode, profile))
     choices = {role: spec.roles.get(role, spec.choice) for role in roles_of(mode)}
     used = {role: engines.get(choice) for role, choice in choices.items()}
     digests = {role: await engine.identify() for role, engine in used.items()}
@@ -98,16 +97,14 @@ async def _run(spec: RunSpec, jobs: Sequence[Job]) -> None:
                 job.path = folder.path
                 todo += _missing(job, folder)
             if todo:
-                await engines.start(used.values())
-                check_capabilities(used, profile, choices, most)
-                for folder in folders.values():
-                    folder.begin(session_of(used, choices), allow_mixed=spec.allow_mixed)
-                images = ImageWork(spec.image_memory)
+                launcher = LocalLauncher(spec, mode, profile, choices, (), engines)
                 try:
-                    solver = Solver(mode, profile, used, images, spec.seed)
-                    await _solve(solver, spec, folders, todo)
+                    session = session_of(await launcher.start(), choices)
+                    for folder in folders.values():
+                        folder.begin(session, allow_mixed=spec.allow_mixed)
+                    await launcher.run(todo, _recorder(folders))
                 finally:
-                    await asyncio.to_thread(images.close)
+                    await launcher.close()
             for job in jobs:
                 folder = folders[job.documents.name]
                 _collect(job, folder)
@@ -128,9 +125,7 @@ def _missing(job: Job, folder: RunFolder) -> list[Work]:
     return missing
 
 
-async def _solve(
-    solver: Solver, spec: RunSpec, folders: Mapping[str, RunFolder], todo: Sequence[Work]
-) -> None:
+def _recorder(folders: Mapping[str, RunFolder]) -> Record:
     async def record(outcome: Outcome) -> None:
         work = outcome.work
         row = sample_row(
@@ -143,9 +138,7 @@ async def _solve(
         )
         await folders[work.sample.task].record(row, [])
 
-    engines = {id(engine): engine for engine in solver.engines.values()}.values()
-    full = sum(engine.capabilities().concurrency for engine in engines)
-    await Pipeline(solver, (), record, spec.in_flight or max(2 * full, 4)).run(todo)
+    return record
 
 
 def _collect(job: Job, folder: RunFolder) -> None:

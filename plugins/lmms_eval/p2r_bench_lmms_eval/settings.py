@@ -9,7 +9,7 @@ from typing import Any
 
 from p2r_bench.errors import UserError
 from p2r_bench.plugins import registry
-from p2r_bench.run.runner import make_mode
+from p2r_bench.run.resolve import make_mode
 from p2r_bench.run.spec import DEFAULT_ENGINE, DEFAULT_MODEL, EngineChoice, RunSpec
 from p2r_bench.types import ROLES
 

@@ -1,0 +1,216 @@
+"""The schedule `barrier`: what the published evaluation does, as a baseline."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing
+
+from PIL import Image
+
+from p2r_bench.adapter import decode, realise
+from p2r_bench.errors import UserError
+from p2r_bench.run.feed import Ready, Todo, Work, read_ahead
+from p2r_bench.run.images import EncodedImage, Prepared, RowImages, pixel_bytes
+from p2r_bench.run.pipeline import Pipeline, first_error
+from p2r_bench.types import ErrorInfo, Recipe
+
+BATCH = 256
+"""Rows of a batch, as in the published evaluation."""
+
+
+class BarrierPipeline(Pipeline):
+    """Works on one batch of rows after the other, each in steps that all its rows take together.
+
+    A call waits until every sample of the batch waits too, or has finished. Then the images of all waiting
+    calls are prepared, one after the other in one thread, in the order of the rows; when the last is
+    ready, all calls go to the engine at once. Each row decodes and resizes for itself, whatever others
+    have done. Where a mode makes two calls this is: prepare all, perceive all, draw all, reason all.
+    """
+
+    async def run(self, todo: Todo) -> None:
+        """See `Pipeline.run`."""
+        try:
+            with ThreadPoolExecutor(1, thread_name_prefix="p2r-images") as thread:
+                async with aclosing(read_ahead(todo)) as rows:
+                    batch: list[Ready] = []
+                    async for ready in rows:
+                        batch.append(ready)
+                        if len(batch) == BATCH:
+                            await self._batch(batch, thread)
+                            batch = []
+                    await self._batch(batch, thread)
+        except* UserError as errors:
+            raise first_error(errors) from None
+
+    async def _batch(self, batch: Sequence[Ready], thread: ThreadPoolExecutor) -> None:
+        barrier = Barrier(thread, self._images.budget)
+        rows = [
+            barrier.enter(r.image) if isinstance(r.image, EncodedImage) else r.image for r in batch
+        ]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for ready, images in zip(batch, rows, strict=True):
+                    group.create_task(self._one_of_batch(ready.work, images, barrier))
+        finally:
+            barrier.close()
+
+    async def _one_of_batch(
+        self, work: Work, images: RowImages | ErrorInfo, barrier: Barrier
+    ) -> None:
+        try:
+            outcome = await self.outcome(work, images)
+        finally:
+            barrier.leave(images)
+        await self.write(outcome)
+
+
+class Barrier:
+    """Holds back the calls of a batch.
+
+    Args:
+        thread: Where images are prepared.
+        budget: Bytes of decoded images that rows keep from one call to the next. The published code keeps all of
+            them; a row beyond the budget decodes again.
+    """
+
+    def __init__(self, thread: ThreadPoolExecutor, budget: int) -> None:
+        self._thread = thread
+        self._room = budget
+        self._rows: list[_Row] = []
+        self._releasing: asyncio.Task[None] | None = None
+
+    def enter(self, source: EncodedImage) -> RowImages:
+        """The images of a sample of the batch. All enter before the first one calls."""
+        row = _Row(self, source)
+        self._rows.append(row)
+        return row
+
+    def leave(self, images: RowImages | ErrorInfo) -> None:
+        """A sample has finished; those that have not entered are passed over."""
+        if isinstance(images, _Row):
+            self._rows.remove(images)
+            if images.kept is not None:
+                self._room += pixel_bytes(images.kept[1].size)
+                images.kept = None
+            self.look()
+
+    def look(self) -> None:
+        """Look whether all wait, after everybody who can run now has run."""
+        asyncio.get_running_loop().call_soon(self._look)
+
+    def _look(self) -> None:
+        waiting = bool(self._rows) and all(row.waiting and not row.running for row in self._rows)
+        if waiting and self._releasing is None:
+            self._releasing = asyncio.create_task(self._release())
+
+    async def _release(self) -> None:
+        calls = [call for row in self._rows for call in row.waiting]
+        for call in calls:
+            await call.prepare(self._thread)
+        self._releasing = None
+        for call in calls:
+            call.go()
+
+    def close(self) -> None:
+        """Stop preparing images for calls that were cancelled."""
+        if self._releasing is not None:
+            self._releasing.cancel()
+
+    def keep(self, row: _Row, policy: tuple[str, str], decoded: Image.Image) -> None:
+        """Keep a row's decoded image, if there is room."""
+        size = pixel_bytes(decoded.size)
+        if row.kept is None and size <= self._room:
+            self._room -= size
+            row.kept = (policy, decoded)
+
+
+class _Row:
+    """One sample of a batch.
+
+    Attributes:
+        waiting: Its calls that are held back; `running`: how many are in the engine.
+        kept: Its decoded source, and by which policy.
+    """
+
+    def __init__(self, barrier: Barrier, source: EncodedImage) -> None:
+        self.barrier = barrier
+        self.source = source
+        self.waiting: list[_Call] = []
+        self.running = 0
+        self.kept: tuple[tuple[str, str], Image.Image] | None = None
+
+    async def prepare(self, recipes: Sequence[Recipe], priority: int = 0) -> Prepared:
+        """See `RowImages.prepare`; returns when the whole batch may go on."""
+        call = _Call(self, recipes)
+        self.waiting.append(call)
+        self.barrier.look()
+        await call.released()
+        return call
+
+    def realised(self, recipes: Sequence[Recipe]) -> list[Image.Image]:
+        """The images of a call, from the row's own source and nothing else."""
+        images = []
+        for recipe in recipes:
+            policy = (recipe.exif, recipe.alpha)
+            if self.kept is not None and self.kept[0] == policy:
+                decoded = self.kept[1]
+            else:
+                decoded = decode(self.source.data, exif=recipe.exif, alpha=recipe.alpha)
+                self.barrier.keep(self, policy, decoded)
+            images.append(realise(recipe, decoded))
+        return images
+
+
+class _Call:
+    """One call that is held back, and then its images."""
+
+    def __init__(self, row: _Row, recipes: Sequence[Recipe]) -> None:
+        self.waited = 0.0
+        self.worked = 0.0
+        self._row = row
+        self._recipes = recipes
+        self._begun = time.perf_counter()
+        self._images: list[Image.Image] = []
+        self._failure: Exception | None = None
+        self._go: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._running = False
+
+    async def prepare(self, thread: ThreadPoolExecutor) -> None:
+        started = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        try:
+            self._images = await loop.run_in_executor(thread, self._row.realised, self._recipes)
+        except Exception as error:  # noqa: BLE001 - it belongs to the call that waits
+            self._failure = error
+        self.worked = time.perf_counter() - started
+
+    def go(self) -> None:
+        """Let the call go on."""
+        if not self._go.done():
+            self._go.set_result(None)
+
+    async def released(self) -> None:
+        """Wait for `go`; raises what preparing the images raised."""
+        try:
+            await self._go
+        finally:
+            self._row.waiting.remove(self)
+        self.waited = time.perf_counter() - self._begun - self.worked
+        if self._failure is not None:
+            self._row.barrier.look()
+            raise self._failure
+        self._running = True
+        self._row.running += 1
+
+    def lend(self) -> Sequence[Image.Image]:
+        images, self._images = self._images, []
+        return images
+
+    def release(self) -> None:
+        if self._running:
+            self._running = False
+            self._row.running -= 1
+            self._row.barrier.look()

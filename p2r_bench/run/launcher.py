@@ -1,0 +1,104 @@
+"""Who carries out the work of a run: this process, or others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from p2r_bench.adapter import Profile
+from p2r_bench.run.barrier import BarrierPipeline
+from p2r_bench.run.engines import EngineSet, check_capabilities, max_images_of
+from p2r_bench.run.feed import Todo
+from p2r_bench.run.images import ImageWork
+from p2r_bench.run.pipeline import Pipeline, Record
+from p2r_bench.run.solving import Solver
+from p2r_bench.run.spec import EngineChoice, RunSpec
+from p2r_bench.types import Judge, Mode
+
+EngineFacts = Mapping[str, Mapping[str, Any]]
+"""Role to the facts of its engine, as `Session.pinned` holds them."""
+
+
+class Launcher(Protocol):
+    """Carries out work and hands every outcome to one writer.
+
+    Used in the order `start`, `run`, `close`; `close` also after a failure.
+    """
+
+    async def start(self) -> EngineFacts:
+        """Make ready whatever runs requests, and check that it can honour the profile.
+
+        Raises:
+            UserError: It cannot, or the model or device is unusable.
+        """
+
+    async def run(self, todo: Todo, record: Record) -> None:
+        """Solve and judge all of it; `record` is awaited for each outcome and returns when it is on disk.
+
+        Outcomes come in any order and may come twice. Cancelling stops at once and loses nothing that was
+        recorded.
+
+        Args:
+            todo: Read a few rows ahead of what is solved. Where it arrives some at a time, all of what has arrived is
+                begun without waiting for more.
+
+        Raises:
+            UserError: The disk refused, a plugin broke its contract, or the first 16 samples all failed.
+        """
+
+    def accounting(self) -> dict[str, Any]:
+        """What `run` has used so far, for the manifest; JSON-able."""
+
+    async def close(self) -> None:
+        """Free what `start` and `run` took; safe to call twice. Engines of an `EngineSet` stay open."""
+
+
+class LocalLauncher:
+    """One pipeline in this process."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        mode: Mode,
+        profile: Profile,
+        choices: Mapping[str, EngineChoice],
+        judges: Sequence[Judge],
+        engines: EngineSet,
+    ) -> None:
+        self._spec = spec
+        self._mode = mode
+        self._profile = profile
+        self._choices = choices
+        self._judges = judges
+        self._set = engines
+        self._engines = {role: engines.get(choice) for role, choice in choices.items()}
+        self._images = ImageWork(spec.image_memory)
+
+    async def start(self) -> EngineFacts:
+        """See `Launcher.start`."""
+        await self._set.start(self._engines.values())
+        most = max_images_of(self._mode, self._profile)
+        check_capabilities(self._engines, self._profile, self._choices, most)
+        return {role: dict(e.capabilities().facts) for role, e in self._engines.items()}
+
+    async def run(self, todo: Todo, record: Record) -> None:
+        """See `Launcher.run`."""
+        solver = Solver(self._mode, self._profile, self._engines, self._spec.seed)
+        kind = BarrierPipeline if self._spec.schedule == "barrier" else Pipeline
+        in_flight = self._spec.in_flight or max(2 * self.capacity, 4)
+        await kind(solver, self._judges, self._images, record, in_flight).run(todo)
+
+    @property
+    def capacity(self) -> int:
+        """How many requests in flight keep all engines full. Valid after `start`."""
+        different = {id(engine): engine for engine in self._engines.values()}.values()
+        return sum(engine.capabilities().concurrency for engine in different)
+
+    def accounting(self) -> dict[str, Any]:
+        """See `Launcher.accounting`."""
+        return {}
+
+    async def close(self) -> None:
+        """See `Launcher.close`."""
+        await asyncio.to_thread(self._images.close)

@@ -1,0 +1,115 @@
+"""From a spec to everything that a run needs: looked up and read before anything heavy starts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from p2r_bench.adapter import Profile, load_profile
+from p2r_bench.bundled import model_profile
+from p2r_bench.errors import UserError
+from p2r_bench.judges.select import DEFAULT_SCORER
+from p2r_bench.plugins import registry
+from p2r_bench.run.engines import roles_of
+from p2r_bench.run.feed import Work
+from p2r_bench.run.spec import EngineChoice, RunSpec
+from p2r_bench.types import Cell, DataSource, Mode, Sample, Task
+
+
+@dataclass
+class Resolved:
+    """A spec with its names looked up and its rows read.
+
+    Attributes:
+        choices: Role to engine and model, for every role of the mode.
+        samples: All rows of the task, without image bytes.
+        cells: Sample id to the reported figures that it counts in.
+    """
+
+    spec: RunSpec
+    task: Task
+    source: DataSource
+    mode: Mode
+    mode_version: str
+    profile: Profile
+    choices: Mapping[str, EngineChoice]
+    samples: list[Sample]
+    cells: dict[str, tuple[Cell, ...]] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return f"{self.spec.task} · {self.spec.mode}"
+
+    @property
+    def scorer(self) -> str:
+        """The headline scorer: the one asked for, else the task's own, else `strict`."""
+        own: str = getattr(self.task, "scorer", DEFAULT_SCORER)
+        return self.spec.scorer or own
+
+    def work(self) -> list[Work]:
+        """Everything that this spec asks for, in dataset order."""
+        spec, chosen = self.spec, enumerate(self.samples)
+        if spec.sample_ids:
+            missing = sorted(set(spec.sample_ids) - self.cells.keys())
+            if missing:
+                raise UserError(
+                    f"--sample-id: {spec.task} has no sample {missing[0]!r}; "
+                    f"ids look like {self.samples[0].id!r}"
+                )
+            chosen_list = [(i, s) for i, s in chosen if s.id in set(spec.sample_ids)]
+        else:
+            chosen_list = list(chosen)
+        return [
+            Work(index, sample, repeat)
+            for index, sample in chosen_list[: spec.limit]
+            for repeat in range(spec.repeats)
+        ]
+
+
+def make_mode(spec: RunSpec) -> Mode:
+    """The mode of a spec, made with its parameters.
+
+    Raises:
+        UserError: Nothing registers it, or it does not take these parameters.
+    """
+    kind = registry().get("mode", spec.mode)
+    try:
+        mode: Mode = kind(**spec.mode_params)
+    except TypeError as error:
+        raise UserError(f"mode {spec.mode!r} does not take these parameters: {error}") from error
+    return mode
+
+
+def profile_of(spec: RunSpec) -> Profile:
+    """The profile that a spec names, else the one that its model folder names, else `p2r`."""
+    return load_profile(spec.profile or model_profile(spec.choice.model) or "p2r")
+
+
+def resolve(spec: RunSpec) -> Resolved:
+    """Look up mode, task and profile, and read the task's rows without their images.
+
+    Raises:
+        UserError: A name that nothing registers, missing or damaged data, a bad profile.
+    """
+    mode, profile = make_mode(spec), profile_of(spec)
+    task: Task = registry().get("task", spec.task)()
+    source = DataSource(spec.data_dir, params=spec.task_params)
+    samples = list(task.samples(source))
+    if not samples:
+        raise UserError(f"{spec.task}: no rows in {spec.data_dir or 'the data'}")
+    cells = {sample.id: task.cells(sample) for sample in samples}
+    if len(cells) != len(samples):
+        twice = next(name for name, n in Counter(s.id for s in samples).items() if n > 1)
+        raise UserError(f"{spec.task}: two rows have the id {twice!r}")
+    return Resolved(
+        spec=spec,
+        task=task,
+        source=source,
+        mode=mode,
+        mode_version=registry().entry("mode", spec.mode).provider,
+        profile=profile,
+        choices={role: spec.roles.get(role, spec.choice) for role in roles_of(mode)},
+        samples=samples,
+        cells=cells,
+    )

@@ -1,0 +1,200 @@
+"""Values that are made once, shared by whoever needs them at the same time, and kept while there is room."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Coroutine, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar, cast
+
+V = TypeVar("V")
+
+
+class Wanted(NamedTuple):
+    """A value's key, and the room it takes."""
+
+    key: str
+    size: int
+
+
+class Entry(Generic[V]):
+    """A place on the shelf, empty until `set` or `begin`."""
+
+    __slots__ = ("_task", "_value", "key", "size", "users")
+
+    def __init__(self, wanted: Wanted) -> None:
+        self.key, self.size = wanted
+        self.users = 0
+        self._value: V | None = None
+        self._task: asyncio.Task[V] | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether somebody makes the value, or has made it."""
+        return self._value is not None or self._task is not None
+
+    @property
+    def value(self) -> V:
+        """The value; `ready` was awaited."""
+        return cast(V, self._value)
+
+    def set(self, value: V) -> None:
+        self._value = value
+
+    def begin(self, make: Coroutine[Any, Any, V]) -> None:
+        """Make the value in a task that goes on while anybody waits for it."""
+        self._task = asyncio.create_task(make)
+
+    async def ready(self) -> V:
+        """The value, when it is there. Raises what making it raised."""
+        if self._value is None:
+            assert self._task is not None
+            self._value = await asyncio.shield(self._task)
+            self._task = None
+        return self._value
+
+    def abandon(self) -> None:
+        """Nobody needs the value any more."""
+        if self._task is not None:
+            self._task.cancel()
+
+    @property
+    def lacking(self) -> bool:
+        """Whether there is no value yet, or it could not be made."""
+        task = self._task
+        if task is None or not task.done() or task.cancelled() or task.exception() is not None:
+            return self._value is None
+        self._value, self._task = task.result(), None
+        return False
+
+
+class Claim(Generic[V]):
+    """Places on the shelf that stay for their holder until they are given back."""
+
+    __slots__ = ("_shelf", "entries")
+
+    def __init__(self, shelf: Shelf[V], entries: list[Entry[V]]) -> None:
+        self._shelf: Shelf[V] | None = shelf
+        self.entries = entries
+
+    def give_back(self) -> None:
+        """Safe to call twice."""
+        if self._shelf is not None:
+            shelf, self._shelf = self._shelf, None
+            shelf.returned(self.entries)
+            self.entries = []
+
+
+_Waiting = tuple[int, int, Sequence[Wanted], asyncio.Future[Claim[V]]]
+
+
+class Shelf(Generic[V]):
+    """Places by key within a capacity; those that nobody holds make room, the longest unused first.
+
+    A claim larger than the capacity is granted when nothing is held, so that it is slow instead of
+    impossible. Who waits is served by priority, then first come; a claim on what others hold already takes
+    no room and is granted at once.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._held = 0  # by claims
+        self._idle_size = 0
+        self._used: dict[str, Entry[V]] = {}
+        self._idle: OrderedDict[str, Entry[V]] = OrderedDict()
+        self._order = 0
+        self._waiting: list[_Waiting[V]] = []
+
+    def peek(self, key: str) -> V | None:
+        """The value of a key if it is there."""
+        entry = self._used.get(key) or self._idle.get(key)
+        return None if entry is None or entry.lacking else entry.value
+
+    def keep(self, wanted: Wanted, value: V) -> None:
+        """Put a value there for later, if there is room."""
+        if wanted.key not in self._used and wanted.key not in self._idle:
+            entry: Entry[V] = Entry(wanted)
+            entry.set(value)
+            self._set_idle(entry)
+            self._make_room()
+
+    def take(self, wanted: Sequence[Wanted]) -> Claim[V] | None:
+        """A claim on all of these, or None where there is no room now."""
+        new = self._new(wanted)
+        if new and (self._waiting or not self._fits(new)):
+            return None
+        return self._grant(wanted)
+
+    def _fits(self, new: int) -> bool:
+        return not self._held or self._held + new <= self._capacity
+
+    def _grant(self, wanted: Sequence[Wanted]) -> Claim[V]:
+        entries = [self._use(one) for one in wanted]
+        self._make_room()
+        return Claim(self, entries)
+
+    def _new(self, wanted: Sequence[Wanted]) -> int:
+        """Room that a claim takes beyond what others hold."""
+        return sum({key: size for key, size in wanted if key not in self._used}.values())
+
+    async def wait(self, wanted: Sequence[Wanted], priority: int) -> Claim[V]:
+        """`take`, when there is room."""
+        granted: asyncio.Future[Claim[V]] = asyncio.get_running_loop().create_future()
+        self._order += 1
+        self._waiting.append((priority, self._order, wanted, granted))
+        try:
+            return await granted
+        except asyncio.CancelledError:
+            if granted.done() and not granted.cancelled():
+                granted.result().give_back()
+            raise
+
+    def returned(self, entries: Sequence[Entry[V]]) -> None:
+        """A claim's places come back."""
+        for entry in entries:
+            entry.users -= 1
+            if not entry.users:
+                del self._used[entry.key]
+                self._held -= entry.size
+                if entry.lacking:
+                    entry.abandon()
+                else:
+                    self._set_idle(entry)
+        self._make_room()
+        if self._waiting:
+            self._serve()
+
+    def _use(self, wanted: Wanted) -> Entry[V]:
+        entry = self._used.get(wanted.key)
+        if entry is None:
+            entry = self._idle.pop(wanted.key, None)
+            if entry is None:
+                entry = Entry(wanted)
+            else:
+                self._idle_size -= entry.size
+            self._used[wanted.key] = entry
+            self._held += entry.size
+        entry.users += 1
+        return entry
+
+    def _set_idle(self, entry: Entry[V]) -> None:
+        self._idle[entry.key] = entry
+        self._idle_size += entry.size
+
+    def _make_room(self) -> None:
+        while self._idle and self._held + self._idle_size > self._capacity:
+            _, dropped = self._idle.popitem(last=False)
+            self._idle_size -= dropped.size
+
+    def _serve(self) -> None:
+        left: list[_Waiting[V]] = []
+        for waiting in sorted(self._waiting):
+            _, _, wanted, granted = waiting
+            if granted.cancelled():
+                continue
+            new = self._new(wanted)
+            if new and (left or not self._fits(new)):
+                left.append(waiting)
+            else:
+                granted.set_result(self._grant(wanted))
+        self._waiting = left
