@@ -13,7 +13,7 @@ from p2r_bench.types import ImageRef, Prediction, Sample
 from p2r_bench_pra_grpo.config import Config, ServiceConfig
 from p2r_bench_pra_grpo.rewarding import VERIFIER_NAME, judge_params
 from p2r_bench_pra_grpo.services.naming import served_name
-from p2r_bench_pra_grpo.services.server import Say, Server
+from p2r_bench_pra_grpo.services.server import Say, Server, stop_recorded
 from p2r_bench_pra_grpo.stage import FROZEN_ROLE, Stage
 
 VERIFIED_FORMS = frozenset({"free", "caption"})
@@ -82,11 +82,13 @@ class ServiceDesk:
             server.stop()
 
     def close(self) -> None:
-        """Stop every server that was started here."""
+        """Stop every server of this training, also those that a process left which died."""
         for server in self._running.values():
             if server.service.kind == "start":
                 server.stop()
         self._running.clear()
+        for record in self._folder.glob("*.json"):
+            stop_recorded(record)
 
     async def _try_verifier(self) -> None:
         with tempfile.TemporaryDirectory() as cache:

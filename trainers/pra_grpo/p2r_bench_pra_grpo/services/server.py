@@ -84,18 +84,14 @@ class Server:
 
     def stop(self) -> None:
         """End it if this training started it; safe to call at any time."""
-        facts = self._facts()
-        if facts:
-            stop(int(facts["pid"]), facts["birth"])
         if self._process is not None:
-            if not facts:
-                stop(self._process.pid, birth(self._process.pid))
+            stop(self._process.pid, birth(self._process.pid))
             self._process.wait()
             self._process = None
-        self._record.unlink(missing_ok=True)
+        stop_recorded(self._record)
 
     def _is_left_running(self) -> bool:
-        facts = self._facts()
+        facts = read_record(self._record)
         if not facts or facts["command"] != self.command:
             return False
         if facts["birth"] is None or birth(int(facts["pid"])) != facts["birth"]:
@@ -160,21 +156,28 @@ class Server:
                 "there under that name; the same command then goes on"
             )
 
-    def _facts(self) -> dict[str, Any] | None:
-        try:
-            facts = json.loads(self._record.read_text("utf-8"))
-        except (OSError, ValueError):
-            return None
-        return (
-            facts if isinstance(facts, dict) and {"pid", "birth", "command"} <= set(facts) else None
-        )
-
     def _tail(self) -> str:
         try:
             lines = self.log.read_text("utf-8", errors="replace").splitlines()
         except OSError:
             return "  (there is no log)"
         return "\n".join(f"  {line}" for line in lines[-_LOG_LINES:])
+
+
+def read_record(record: Path) -> dict[str, Any] | None:
+    """What a started server wrote down of itself: pid, birth and command; None when there is nothing usable."""
+    try:
+        facts = json.loads(record.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return facts if isinstance(facts, dict) and {"pid", "birth", "command"} <= set(facts) else None
+
+
+def stop_recorded(record: Path) -> None:
+    """End the server of a record, also one that another process of this training started."""
+    if facts := read_record(record):
+        stop(int(facts["pid"]), facts["birth"])
+    record.unlink(missing_ok=True)
 
 
 def served_models(url: str) -> list[str] | None:

@@ -1,0 +1,154 @@
+"""The result of a stage: tested by loading it and generating once, with its training written inside."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from p2r_bench.adapter import Profile, builtin_profiles
+from p2r_bench.engines.model_folder import model_digest
+from p2r_bench.errors import EngineError, UserError
+from p2r_bench.plugins import registry
+from p2r_bench.run import environment
+from p2r_bench.store.atomic import replacing
+from p2r_bench.types import Engine, EngineConfig
+from p2r_bench_pra_grpo.config import Config
+from p2r_bench_pra_grpo.services.canary import sing
+from p2r_bench_pra_grpo.stage import Stage
+
+MANIFEST = "training.json"
+"""File of a model folder: how it was trained."""
+
+_EXPONENT: Mapping[str, tuple[str, int]] = {
+    "F32": ("<u4", 0x7F800000),
+    "BF16": ("<u2", 0x7F80),
+    "F16": ("<u2", 0x7C00),
+    "F64": ("<u8", 0x7FF0000000000000),
+}
+"""Type of a tensor to how its bits are read, and the exponent that only infinities and NaN have."""
+
+_BLOCK = 1 << 24
+
+
+class BadCheckpoint(UserError):
+    """A model folder that does not work."""
+
+
+def load_test(folder: Path, config: Config, profile: Profile) -> dict[str, Any]:
+    """Check that all weights are finite, load the folder with the evaluation's engine, and generate once.
+
+    Returns:
+        The digest of the weights, the engine's facts and the tokens generated.
+
+    Raises:
+        BadCheckpoint: It does not pass.
+    """
+    for name in tensors_not_finite(folder):
+        raise BadCheckpoint(f"{folder}: {name} holds values that are not finite")
+    args = {k: _text(v) for k, v in config.evaluation.engine_args.items()}
+    made: Engine = registry().get("engine", config.evaluation.engine)(
+        EngineConfig(str(folder), None, args, profile.max_images)
+    )
+
+    async def generate() -> dict[str, Any]:
+        try:
+            await made.start()
+            completion = await sing(made, profile)
+            return {
+                "digest": model_digest(folder),
+                "tokens": completion.output_tokens,
+                "engine": dict(made.capabilities().facts),
+            }
+        finally:
+            await made.close()
+
+    try:
+        return asyncio.run(generate())
+    except (EngineError, UserError) as error:
+        raise BadCheckpoint(f"{folder}: the load test fails: {error}") from error
+
+
+def tensors_not_finite(folder: Path) -> Iterator[str]:
+    """Names of the tensors that hold NaN or infinity.
+
+    Raises:
+        BadCheckpoint: A file is no safetensors file, or is cut off.
+    """
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise BadCheckpoint(f"{folder}: no *.safetensors file")
+    for path in files:
+        try:
+            with path.open("rb") as stream:
+                (length,) = struct.unpack("<Q", stream.read(8))
+                header = json.loads(stream.read(length))
+        except (struct.error, ValueError, OSError, OverflowError) as error:
+            raise BadCheckpoint(f"{path}: not a safetensors file: {error}") from error
+        tensors = {k: v for k, v in header.items() if k != "__metadata__"}
+        end = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
+        if path.stat().st_size != 8 + length + end:
+            raise BadCheckpoint(
+                f"{path}: {path.stat().st_size} bytes where {8 + length + end} should be"
+            )
+        for name, entry in tensors.items():
+            begin, stop = entry["data_offsets"]
+            kind = _EXPONENT.get(entry["dtype"])
+            if kind and not _finite(path, 8 + length + begin, stop - begin, *kind):
+                yield f"{path.name}: {name}"
+
+
+def write_manifest(
+    stage: Stage, config: Config, profile: Profile, facts: Mapping[str, Any]
+) -> None:
+    """Write how the stage's model was trained into its folder, and the profile it asks for.
+
+    Args:
+        facts: Further facts: the digests of start, frozen model and data, what the backend says of itself.
+    """
+    role = stage.role
+    manifest = {
+        "trainer": "pra-grpo",
+        "backend": config.backend,
+        "round": stage.round,
+        "role": role,
+        "profile": {"name": profile.name, "hash": profile.hash},
+        "grpo": asdict(config.grpo_for(role)),
+        "reward": asdict(config.reward),
+        "seed": stage.seed,
+        "about": config.about,
+        "versions": environment.versions(),
+        **facts,
+    }
+    _write(stage.model / MANIFEST, manifest)
+    if profile.name in builtin_profiles():
+        _write(stage.model / "p2r_bench.json", {"profile": profile.name})
+
+
+def _write(path: Path, value: object) -> None:
+    with replacing(path) as beside:
+        beside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _finite(path: Path, offset: int, size: int, bits: str, exponent: int) -> bool:
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        while size:
+            block = stream.read(min(_BLOCK, size))
+            if not block:
+                return True  # the size has been checked
+            size -= len(block)
+            values = np.frombuffer(block, bits)
+            if ((values & exponent) == exponent).any():
+                return False
+    return True
+
+
+def _text(value: object) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)

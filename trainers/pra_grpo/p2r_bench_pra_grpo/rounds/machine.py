@@ -1,0 +1,138 @@
+"""Does the steps of a training that are not done yet, and records each when it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+from p2r_bench.adapter import Profile
+from p2r_bench.engines.model_folder import model_digest, model_folder
+from p2r_bench.store.lock import Lock
+from p2r_bench.types import Sample
+from p2r_bench_pra_grpo.config import Config, profile_of
+from p2r_bench_pra_grpo.data.load import load_samples, samples_digest
+from p2r_bench_pra_grpo.rounds import evaluation
+from p2r_bench_pra_grpo.rounds.stage_steps import StageSteps
+from p2r_bench_pra_grpo.rounds.state import State, identity_of
+from p2r_bench_pra_grpo.rounds.steps import Step, model_of, steps
+from p2r_bench_pra_grpo.services.desk import ServiceDesk
+from p2r_bench_pra_grpo.stage import Backend, View
+
+Say = Callable[[str], None]
+Moment = Literal["begins", "done", "recorded"]
+Watch = Callable[[Step, Moment], None]
+"""Is told of every step when it begins, when it is done, and when that is on disk."""
+
+
+def _nothing(step: Step, moment: Moment) -> None: ...
+
+
+class Rounds:
+    """A training.
+
+    Args:
+        say: Told one line of text where something begins or ends.
+        view: Told the metrics of every step of a stage.
+        watch: For tests.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        backend: Backend,
+        *,
+        say: Say,
+        view: View,
+        watch: Watch = _nothing,
+    ) -> None:
+        self.config = config
+        self._backend = backend
+        self._say = say
+        self._view = view
+        self._watch = watch
+
+    @property
+    def left(self) -> list[Step]:
+        """What is still to be done."""
+        state = State.read(self.config.out)
+        if evaluation.reason_to_stop(self.config, state.steps):
+            return []
+        return [step for step in steps(self.config) if step.name not in state.steps]
+
+    def run(self) -> None:
+        """Do what is left. Nothing is touched where nothing is.
+
+        Raises:
+            UserError, ServiceDown: What has been done stays done; the same call goes on from there.
+        """
+        state = State.read(self.config.out)
+        if state.begun:
+            state.identify(identity_of(self.config))
+        if not self.left:
+            return
+        self.config.out.mkdir(parents=True, exist_ok=True)
+        lock = Lock(self.config.out / ".lock")
+        lock.acquire(f"the training in {self.config.out}")
+        try:
+            self._run(State.read(self.config.out))
+        finally:
+            lock.release()
+
+    def _run(self, state: State) -> None:
+        config = self._located()
+        profile, samples = profile_of(config), load_samples(config)
+        digests = {
+            "profile_hash": profile.hash,
+            "start_digest": model_digest(model_of(config, 0)),
+            "data_digest": samples_digest(samples),
+        }
+        state.identify({**identity_of(self.config), **digests})
+        desk = ServiceDesk(config, samples, self._say)
+        try:
+            for step in steps(config):
+                if why := evaluation.reason_to_stop(config, state.steps):
+                    state.stop(why)
+                    self._say(why)
+                    return
+                if step.name not in state.steps:
+                    self._take(step, state, config, profile, samples, desk)
+        finally:
+            desk.close()
+
+    def _located(self) -> Config:
+        """The configuration with the start model as a folder, fetched from the hub if need be."""
+        folder = model_folder(self.config.model, self.config.revision)
+        named = self.config.profile
+        if named is None and folder.resolve() != Path(self.config.model).expanduser().resolve():
+            named = profile_of(self.config).name
+        return replace(self.config, model=str(folder.resolve()), profile=named)
+
+    def _take(
+        self,
+        step: Step,
+        state: State,
+        config: Config,
+        profile: Profile,
+        samples: Sequence[Sample],
+        desk: ServiceDesk,
+    ) -> None:
+        self._say(step.name)
+        self._watch(step, "begins")
+        result: Mapping[str, Any]
+        if step.stage is not None:
+            work = StageSteps(
+                step.stage, config, profile, samples, self._backend, desk, state, self._view
+            )
+            result = work.take(step.kind)
+        elif step.kind == "plot":
+            from p2r_bench_pra_grpo.rounds.plot import plot_round
+
+            result = plot_round(config, step.round, state.steps)
+        else:
+            result = evaluation.evaluate_model(config, model_of(config, step.round), profile)
+            self._say(f"{step.name}: {evaluation.shown(result)}")
+        self._watch(step, "done")
+        state.record(step.name, result)
+        self._watch(step, "recorded")

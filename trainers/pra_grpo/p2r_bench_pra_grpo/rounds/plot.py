@@ -1,0 +1,64 @@
+"""A picture of a round: what its stages' steps came to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from p2r_bench.store.atomic import replacing
+from p2r_bench_pra_grpo.config import Config
+from p2r_bench_pra_grpo.metrics import StepFile
+from p2r_bench_pra_grpo.rounds.steps import stages
+
+PANELS = (
+    ("reward", ("reward_mean", "reward_answer")),
+    ("KL, entropy", ("kl", "entropy")),
+    ("response tokens", ("response_tokens_mean",)),
+    ("shares", ("clip_share", "failed_share")),
+    ("boxes, IoU", ("box_count_mean", "iou_mean")),
+)
+"""Title of a panel to the columns drawn in it."""
+
+
+def plot_round(config: Config, number: int, done: Mapping[str, Any]) -> dict[str, Any]:
+    """Draw the metrics of a round's stages, a row of panels each, into `round-N/metrics.png`."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    mine = [stage for stage in stages(config) if stage.round == number]
+    figure = Figure(figsize=(3.2 * len(PANELS), 2.6 * len(mine)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(mine), len(PANELS), squeeze=False)
+    for row, stage in zip(axes, mine, strict=True):
+        metrics = StepFile(stage.metrics).rows
+        steps = [m["step"] for m in metrics]
+        for axis, (title, names) in zip(row, PANELS, strict=True):
+            axis.set_title(f"{stage.role}: {title}", fontsize=9)
+            axis.tick_params(labelsize=7)
+            axis.grid(alpha=0.3)
+            for name in names:
+                values = [m[name] for m in metrics]
+                if any(v is not None for v in values):
+                    shown = [float("nan") if v is None else v for v in values]
+                    axis.plot(
+                        steps,
+                        shown,
+                        label=name.replace("_", " "),
+                        marker="." if len(steps) < 30 else "",
+                    )
+            if axis.lines:
+                axis.legend(fontsize=7)
+    figure.suptitle(_title(number, done), fontsize=10)
+    path = config.out / f"round-{number}" / "metrics.png"
+    with replacing(path) as beside:
+        figure.savefig(beside, format="png", dpi=110, metadata={"Software": None})
+    return {"plot": str(Path(f"round-{number}") / path.name)}
+
+
+def _title(number: int, done: Mapping[str, Any]) -> str:
+    before, after = done.get(f"round-{number - 1}/evaluate"), done.get(f"round-{number}/evaluate")
+    if not before or not after:
+        return f"round {number}"
+    mode = after["runs"][0]["mode"]
+    return f"round {number}: {mode} {100 * before['value']:.1f} % → {100 * after['value']:.1f} %"

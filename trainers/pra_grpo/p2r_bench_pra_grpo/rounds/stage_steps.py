@@ -1,0 +1,161 @@
+"""What each step of a stage does. Every one of them can be begun again after it was cut off anywhere."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from p2r_bench.adapter import Profile
+from p2r_bench.engines.model_folder import model_digest
+from p2r_bench.errors import UserError
+from p2r_bench.types import Sample
+from p2r_bench_pra_grpo.boxes import BoxStore, StoredBoxes
+from p2r_bench_pra_grpo.checkpoint import BadCheckpoint, load_test, write_manifest
+from p2r_bench_pra_grpo.config import Config
+from p2r_bench_pra_grpo.data.load import samples_digest
+from p2r_bench_pra_grpo.rounds.state import State
+from p2r_bench_pra_grpo.rounds.steps import Kind
+from p2r_bench_pra_grpo.services.desk import ServiceDesk, frozen_name
+from p2r_bench_pra_grpo.services.frozen import FrozenModel, frozen_model
+from p2r_bench_pra_grpo.stage import Backend, Frozen, Stage, View
+
+Result = Mapping[str, Any]
+
+
+class StageSteps:
+    """The steps of one stage."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        config: Config,
+        profile: Profile,
+        samples: Sequence[Sample],
+        backend: Backend,
+        desk: ServiceDesk,
+        state: State,
+        view: View,
+    ) -> None:
+        self.stage = stage
+        self._config = config
+        self._profile = profile
+        self._samples = samples
+        self._backend = backend
+        self._desk = desk
+        self._state = state
+        self._view = view
+
+    def take(self, kind: Kind) -> Result:
+        """Do one step and return what is recorded of it."""
+        steps = {
+            "serve": self.serve,
+            "boxes": self.boxes,
+            "train": self.train,
+            "merge": self.merge,
+            "load-test": self.load_test,
+            "swap": self.swap,
+        }
+        return steps[kind]()
+
+    def serve(self) -> Result:
+        """The frozen model and the verifier answer."""
+        self._desk.need_verifier()
+        self._desk.need_frozen(self.stage)
+        frozen = self._frozen_model()
+
+        async def look() -> None:
+            async with frozen:
+                pass
+
+        asyncio.run(look())
+        return {"frozen": str(self.stage.frozen), "at": frozen.at}
+
+    def boxes(self) -> Result:
+        """The frozen perceiver's texts are on disk."""
+        self._desk.need_frozen(self.stage)
+        frozen, store = self._frozen_model(), self._store()
+
+        async def fill() -> list[str]:
+            async with frozen:
+                return await store.fill(
+                    self._samples, frozen.ask, 2 * self._config.services.concurrency
+                )
+
+        refused = asyncio.run(fill())
+        with_boxes = [s for s in self._samples if s in store]
+        return {"samples": len(with_boxes), "without": refused}
+
+    def train(self) -> Result:
+        """The last checkpoint of the stage is on disk."""
+        self._desk.need_verifier()
+        samples, frozen = list(self._samples), self._frozen()
+        if self.stage.role == "reasoner":
+            store = self._store()
+            samples = [s for s in samples if s in store]
+        self.stage.folder.mkdir(parents=True, exist_ok=True)
+        self._backend.train(self.stage, samples, frozen, self._view)
+        return {"samples": len(samples), "data_digest": samples_digest(samples)}
+
+    def merge(self) -> Result:
+        """The checkpoint is a model folder."""
+        self._desk.release_frozen(self.stage)
+        folder = self._backend.merge(self.stage)
+        if folder.resolve() != self.stage.model.resolve():
+            raise RuntimeError(
+                f"the backend {self._backend.name} merged into {folder}, not {self.stage.model}"
+            )
+        return {"model": str(folder)}
+
+    def load_test(self) -> Result:
+        """The folder loads and generates, and says how it was trained."""
+        try:
+            facts = load_test(self.stage.model, self._config, self._profile)
+        except BadCheckpoint as error:
+            self._state.forget(f"{self.stage.name}/merge")
+            raise UserError(f"{error}. The same command merges the checkpoint again") from error
+        trained = self._state.steps[f"{self.stage.name}/train"]
+        write_manifest(
+            self.stage,
+            self._config,
+            self._profile,
+            {
+                "start_digest": model_digest(self.stage.start),
+                "frozen_digest": model_digest(self.stage.frozen) if self.stage.frozen else None,
+                "data_digest": trained["data_digest"],
+                "digest": facts["digest"],
+                "load_test": {"tokens": facts["tokens"], "engine": facts["engine"]},
+                "backend_facts": dict(getattr(self._backend, "facts", {})),
+            },
+        )
+        return {"digest": facts["digest"], "tokens": facts["tokens"]}
+
+    def swap(self) -> Result:
+        """`model` in the training's folder is the stage's result."""
+        link = self._config.out / "model"
+        beside = link.with_name(f".{link.name}.{os.getpid()}.tmp")
+        beside.unlink(missing_ok=True)
+        beside.symlink_to(
+            os.path.relpath(self.stage.model, self._config.out.resolve()), target_is_directory=True
+        )
+        beside.replace(link)
+        return {"model": str(self.stage.model)}
+
+    def _frozen(self) -> Frozen | None:
+        if self.stage.role == "perceiver":
+            self._desk.need_frozen(self.stage)
+            return self._frozen_model()
+        return StoredBoxes(self._store()) if self.stage.role == "reasoner" else None
+
+    def _frozen_model(self) -> FrozenModel:
+        assert self.stage.frozen is not None
+        service = self._config.service_for(self.stage.role)
+        name = f"the frozen {frozen_name(self.stage)}"
+        return frozen_model(
+            name, service, self.stage.frozen, self._config, self._profile, self._samples
+        )
+
+    def _store(self) -> BoxStore:
+        assert self.stage.frozen is not None
+        return BoxStore(self.stage.boxes, model_digest(self.stage.frozen), self._profile)

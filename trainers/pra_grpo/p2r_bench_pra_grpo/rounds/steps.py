@@ -1,0 +1,77 @@
+"""The steps of a training, in order; all of it follows from the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from p2r_bench.bundled import resolve_model
+from p2r_bench_pra_grpo.config import Config
+from p2r_bench_pra_grpo.stage import STAGE_ROLES, Stage, StageRole
+
+Kind = Literal["evaluate", "serve", "boxes", "train", "merge", "load-test", "swap", "plot"]
+
+STAGE_STEPS: Mapping[StageRole, tuple[Kind, ...]] = {
+    "perceiver": ("serve", "train", "merge", "load-test", "swap"),
+    "reasoner": ("serve", "boxes", "train", "merge", "load-test", "swap"),
+    "baseline": ("train", "merge", "load-test", "swap"),
+}
+ROUND_STEPS: tuple[Kind, ...] = ("evaluate", "plot")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that is done, or not.
+
+    Attributes:
+        stage: The stage that it belongs to; None for those of a whole round.
+    """
+
+    kind: Kind
+    round: int
+    stage: Stage | None = None
+
+    @property
+    def name(self) -> str:
+        """Unique in the training: "round-1/perceiver/train"."""
+        return f"{self.stage.name}/{self.kind}" if self.stage else f"round-{self.round}/{self.kind}"
+
+
+def steps(config: Config) -> Iterator[Step]:
+    """All steps. Round 0 is the evaluation of the start model."""
+    yield Step("evaluate", 0)
+    for stage in stages(config):
+        yield from (Step(kind, stage.round, stage) for kind in STAGE_STEPS[stage.role])
+        if stage.role == config.stages[-1]:
+            yield from (Step(kind, stage.round) for kind in ROUND_STEPS)
+
+
+def stages(config: Config) -> Iterator[Stage]:
+    """All stages; each starts from the result of the one before, which is also what is frozen."""
+    current = start_folder(config)
+    for number in range(1, config.rounds + 1):
+        for role in config.stages:
+            stage = Stage(
+                round=number,
+                role=role,
+                start=current,
+                frozen=None if role == "baseline" else current,
+                folder=config.out.resolve() / f"round-{number}" / role,
+                seed=config.seed + len(STAGE_ROLES) * number + STAGE_ROLES.index(role),
+            )
+            yield stage
+            current = stage.model
+
+
+def start_folder(config: Config) -> Path:
+    """Where the start model is: a folder, or a hub id as it stands, until `rounds.machine` has fetched it."""
+    resolved = Path(resolve_model(config.model)).expanduser()
+    return resolved.resolve() if resolved.is_dir() else Path(config.model)
+
+
+def model_of(config: Config, number: int) -> Path:
+    """The model at the end of a round; of round 0, the start."""
+    last = [stage.model for stage in stages(config) if stage.round == number]
+    return last[-1] if last else start_folder(config)

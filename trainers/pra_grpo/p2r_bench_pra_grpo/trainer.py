@@ -1,0 +1,73 @@
+"""`p2r-bench train pra-grpo`: plan, run and status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from p2r_bench.errors import UserError
+from p2r_bench_pra_grpo.backends import make_backend
+from p2r_bench_pra_grpo.config import load_config
+from p2r_bench_pra_grpo.stage import ServiceDown
+
+_SHOWN = {
+    "reward_mean": "reward {:.3f}",
+    "kl": "KL {:.4f}",
+    "entropy": "entropy {:.2f}",
+    "response_tokens_mean": "{:.0f} tokens",
+    "clip_share": "clipped {:.1%}",
+    "failed_share": "failed {:.1%}",
+    "box_count_mean": "{:.1f} boxes",
+    "iou_mean": "IoU {:.2f}",
+    "seconds": "{:.0f} s",
+}
+"""Column of the metrics to how a line of progress shows it."""
+
+
+class PRAGRPO:
+    """Trains a perceiver and a reasoner in turns.
+
+    Args:
+        config: Values of the user's TOML file; docs/training.md has all keys.
+
+    Raises:
+        UserError: They cannot be used.
+    """
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = load_config(config)
+        self._backend = make_backend(self.config)
+
+    def plan(self) -> Sequence[Mapping[str, Any]]:
+        """Every step that is left, with its commands, hosts, ports, GPUs and files."""
+        from p2r_bench_pra_grpo.rounds.planning import plan
+
+        return plan(self.config, self._backend)
+
+    def run(self) -> None:
+        """Do what is left; see `Trainer.run`."""
+        from p2r_bench_pra_grpo.rounds.machine import Rounds
+
+        rounds = Rounds(self.config, self._backend, say=_say, view=_view)
+        try:
+            rounds.run()
+        except ServiceDown as error:
+            raise UserError(f"paused: {error}") from error
+        _say(f"finished: {self.config.out / 'model'}")
+
+    def status(self) -> Mapping[str, Any]:
+        """How far it is, from what is on disk."""
+        from p2r_bench_pra_grpo.rounds.status import status
+
+        return status(self.config)
+
+
+def _say(line: str) -> None:
+    click.echo(line, err=True)
+
+
+def _view(row: Mapping[str, Any]) -> None:
+    parts = [text.format(row[name]) for name, text in _SHOWN.items() if row.get(name) is not None]
+    _say(f"round {row['round']} {row['role']} step {row['step']}: {', '.join(parts)}")
