@@ -67,6 +67,32 @@ def test_dry_run_prints_the_plan_and_does_nothing(trainer: None, config: str) ->
     assert DONE == []
 
 
+def test_commands_of_a_plan_can_be_copied(
+    trainer: None, monkeypatch: pytest.MonkeyPatch, config: str
+) -> None:
+    step = {
+        "step": "serve",
+        "does": "starts a server",
+        "command": ["serve", "--note", "two words"],
+        "environment": {"CUDA_VISIBLE_DEVICES": "0,1"},
+        "ports": [8100, 8101],
+        "hosts": ["a.example", "b.example"],
+        "gpus": [],
+    }
+    monkeypatch.setattr(Rounds, "plan", lambda self: [step, {"step": "stop"}])
+    assert run("rounds", "--config", config, "--dry-run").output.splitlines() == [
+        "1. serve",
+        "   does:        starts a server",
+        "   command:     serve --note 'two words'",
+        "   environment: CUDA_VISIBLE_DEVICES=0,1",
+        "   ports:       8100 8101",
+        "   hosts:       a.example",
+        "                b.example",
+        "",
+        "2. stop",
+    ]
+
+
 def test_run_and_status(trainer: None, config: str) -> None:
     assert json.loads(run("status", "rounds", "--config", config, "--json").output) == {
         "done": 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -85,6 +86,32 @@ def _trainer(name: str, config: Path) -> Trainer:
 
 
 def _steps(plan: Sequence[Mapping[str, Any]]) -> str:
+    """The plan as a table, or, where a step has lists or tables, as a block of lines for each step."""
+    if any(isinstance(value, (list, tuple, Mapping)) for step in plan for value in step.values()):
+        return "\n\n".join(_block(number, step) for number, step in enumerate(plan, 1))
     columns = list(dict.fromkeys(key for step in plan for key in step))
     rows = [(number, *(step.get(key) for key in columns)) for number, step in enumerate(plan, 1)]
     return table(("STEP", *(key.upper() for key in columns)), rows, right=(0,))
+
+
+def _block(number: int, step: Mapping[str, Any]) -> str:
+    """A step under its number: a command as it is typed, other lists one entry a line."""
+    fields = dict(step)
+    lines = [f"{number}. {fields.pop('step', '')}".rstrip()]
+    for key, value in fields.items():
+        if value in (None, [], (), {}):
+            continue
+        if key == "command":
+            shown = [shlex.join(map(str, value)) if not isinstance(value, str) else value]
+        elif isinstance(value, Mapping):
+            shown = [f"{name}={item}" for name, item in value.items()]
+        elif isinstance(value, (list, tuple)):
+            shown = (
+                [" ".join(map(str, value))]
+                if all(isinstance(v, int) for v in value)
+                else [*map(str, value)]
+            )
+        else:
+            shown = [str(value)]
+        lines += [f"   {key + ':' if not n else '':<12} {text}" for n, text in enumerate(shown)]
+    return "\n".join(lines)
