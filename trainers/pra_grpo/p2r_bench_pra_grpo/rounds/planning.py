@@ -96,8 +96,9 @@ def _plot(step: Step, config: Config) -> Row:
 
 def _serve(stage: Stage, name: str, config: Config) -> list[Row]:
     role, service = frozen_name(stage), config.service_for(stage.role)
-    assert role is not None and stage.frozen is not None
-    rows = [_service(f"{name} ({role})", role, service, stage.frozen, config)]
+    rows: list[Row] = []
+    if role is not None and stage.frozen is not None:
+        rows.append(_service(f"{name} ({role})", role, service, stage.frozen, config))
     verifier = config.services.verifier
     if verifier is not None:
         rows.append(_service(f"{name} (verifier)", "verifier", verifier, None, config))

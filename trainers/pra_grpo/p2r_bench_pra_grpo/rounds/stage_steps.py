@@ -60,8 +60,10 @@ class StageSteps:
         return steps[kind]()
 
     def serve(self) -> Result:
-        """The frozen model and the verifier answer."""
+        """The frozen model, where there is one, and the verifier answer."""
         self._desk.need_verifier()
+        if self.stage.frozen is None:
+            return {"frozen": None}
         self._desk.need_frozen(self.stage)
         frozen = self._frozen_model()
 

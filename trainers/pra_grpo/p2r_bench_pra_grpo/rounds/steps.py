@@ -16,7 +16,7 @@ Kind = Literal["evaluate", "serve", "boxes", "train", "merge", "load-test", "swa
 STAGE_STEPS: Mapping[StageRole, tuple[Kind, ...]] = {
     "perceiver": ("serve", "train", "merge", "load-test", "swap"),
     "reasoner": ("serve", "boxes", "train", "merge", "load-test", "swap"),
-    "baseline": ("train", "merge", "load-test", "swap"),
+    "baseline": ("serve", "train", "merge", "load-test", "swap"),
 }
 ROUND_STEPS: tuple[Kind, ...] = ("evaluate", "plot")
 
