@@ -31,6 +31,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "store": FOUNDATION | {"adapter", "stats"},
     "bundled": FOUNDATION,
     "report": FOUNDATION | {"adapter", "store", "stats"},
+    "torch_pixels": FOUNDATION,
     "hookspecs": set(),
     "commands": FOUNDATION,
     "builtin": {"hookspecs", "commands"},

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageOps
 
 from p2r_bench.adapter.geometry import strokes_for
-from p2r_bench.errors import ImageError, UserError
+from p2r_bench.adapter.routes import resize_route
+from p2r_bench.errors import ImageError
 from p2r_bench.types import Box, Recipe, Size, Stroke
 
 if TYPE_CHECKING:
     from p2r_bench.adapter.profile import Profile
-
-Resize = Callable[[Image.Image, Size], Image.Image]
 
 _ORIENTATION = 0x0112
 
@@ -81,10 +80,9 @@ def realise(recipe: Recipe, source_image: Image.Image) -> Image.Image:
         source_image: The source as `decode` gives it, or as Pillow opened it. It is not changed.
 
     Raises:
-        UserError: The recipe names a pixel route that is not installed.
+        UserError: There is no such pixel route, or what it needs is not installed.
     """
-    if recipe.route not in ROUTES:
-        raise UserError(f"pixel route {recipe.route!r} is not known; known are {', '.join(ROUTES)}")
+    resize_route(recipe.route)
     image = upright(source_image, exif=recipe.exif, alpha=recipe.alpha)
     if recipe.strokes:
         image = _drawn(image, recipe.strokes)
@@ -109,15 +107,7 @@ def _drawn(image: Image.Image, strokes: Sequence[Stroke]) -> Image.Image:
 
 
 def _resized(image: Image.Image, size: Size, route: str) -> Image.Image:
-    return image if image.size == size else ROUTES[route](image, size)
-
-
-def _pillow_bicubic(image: Image.Image, size: Size) -> Image.Image:
-    return image.resize(size, Image.Resampling.BICUBIC)
-
-
-ROUTES: dict[str, Resize] = {"exact": _pillow_bicubic}
-"""Pixel routes by name: how an image is resized."""
+    return image if image.size == size else resize_route(route)(image, size)
 
 
 def _transported(image: Image.Image, transport: str) -> Image.Image:

@@ -26,7 +26,7 @@ class ImagePolicy:
         second_min_pixels: Floor of a processor that resizes a second time; 0 for none.
         exif: "apply" or "ignore" the EXIF orientation.
         alpha: "white" flattens transparency on white, "drop" discards the channel.
-        route: Pixel route, "exact" for Pillow bicubic.
+        route: Pixel route: "exact" is Pillow bicubic, "fast" torch bicubic, which differs by a level here and there.
         transport: "lossless" or "jpeg:QUALITY", between the first resize and the second.
     """
 
@@ -133,6 +133,10 @@ class Profile:
         """Most visual tokens one request of a role holds."""
         images = self.max_images if role == "reason" else 1
         return images * (self.image.max_pixels // self.image.factor**2)
+
+    def with_route(self, route: str) -> Profile:
+        """The same protocol on another pixel route: another hash where the route is another one."""
+        return self.replace(image=dataclasses.replace(self.image, route=route))
 
     def replace(self, **changes: Any) -> Profile:
         """A copy with other values, for tests and derived profiles."""

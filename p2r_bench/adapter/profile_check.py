@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from PIL import ImageColor
 
 from p2r_bench.adapter.geometry import budget_settles
-from p2r_bench.adapter.pixels import ROUTES
 from p2r_bench.adapter.profile import AnnotatePolicy, CropPolicy, ImagePolicy, Profile
+from p2r_bench.adapter.routes import ROUTES
 from p2r_bench.errors import UserError
 from p2r_bench.types import ROLES, Sampling
 

@@ -114,7 +114,7 @@ def test_a_relative_path_is_read_where_the_process_stands(
         ),
         ("[image]\nsecond_min_pixels = -1", "image.second_min_pixels: must not be negative"),
         ("[image]\nexif = 'drop'", "image.exif: 'drop' is not one of apply, ignore"),
-        ("[image]\nroute = 'warp'", "image.route: known are exact"),
+        ("[image]\nroute = 'warp'", "image.route: known are exact, fast"),
         ("[image]\ntransport = 'jpeg'", 'image.transport: must be "lossless" or'),
         ("[image]\ntransport = 'jpeg:075'", 'image.transport: must be "lossless" or'),
         ("[image]\ntransport = 'jpeg:101'", 'image.transport: must be "lossless" or'),

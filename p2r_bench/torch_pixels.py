@@ -1,0 +1,38 @@
+"""The pixel route `fast`: torch's antialiased bicubic filter on 8-bit pixels, several times faster than Pillow's.
+
+Both weigh the same neighbours. torch rounds its weights to fewer bits, so that about one
+value of a hundred differs by one level, and a few of a million by two (three at most).
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import torch
+from PIL import Image, _imaging
+
+from p2r_bench.types import Size
+
+_CHANNELS = 4
+"""Pillow keeps RGB as four bytes a pixel; the fourth is padding."""
+
+# Pixels that lie in one piece are read where they are. Pillow splits images of more than 16 MB otherwise.
+_imaging.set_block_size(1 << 30)
+
+
+def bicubic(image: Image.Image, size: Size) -> Image.Image:
+    """An RGB image resized to (width, height). Uses one thread, and none of Python's lock while it works."""
+    width, height = size
+    pixels = _bytes(image).view(1, image.height, image.width, _CHANNELS).permute(0, 3, 1, 2)
+    resized = torch.nn.functional.interpolate(
+        pixels, size=(height, width), mode="bicubic", antialias=True, align_corners=False
+    )
+    rows = resized[0].permute(1, 2, 0).contiguous()
+    return Image.frombytes("RGB", size, rows.numpy(), "raw", "RGBX")
+
+
+def _bytes(image: Image.Image) -> torch.Tensor:
+    """Pillow's own memory of an RGB image, or a copy where that is split or an older Pillow does not show it."""
+    try:
+        return torch.utils.dlpack.from_dlpack(pa.array(image).flatten())
+    except (TypeError, ValueError, pa.ArrowInvalid):
+        return torch.frombuffer(bytearray(image.tobytes("raw", "RGBX")), dtype=torch.uint8)
