@@ -50,6 +50,11 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
 @click.option(
     "--profile", help="Profile name or TOML file. [default: what the model folder names, else p2r]"
 )
+@click.option(
+    "--pixels",
+    type=click.Choice(["exact", "fast"]),
+    help="How images are resized: exact with Pillow, fast with torch. [default: what the profile says]",
+)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder with the task's data.")
 @click.option(
     "--task-arg",

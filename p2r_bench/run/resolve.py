@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from p2r_bench.adapter import Profile, load_profile
+from p2r_bench.adapter.routes import resize_route
 from p2r_bench.bundled import model_profile
 from p2r_bench.errors import UserError
 from p2r_bench.judges.select import DEFAULT_SCORER
@@ -82,8 +83,15 @@ def make_mode(spec: RunSpec) -> Mode:
 
 
 def profile_of(spec: RunSpec) -> Profile:
-    """The profile that a spec names, else the one that its model folder names, else `p2r`."""
-    return load_profile(spec.profile or model_profile(spec.choice.model) or "p2r")
+    """The profile that a spec names, else the one that its model folder names, else `p2r`.
+
+    Raises:
+        UserError: The profile is not there or not right, or its pixel route is not installed.
+    """
+    profile = load_profile(spec.profile or model_profile(spec.choice.model) or "p2r")
+    profile = profile.with_route(spec.pixels) if spec.pixels else profile
+    resize_route(profile.image.route)
+    return profile
 
 
 def resolve(spec: RunSpec) -> Resolved:

@@ -46,6 +46,7 @@ class RunSpec:
         choice: Engine and model of every role that `roles` does not name.
         roles: Role to its own engine and model.
         profile: Name or path; None takes the one that the model folder names, else "p2r".
+        pixels: Pixel route, "exact" or "fast", in place of the profile's.
         mode_params: Keyword arguments of the mode.
         task_params: Parameters of the task (Synth-HR: seed, rows, resolution).
         judge_params: Scorer to keyword arguments of its judge.
@@ -65,6 +66,7 @@ class RunSpec:
     choice: EngineChoice = field(default_factory=EngineChoice)
     roles: Mapping[str, EngineChoice] = field(default_factory=dict)
     profile: str | None = None
+    pixels: str | None = None
     data_dir: Path | None = None
     task_params: Mapping[str, object] = field(default_factory=dict)
     mode_params: Mapping[str, object] = field(default_factory=dict)

@@ -21,6 +21,7 @@ _PLAIN = (
         "engine",
         "revision",
         "profile",
+        "pixels",
         "data_dir",
         "scorer",
         "out",
