@@ -10,6 +10,7 @@ from p2r_bench.adapter import Profile
 from p2r_bench.run.barrier import BarrierPipeline
 from p2r_bench.run.engines import EngineSet, check_capabilities, max_images_of
 from p2r_bench.run.feed import Todo
+from p2r_bench.run.hopeless import FirstFailures
 from p2r_bench.run.images import ImageWork
 from p2r_bench.run.pipeline import Pipeline, Record
 from p2r_bench.run.solving import Solver
@@ -55,7 +56,11 @@ class Launcher(Protocol):
 
 
 class LocalLauncher:
-    """One pipeline in this process."""
+    """One pipeline in this process.
+
+    Args:
+        failures: See `Pipeline`.
+    """
 
     def __init__(
         self,
@@ -65,7 +70,9 @@ class LocalLauncher:
         choices: Mapping[str, EngineChoice],
         judges: Sequence[Judge],
         engines: EngineSet,
+        failures: FirstFailures | None = None,
     ) -> None:
+        self._failures = failures
         self._spec = spec
         self._mode = mode
         self._profile = profile
@@ -87,7 +94,8 @@ class LocalLauncher:
         solver = Solver(self._mode, self._profile, self._engines, self._spec.seed)
         kind = BarrierPipeline if self._spec.schedule == "barrier" else Pipeline
         in_flight = self._spec.in_flight or max(2 * self.capacity, 4)
-        await kind(solver, self._judges, self._images, record, in_flight).run(todo)
+        pipeline = kind(solver, self._judges, self._images, record, in_flight, self._failures)
+        await pipeline.run(todo)
 
     @property
     def capacity(self) -> int:

@@ -12,6 +12,7 @@ from p2r_bench.errors import UserError
 from p2r_bench.judges.select import applicable
 from p2r_bench.judges.verdicts import verdict_of
 from p2r_bench.run.feed import Ready, Todo, Work, read_ahead
+from p2r_bench.run.hopeless import FirstFailures
 from p2r_bench.run.images import EncodedImage, ImageWork, RowImages
 from p2r_bench.run.places import Places
 from p2r_bench.run.solving import Solver
@@ -30,8 +31,6 @@ class Outcome:
 
 Record = Callable[[Outcome], Awaitable[None]]
 
-HOPELESS_AFTER = 16
-"""A session whose first so many samples all fail is stopped: it is the set-up that is wrong."""
 _WRITES_WAITING = 1024
 
 
@@ -42,6 +41,7 @@ class Pipeline:
 
     Args:
         in_flight: Samples worked on at once; fewer where their encoded images take too much room.
+        failures: Decides when the first samples have failed too often; None for the usual number.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Pipeline:
         images: ImageWork,
         record: Record,
         in_flight: int,
+        failures: FirstFailures | None = None,
     ) -> None:
         self._solver = solver
         self._judges = judges
@@ -58,8 +59,7 @@ class Pipeline:
         self._record = record
         self._places = Places(in_flight, images.encoded_bytes)
         self._writes = asyncio.Semaphore(_WRITES_WAITING)
-        self._failed_first = 0
-        self._hopeless: UserError | None = None
+        self._failures = failures or FirstFailures()
 
     async def run(self, todo: Todo) -> None:
         """Do all of it. Cancelling stops at once and loses nothing that was recorded.
@@ -71,7 +71,7 @@ class Pipeline:
             async with asyncio.TaskGroup() as group, aclosing(read_ahead(todo)) as rows:
                 async for ready in rows:
                     await self._places.enter(ready.image)
-                    if self._hopeless:
+                    if self._failures.hopeless:
                         break
                     group.create_task(self._one(ready))
                     del ready  # its image is held by those who need it
@@ -97,29 +97,15 @@ class Pipeline:
         else:
             prediction = await self._solver.solve(sample, images, work.repeat)
         verdicts = await judge_all(self._judges, sample, prediction)
-        self._watch(prediction)
+        self._failures.note(prediction)
         return Outcome(work, prediction, verdicts, time.perf_counter() - begun)
 
     async def write(self, outcome: Outcome) -> None:
         """Record an outcome. Raises UserError when nothing has worked so far."""
         async with self._writes:
             await self._record(outcome)
-        if self._hopeless:
-            raise self._hopeless
-
-    def _watch(self, prediction: Prediction) -> None:
-        if self._failed_first < 0:
-            return
-        if prediction.error is None:
-            self._failed_first = -1  # something works
-            return
-        self._failed_first += 1
-        if self._failed_first == HOPELESS_AFTER:
-            self._hopeless = UserError(
-                f"the first {HOPELESS_AFTER} samples all failed, so the run was stopped; the last error: "
-                f"{prediction.error.type}: {prediction.error.message}. They are recorded as errors and are "
-                "tried again by the same command"
-            )
+        if self._failures.hopeless:
+            raise self._failures.hopeless
 
 
 async def judge_all(
