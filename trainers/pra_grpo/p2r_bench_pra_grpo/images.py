@@ -43,8 +43,11 @@ class SampleImages:
         """The images of recipes of one sample."""
         ref = self._samples[sample_id].image
         data = await asyncio.to_thread(read_image, ref)
-        async with self._work.realised(recipes, EncodedImage(ref, data), priority) as images:
-            yield images
+        prepared = await self._work.prepare(recipes, EncodedImage(ref, data), priority)
+        try:
+            yield tuple(prepared.lend())
+        finally:
+            prepared.release()
 
     def close(self) -> None:
         """Stop the threads; safe to call twice."""
