@@ -1,0 +1,105 @@
+"""What reward workers write down of every rollout: one file of JSON lines per process, read by the backend."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from p2r_bench.types import Box, Evidence, Prediction, Sample, Verdict
+from p2r_bench_pra_grpo.metrics import rollout_row
+from p2r_bench_pra_grpo.stage import Reward, Stage
+
+DOWN = "service_down.txt"
+"""In the journals' folder: why a frozen model was given up."""
+
+KEPT_PROMPTS = 2
+"""Prompts of a step whose rollouts are kept whole, on average."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which rollout: `group` is verl's id of the prompt in this step, `rollout` the place in the group."""
+
+    step: int
+    group: str
+    rollout: int
+    index: int
+
+
+class Journal:
+    """Writes the lines of one process. A rollout that was kept has the row of rollouts.parquet in it.
+
+    Args:
+        keep: Share of prompts whose rollouts are kept whole.
+    """
+
+    def __init__(self, folder: Path, stage: Stage, keep: float) -> None:
+        self._folder = folder
+        self._stage = stage
+        self._keep = keep
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / f"{socket.gethostname()}-{os.getpid()}.jsonl"
+
+    def rewarded(self, place: Place, sample: Sample, reward: Reward) -> None:
+        """Write down a rollout with its reward."""
+        evidence = reward.prediction.evidence
+        kept = self._kept(place)
+        self._write(
+            place,
+            {
+                "sample": sample.id,
+                "value": reward.value,
+                "terms": dict(reward.terms),
+                "correct": reward.verdict.correct,
+                "boxes": [box.xyxy for box in evidence.boxes] if evidence else [],
+                "row": rollout_row(
+                    self._stage, place.step, place.rollout, sample, reward, place.index
+                )
+                if kept
+                else None,
+            },
+        )
+
+    def failed(self, place: Place, sample: Sample, kind: str, message: str) -> None:
+        """Write down a rollout without one, and why."""
+        self._write(place, {"sample": sample.id, "failed": kind, "message": message})
+
+    def service_down(self, message: str) -> None:
+        """Leave word for the backend that a frozen model was given up."""
+        (self._folder / DOWN).write_text(message, encoding="utf-8")
+
+    def _write(self, place: Place, values: Mapping[str, Any]) -> None:
+        line = json.dumps({**vars(place), **values}, ensure_ascii=False)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def _kept(self, place: Place) -> bool:
+        digest = hashlib.sha256(f"{self._stage.seed}:{place.step}:{place.index}".encode()).digest()
+        return int.from_bytes(digest[:4], "big") < self._keep * 2**32
+
+
+def read_journals(folder: Path) -> Iterator[dict[str, Any]]:
+    """All lines of a folder's journals; one that is still being written is left out."""
+    for path in sorted(folder.glob("*.jsonl")):
+        for line in path.read_text("utf-8").split("\n")[:-1]:
+            yield json.loads(line)
+
+
+def reward_from(line: Mapping[str, Any]) -> Reward | None:
+    """The reward of a line, as far as metrics need it; None for a rollout that failed."""
+    if "failed" in line:
+        return None
+    boxes = tuple(Box(tuple(corners)) for corners in line["boxes"])
+    sample = line["sample"]
+    return Reward(
+        line["value"],
+        line["terms"],
+        Prediction(sample, evidence=Evidence(boxes=boxes)),
+        Verdict(sample, "", "", "", correct=line["correct"]),
+    )

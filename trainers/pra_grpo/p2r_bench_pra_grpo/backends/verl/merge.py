@@ -1,0 +1,87 @@
+"""verl's sharded checkpoints as Hugging Face folders."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from p2r_bench.errors import UserError
+
+LATEST = "latest_checkpointed_iteration.txt"
+"""Written by verl when a checkpoint is whole."""
+
+
+def latest_step(checkpoints: Path) -> int | None:
+    """Step of the newest whole checkpoint, or None."""
+    try:
+        return int((checkpoints / LATEST).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def shards(checkpoints: Path, step: int) -> Path:
+    """Folder of the policy's shards of a step."""
+    return checkpoints / f"global_step_{step}" / "actor"
+
+
+def merge_command(python: str, local_dir: Path, target: Path) -> list[str]:
+    """Words of verl's own command that merges the shards of a folder."""
+    words = [python, "-m", "verl.model_merger", "merge", "--backend", "fsdp"]
+    return [*words, "--local_dir", str(local_dir), "--target_dir", str(target)]
+
+
+def merge(
+    python: str,
+    local_dir: Path,
+    target: Path,
+    start: Path,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+) -> Path:
+    """Merge beside `target` and swap it in. Weights are bfloat16, as verl's merger writes them.
+
+    Args:
+        start: The model that training began with: what the merged folder lacks is copied from it.
+        log: Gets what the merger prints.
+
+    Raises:
+        UserError: The merger failed; `target` is as it was.
+    """
+    beside = target.with_name(f".{target.name}.merging")
+    shutil.rmtree(beside, ignore_errors=True)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        done = subprocess.run(
+            merge_command(python, local_dir, beside),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environment or {})},
+            check=False,
+        )
+    if done.returncode != 0 or not any(beside.glob("*.safetensors")):
+        shutil.rmtree(beside, ignore_errors=True)
+        raise UserError(
+            f"{local_dir}: verl's merger ended with status {done.returncode} and no model; its output is in {log}"
+        )
+    complete(beside, start)
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if target.exists():
+        target.rename(old)
+    beside.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def complete(folder: Path, start: Path) -> None:
+    """Copy what `folder` lacks and is no weights and no model card: image processor, chat template, profile's name."""
+    for path in start.iterdir():
+        weights = path.suffix in (".safetensors", ".bin", ".pt") or path.name.endswith(
+            ".index.json"
+        )
+        wanted = path.is_file() and not weights and path.name != "README.md"
+        if wanted and not (folder / path.name).exists():
+            shutil.copy2(path, folder / path.name)

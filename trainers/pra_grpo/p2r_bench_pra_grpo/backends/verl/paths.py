@@ -1,0 +1,79 @@
+"""Where things of a stage are that only this backend writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from p2r_bench_pra_grpo.stage import Stage
+
+
+@dataclass(frozen=True)
+class StagePaths:
+    """Files below a stage's folder, at the same path on every node.
+
+    Attributes:
+        folder: All of them are in it.
+        attempt: Which start of the stage, from 1: logs of an earlier one are not written over.
+    """
+
+    folder: Path
+    attempt: int
+
+    @property
+    def rows(self) -> Path:
+        """The stage's rows; see `rows`."""
+        return self.folder / "rows.parquet"
+
+    @property
+    def images(self) -> Path:
+        """Images that came without a file."""
+        return self.folder / "images"
+
+    @property
+    def stage_file(self) -> Path:
+        """See `stage_file`."""
+        return self.folder / "stage.json"
+
+    @property
+    def agent_loop(self) -> Path:
+        """verl's list of agent loops."""
+        return self.folder / "agent_loop.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """verl's checkpoints of this stage and no other: it resumes from the newest one it finds."""
+        return self.folder / "checkpoints"
+
+    @property
+    def attempt_folder(self) -> Path:
+        """Logs of this attempt."""
+        return self.folder / f"attempt-{self.attempt}"
+
+    @property
+    def log(self) -> Path:
+        """One JSON line per step, by verl's file logger."""
+        return self.attempt_folder / "steps.jsonl"
+
+    @property
+    def journals(self) -> Path:
+        """One journal of rollouts per reward worker; see `journal`."""
+        return self.attempt_folder / "rollouts"
+
+    @property
+    def output(self) -> Path:
+        """What verl prints."""
+        return self.attempt_folder / "verl.log"
+
+    @classmethod
+    def next(cls, stage: Stage) -> StagePaths:
+        """Paths of the attempt that comes next."""
+        done = cls.attempts(stage)
+        return cls((stage.folder / "verl").resolve(), (done[-1].attempt + 1) if done else 1)
+
+    @classmethod
+    def attempts(cls, stage: Stage) -> list[StagePaths]:
+        """Paths of the attempts so far, in order."""
+        folder = (stage.folder / "verl").resolve()
+        numbers = sorted(int(p.name.rpartition("-")[2]) for p in folder.glob("attempt-*"))
+        return [cls(folder, number) for number in numbers]
