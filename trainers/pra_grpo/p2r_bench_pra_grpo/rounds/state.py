@@ -119,9 +119,16 @@ def identity_of(config: Config) -> dict[str, Any]:
     """
     plain = json.loads(json.dumps(asdict(config), default=str))
     kept = ("model", "revision", "backend", "stages", "seed", "grpo", "roles", "reward", "judges")
-    tables = {config.backend: plain.get(config.backend, {})} if config.backend in plain else {}
+    tables = {config.backend: _deciding(config.backend, plain.get(config.backend, {}))}
     data = [{k: v for k, v in d.items() if k not in ("path", "images")} for d in plain["data"]]
     return {**{name: plain[name] for name in kept}, **tables, "data": data}
+
+
+def _deciding(backend: str, table: dict[str, Any]) -> dict[str, Any]:
+    """The part of a backend's table that decides the result; for verl most of it says where it runs."""
+    if backend != "verl":
+        return table
+    return {key: table[key] for key in ("freeze_vision", "overrides") if key in table}
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
