@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 
 from PIL import Image
 
-Behaviour = Literal["answers", "slow", "garbage", "no text", "400", "429", "500"]
+Behaviour = Literal["answers", "slow", "garbage", "no text", "400", "429", "500", "down"]
 RIGHT = "<think>So it is.</think><answer>B</answer>"
 BOXES = '[{"bbox_2d": [100, 200, 400, 600], "label": "the square"}]'
 
@@ -32,7 +32,8 @@ class FakeServer:
 
     Args:
         model: The name it lists.
-        behaviour: Of chat completions that are no probe of the core's engine (which ask for few tokens).
+        behaviour: Of chat completions that are no probe (which ask for few tokens); "down" answers those
+            with 503 as well.
         slow: Seconds that "slow" takes.
     """
 
@@ -79,6 +80,8 @@ class FakeServer:
 
     def answer(self, body: dict[str, Any]) -> tuple[int, bytes]:
         """Status and body of the answer to a chat completion request."""
+        if self.behaviour == "down":
+            return 503, b"{}"
         texts, tokens = _read(body)
         probing = body["max_tokens"] <= 24
         if not probing:
