@@ -38,6 +38,7 @@ def register_judges(register: Register) -> None:
 def register_engines(register: Register) -> None:
     register("transformers", "p2r_bench.engines.transformers:TransformersEngine")
     register("openai", "p2r_bench.engines.openai:OpenAIEngine")
+    register("vllm", "p2r_bench.engines.vllm:VLLMEngine")
 
 
 @hookimpl

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -78,7 +78,11 @@ class EngineContract:
             finally:
                 await engine.close()
 
-        return asyncio.run(run())
+        return self.in_loop(run())
+
+    def in_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a test's coroutine; an engine that takes long to start may keep one event loop for all tests."""
+        return asyncio.run(work)
 
     def test_it_is_an_engine(self) -> None:
         assert isinstance(self.make(), Engine), (
@@ -86,7 +90,7 @@ class EngineContract:
         )
 
     def test_it_identifies_the_weights_without_starting(self) -> None:
-        digests = {asyncio.run(self.make().identify()) for _ in range(2)}
+        digests = {self.in_loop(self.make().identify()) for _ in range(2)}
         assert len(digests) == 1 and all(isinstance(d, str) and d for d in digests)
 
     def test_unknown_argument_is_refused(self) -> None:
@@ -94,7 +98,7 @@ class EngineContract:
             await self.make(no_such_argument="1").start()
 
         with pytest.raises(UserError, match="no_such_argument"):
-            asyncio.run(start())
+            self.in_loop(start())
 
     def test_capabilities_are_told_after_start(self) -> None:
         async def told(engine: Engine) -> Capabilities:
@@ -178,4 +182,4 @@ class EngineContract:
             await engine.close()
             await engine.close()
 
-        asyncio.run(close())
+        self.in_loop(close())
