@@ -58,20 +58,28 @@ def group_advantages(
     return centred / (variance.sqrt()[member_of] + epsilon)
 
 
-def aggregate(values: Tensor, mask: Tensor, how: Aggregation = "token-mean") -> Tensor:
+def aggregate(
+    values: Tensor, mask: Tensor, how: Aggregation = "token-mean", total: float | None = None
+) -> Tensor:
     """One number from (n, t) values of the tokens that `mask` names; 0 where there is none.
 
     "token-mean": the mean over all tokens (verl's default); "seq-mean-token-sum" and "seq-mean-token-mean": the mean
     over rollouts of their tokens' sum or mean.
+
+    Args:
+        total: What is divided by, `weight_of` the whole where these rollouts are a part of it: the parts' values
+            then add up to the whole's.
     """
     values = torch.where(mask.bool(), values, 0.0)
-    tokens = mask.sum(dim=-1)
-    if how == "token-mean":
-        return values.sum() / tokens.sum().clamp(min=1)
-    per_rollout = values.sum(dim=-1)
     if how == "seq-mean-token-mean":
-        per_rollout = per_rollout / tokens.clamp(min=1)
-    return per_rollout.sum() / (tokens > 0).sum().clamp(min=1)
+        values = values / mask.sum(dim=-1, keepdim=True).clamp(min=1)
+    return values.sum() / max(weight_of(mask, how) if total is None else total, 1.0)
+
+
+def weight_of(mask: Tensor, how: Aggregation = "token-mean") -> float:
+    """What `aggregate` divides by: tokens, or rollouts that have any."""
+    tokens = mask.sum(dim=-1)
+    return float(tokens.sum() if how == "token-mean" else (tokens > 0).sum())
 
 
 @dataclass(frozen=True)
