@@ -85,17 +85,20 @@ def tensors_not_finite(folder: Path) -> Iterator[str]:
     if not files:
         raise BadCheckpoint(f"{folder}: no *.safetensors file")
     for path in files:
+        size = path.stat().st_size
         try:
             with path.open("rb") as stream:
                 (length,) = struct.unpack("<Q", stream.read(8))
+                if length > size:
+                    raise ValueError(f"a header of {length} bytes in a file of {size}")
                 header = json.loads(stream.read(length))
         except (struct.error, ValueError, OSError, OverflowError) as error:
             raise BadCheckpoint(f"{path}: not a safetensors file: {error}") from error
         tensors = {k: v for k, v in header.items() if k != "__metadata__"}
         end = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
-        if path.stat().st_size != 8 + length + end:
+        if size != 8 + length + end:
             raise BadCheckpoint(
-                f"{path}: {path.stat().st_size} bytes where {8 + length + end} should be"
+                f"{path}: {size} bytes where {8 + length + end} should be"
             )
         for name, entry in tensors.items():
             begin, stop = entry["data_offsets"]

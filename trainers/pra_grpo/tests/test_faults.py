@@ -122,7 +122,9 @@ def test_a_server_with_another_model_is_refused(config: Config, name: str) -> No
     if name == "frozen":
         desk.need_frozen(stage)
     else:
-        with pytest.raises(UserError, match="serves frozen, not another. Serve .* under that name"):
+        with pytest.raises(
+            UserError, match=r"serves frozen, not another\. Serve .* under that name"
+        ):
             desk.need_frozen(stage)
 
 
@@ -139,7 +141,7 @@ def test_a_server_that_is_not_there_is_named_with_the_way_out(config: Config) ->
     service = replace(config.services.reasoner, urls=("http://127.0.0.1:9/v1",))
     given = replace(config, services=replace(config.services, reasoner=service))
     stage = Stage(1, "perceiver", Path(config.model), Path(config.model), config.out, 0)
-    with pytest.raises(UserError, match="does not answer. Serve"):
+    with pytest.raises(UserError, match=r"does not answer\. Serve"):
         ServiceDesk(given, [], lambda line: None).need_frozen(stage)
 
 
@@ -261,7 +263,7 @@ def test_a_verifier_is_tried_before_it_is_needed(verified: tuple[Config, FakeSer
     samples = load_samples(config)
     ServiceDesk(config, samples, lambda line: None).need_verifier()
     server.behaviour = "500"
-    with pytest.raises(UserError, match="verifier: .*as told"):
+    with pytest.raises(UserError, match=r"verifier: .*as told"):
         ServiceDesk(config, samples, lambda line: None).need_verifier()
     server.behaviour = "answers"
     server.reply = lambda text: "VERDICT: INCORRECT"
@@ -276,5 +278,5 @@ def test_an_unreachable_verifier_is_refused_at_the_start(
     assert config.services.verifier is not None
     gone = replace(config.services.verifier, urls=("http://127.0.0.1:9/v1",))
     given = replace(config, services=replace(config.services, verifier=gone))
-    with pytest.raises(UserError, match="verifier: .* does not answer"):
+    with pytest.raises(UserError, match=r"verifier: .* does not answer"):
         ServiceDesk(given, load_samples(config), lambda line: None).need_verifier()
