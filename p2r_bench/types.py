@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
@@ -29,10 +29,13 @@ Size = tuple[int, int]
 Rect = tuple[int, int, int, int]
 
 
+canonical_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+"""A JSON-able value as text: sorted keys, no spaces."""
+
+
 def digest_of(value: object) -> str:
-    """SHA-256, in hex, of a JSON-able value in canonical form (sorted keys, no spaces)."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    """SHA-256, in hex, of a JSON-able value in canonical form."""
+    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,18 @@ class Recipe:
     @cached_property
     def digest(self) -> str:
         """Identity of the pixels: equal digests mean equal images."""
-        return digest_of(asdict(self))
+        return digest_of(
+            {
+                "source": self.source,
+                "exif": self.exif,
+                "alpha": self.alpha,
+                "strokes": [vars(stroke) for stroke in self.strokes],
+                "crop": self.crop,
+                "resize": self.resize,
+                "route": self.route,
+                "transport": self.transport,
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -197,12 +211,12 @@ class Request:
     priority: int = 0
     schema: Mapping[str, Any] | None = None
 
-    @property
+    @cached_property
     def recipes(self) -> tuple[Recipe, ...]:
         """The images of the request, in the order in which they are sent."""
         return tuple(part for m in self.messages for part in m.content if isinstance(part, Recipe))
 
-    @property
+    @cached_property
     def visual_tokens(self) -> int:
         """Visual tokens of all images: one per 32×32 pixels in the Qwen3-VL family."""
         return sum(w * h // 1024 for w, h in (r.size for r in self.recipes))
@@ -210,15 +224,17 @@ class Request:
     @cached_property
     def content(self) -> str:
         """What is sent, as canonical JSON: text, images by recipe digest, sampling and schema."""
-        value = {
-            "messages": [
+        sampling, schema = canonical_json(vars(self.sampling)), canonical_json(self.schema)
+        return f'{{"messages":{self._messages},"sampling":{sampling},"schema":{schema}}}'
+
+    @cached_property
+    def _messages(self) -> str:
+        return canonical_json(
+            [
                 [m.role, [p if isinstance(p, str) else {"image": p.digest} for p in m.content]]
                 for m in self.messages
-            ],
-            "sampling": vars(self.sampling),
-            "schema": self.schema,
-        }
-        return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+            ]
+        )
 
     @cached_property
     def digest(self) -> str:
@@ -231,7 +247,11 @@ class Request:
 
     def with_seed(self, seed: int) -> Request:
         """The same request, drawing with this seed."""
-        return replace(self, sampling=replace(self.sampling, seed=seed))
+        seeded = replace(self, sampling=replace(self.sampling, seed=seed))
+        for name in ("recipes", "visual_tokens", "_messages"):  # what does not depend on the seed
+            if name in vars(self):
+                vars(seeded)[name] = vars(self)[name]
+        return seeded
 
 
 @dataclass(frozen=True)

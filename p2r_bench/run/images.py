@@ -89,8 +89,8 @@ class ImageWork:
         workers = workers or os.cpu_count() or 1
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="p2r-images")
         self._threads = Budget(workers)
-        self._sources: Shelf[Image.Image] = Shelf(budget * 3 // 8)
-        self._realised: Shelf[Image.Image] = Shelf(budget // 2)
+        self._sources: Shelf[Image.Image] = Shelf(budget * 3 // 8, idle=budget * 3 // 8)
+        self._realised: Shelf[Image.Image] = Shelf(budget // 2, idle=budget // 16)
         self.budget = budget
         self.encoded_bytes = budget // 8
         self.decoded = 0

@@ -111,13 +111,13 @@ class Pipeline:
 async def judge_all(
     judges: Sequence[Judge], sample: Sample, prediction: Prediction
 ) -> tuple[Verdict, ...]:
-    """Verdicts of all judges that apply to a prediction with status "ok"; none for others."""
+    """Verdicts of all judges that apply to a prediction with status "ok"; none for others.
+
+    One after the other: nearly all judges answer at once, and a task each would cost more than they do.
+    """
     if prediction.status != "ok":
         return ()
-    fitting = applicable(judges, sample)
-    return tuple(
-        await asyncio.gather(*(verdict_of(judge, sample, prediction) for judge in fitting))
-    )
+    return tuple([await verdict_of(j, sample, prediction) for j in applicable(judges, sample)])
 
 
 def first_error(errors: BaseExceptionGroup[UserError]) -> UserError:

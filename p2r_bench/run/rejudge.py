@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,11 @@ def rejudge(path: Path, *, scorer: str | None = None, params: Params | None = No
     """
     with RunFolder.reopen(path) as folder:
         chosen = scorer or _headline(folder)
-        samples = [sample_from_row(row) for row, _ in folder.outcomes()]
+        samples = list(
+            {row["sample_id"]: sample_from_row(row) for row, _ in folder.outcomes()}.values()
+        )
         judges = make_judges(params or {}, samples, chosen)
-        judged, errors, kept = asyncio.run(_judge_and_close(folder, judges))
+        judged, errors, kept = asyncio.run(_judge_and_close(folder, judges, samples))
         headlines = headline_scorers(samples, chosen, judges)
         metrics = folder.finish(scorer=headlines or chosen)
         if path.resolve().parent.name == "runs":
@@ -76,26 +78,34 @@ def _headline(folder: RunFolder) -> str:
     return before if isinstance(before, str) else str(before.get("choice", DEFAULT_SCORER))
 
 
-async def _judge_and_close(folder: RunFolder, judges: Sequence[Judge]) -> tuple[int, int, int]:
+async def _judge_and_close(
+    folder: RunFolder, judges: Sequence[Judge], samples: Iterable[Sample]
+) -> tuple[int, int, int]:
     try:
-        return await judge_missing(folder, judges)
+        return await judge_missing(folder, judges, samples)
     finally:
         await close_judges(judges)
 
 
-async def judge_missing(folder: RunFolder, judges: Sequence[Judge]) -> tuple[int, int, int]:
-    """Judge what lacks a verdict; returns how many were made, how many of them are errors, and how many kept."""
+async def judge_missing(
+    folder: RunFolder, judges: Sequence[Judge], samples: Iterable[Sample]
+) -> tuple[int, int, int]:
+    """Judge what lacks a verdict; returns how many were made, how many of them are errors, and how many kept.
+
+    Args:
+        samples: Those that may lack one. Only the rows of those that do are read.
+    """
     judged = errors = kept = 0
     places = asyncio.Semaphore(_IN_FLIGHT)
 
-    async def judge(row: Mapping[str, Any], sample: Sample, missing: Sequence[Judge]) -> None:
+    async def judge(key: tuple[str, int], missing: Sequence[Judge]) -> None:
         nonlocal judged, errors
         try:
-            prediction = prediction_from_row(row)
+            row, _ = folder.outcome(key)
+            sample, prediction = sample_from_row(row), prediction_from_row(row)
             verdicts = await asyncio.gather(*(verdict_of(j, sample, prediction) for j in missing))
-            place = {"index": row["index"], "repeat": row["repeat"]}
-            rows = [verdict_row(verdict, **place) for verdict in verdicts]
-            await folder.record_verdicts((sample.id, row["repeat"]), rows)
+            rows = [verdict_row(v, index=row["index"], repeat=key[1]) for v in verdicts]
+            await folder.record_verdicts(key, rows)
             judged += len(verdicts)
             errors += sum(verdict.status == "error" for verdict in verdicts)
         finally:
@@ -103,17 +113,19 @@ async def judge_missing(folder: RunFolder, judges: Sequence[Judge]) -> tuple[int
 
     try:
         async with asyncio.TaskGroup() as group:
-            for row, _ in folder.outcomes():
-                if row["status"] != "ok":
-                    continue
-                sample = sample_from_row(row)
-                has = folder.judged((sample.id, row["repeat"]))
+            for sample in samples:
                 fitting = applicable(judges, sample)
-                missing = [j for j in fitting if has.get(j.scorer) != (j.version, j.params_hash)]
-                kept += len(fitting) - len(missing)
-                if missing:
-                    await places.acquire()
-                    group.create_task(judge(row, sample, missing))
+                for key in ((sample.id, repeat) for repeat in range(folder.manifest.repeats)):
+                    if folder.status(key) != "ok":
+                        continue
+                    has = folder.judged(key)
+                    missing = [
+                        j for j in fitting if has.get(j.scorer) != (j.version, j.params_hash)
+                    ]
+                    kept += len(fitting) - len(missing)
+                    if missing:
+                        await places.acquire()
+                        group.create_task(judge(key, missing))
     except* UserError as failed:
         raise failed.exceptions[0] from None
     return judged, errors, kept

@@ -18,7 +18,8 @@ from p2r_bench.judges.select import close_judges, headline_scorer, headline_scor
 from p2r_bench.run import environment
 from p2r_bench.run.engines import EngineSet
 from p2r_bench.run.feed import Work
-from p2r_bench.run.launcher import EngineFacts, Launcher, LocalLauncher
+from p2r_bench.run.launcher import EngineFacts, Launcher
+from p2r_bench.run.launchers import Launchers
 from p2r_bench.run.order import near_each_other
 from p2r_bench.run.pipeline import Outcome
 from p2r_bench.run.progress import ProgressView, Silent, Tally
@@ -65,10 +66,18 @@ class RunResult:
         ]
 
 
-async def run(spec: RunSpec, engines: EngineSet, view: ProgressView | None = None) -> RunResult:
+async def run(
+    spec: RunSpec,
+    engines: EngineSet,
+    view: ProgressView | None = None,
+    launchers: Launchers | None = None,
+) -> RunResult:
     """Do what is missing of a run, then write its parquet files and its leaderboard rows.
 
     SIGINT and SIGTERM stop it cleanly: what is done stays, and the same call goes on from there.
+
+    Args:
+        launchers: Keep replicas for the next run; closed by the caller. None: they are of this run alone.
 
     Raises:
         UserError: Something the user can put right; nothing recorded is lost.
@@ -99,27 +108,23 @@ async def run(spec: RunSpec, engines: EngineSet, view: ProgressView | None = Non
             todo = [work for work in resolved.work() if (work.sample.id, work.repeat) not in skip]
             finished = True
             if todo:
-                launcher = make_launcher(resolved, judges, engines)
+                own = launchers or Launchers(engines)
+                launcher = await own.of(resolved, identity, judges)
                 try:
                     finished = await _work(
                         resolved, folder, judges, launcher, todo, view or Silent()
                     )
                 finally:
                     await launcher.close()
+                    if own is not launchers:
+                        await own.close()
             if finished:
-                await judge_missing(folder, judges)
+                await judge_missing(folder, judges, resolved.samples)
             rows = await asyncio.to_thread(folder.finish, resolved.cells, scorer=headlines)
             await asyncio.to_thread(update_leaderboard, spec.out, rows)
             return RunResult(folder.run_id, folder.path, tuple(rows), len(todo), not finished)
     finally:
         await close_judges(judges)
-
-
-def make_launcher(resolved: Resolved, judges: Sequence[Judge], engines: EngineSet) -> Launcher:
-    """Who carries out the work that a spec asks for."""
-    return LocalLauncher(
-        resolved.spec, resolved.mode, resolved.profile, resolved.choices, judges, engines
-    )
 
 
 async def _work(

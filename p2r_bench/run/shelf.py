@@ -94,10 +94,15 @@ class Shelf(Generic[V]):
     A claim larger than the capacity is granted when nothing is held, so that it is slow instead of
     impossible. Who waits is served by priority, then first come; a claim on what others hold already takes
     no room and is granted at once.
+
+    Args:
+        capacity: Of all that is there.
+        idle: Of that, at most so much for what nobody holds.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, idle: int) -> None:
         self._capacity = capacity
+        self._idle_capacity = idle
         self._held = 0  # by claims
         self._idle_size = 0
         self._used: dict[str, Entry[V]] = {}
@@ -182,7 +187,8 @@ class Shelf(Generic[V]):
         self._idle_size += entry.size
 
     def _make_room(self) -> None:
-        while self._idle and self._held + self._idle_size > self._capacity:
+        room = min(self._capacity - self._held, self._idle_capacity)
+        while self._idle and self._idle_size > room:
             _, dropped = self._idle.popitem(last=False)
             self._idle_size -= dropped.size
 

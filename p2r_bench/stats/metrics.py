@@ -13,6 +13,13 @@ from p2r_bench.types import Cell, Metric
 Row = dict[str, Any]
 
 _COSTS = ("n_calls", "prompt_tokens", "output_tokens", "visual_tokens", "total_seconds")
+SAMPLE_COLUMNS = (
+    *("sample_id", "repeat", "status", "answer_form", "group", "question_id", "cells"),
+    *_COSTS,
+)
+VERDICT_COLUMNS = ("scorer", "version", "params_hash", "status", "correct", "extracted")
+"""The columns of sample rows and verdict rows that figures are made from."""
+
 _COST_COLUMNS = (
     "calls_per_sample",
     "prompt_tokens_per_sample",
@@ -79,7 +86,8 @@ def metric_rows(
     them has, and does not apply when one of them does not.
 
     Args:
-        outcomes: Sample rows and their verdict rows, in the dataset's order, any number per sample.
+        outcomes: Sample rows and their verdict rows, in the dataset's order, any number per sample. They may
+            hold no more than `SAMPLE_COLUMNS` and `VERDICT_COLUMNS`.
         scorer: The headline scorer, or one for each answer form. Its rows come first and exist even
             without a verdict; where forms have different ones, the row's scorer joins them by "+".
             Another scorer's rows count the answer forms that it judged in this run.

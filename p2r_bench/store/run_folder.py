@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import Any
 
 from p2r_bench.errors import UserError
-from p2r_bench.stats.metrics import metric_rows
+from p2r_bench.stats.metrics import SAMPLE_COLUMNS, VERDICT_COLUMNS, metric_rows
 from p2r_bench.store.atomic import replacing
 from p2r_bench.store.identity import RunIdentity, RunLabels, Session, run_id
 from p2r_bench.store.journal import Journal
@@ -33,6 +33,7 @@ from p2r_bench.store.journal_index import (
     sample_record,
     verdicts_record,
 )
+from p2r_bench.store.journal_tables import Tables, journal_tables, outcomes_of
 from p2r_bench.store.lock import Lock
 from p2r_bench.store.manifest import Manifest
 from p2r_bench.store.rows import now
@@ -136,6 +137,11 @@ class RunFolder:
         session["noted"].update(json.loads(json.dumps(dict(facts))))
         self.manifest.write()
 
+    def status(self, key: Key) -> str | None:
+        """Status of the last outcome recorded for a key, or None."""
+        entry = self._index.entries.get(key)
+        return None if entry is None else entry.status
+
     def judged(self, key: Key) -> Mapping[str, tuple[str, str]]:
         """Scorer to (version, params_hash) of the verdicts with status "ok" that a sample has.
 
@@ -225,7 +231,7 @@ class RunFolder:
             samples = files.enter_context(_writing(self.path, SAMPLES))
             verdicts = files.enter_context(_writing(self.path, VERDICTS))
             rows = metric_rows(
-                _written(self.outcomes(), samples, verdicts),
+                _written(journal_tables(self._index), samples, verdicts),
                 scorer=scorer,
                 metrics=self.manifest.metrics,
                 expected=self.manifest.expected,
@@ -293,11 +299,10 @@ def _writing(folder: Path, table: Table) -> Iterator[TableWriter]:
 
 
 def _written(
-    outcomes: Iterable[Outcome], samples: TableWriter, verdicts: TableWriter
+    tables: Iterable[Tables], samples: TableWriter, verdicts: TableWriter
 ) -> Iterator[Outcome]:
-    """Pass the outcomes on, each after its rows have been written."""
-    for sample, judged in outcomes:
-        samples.write(sample)
-        for verdict in judged:
-            verdicts.write(verdict)
-        yield sample, judged
+    """Write the tables, and pass on what the figures need of them."""
+    for both in tables:
+        samples.write_arrow(both[0])
+        verdicts.write_arrow(both[1])
+        yield from outcomes_of(both, SAMPLE_COLUMNS, VERDICT_COLUMNS)

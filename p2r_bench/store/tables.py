@@ -32,6 +32,12 @@ class TableWriter:
         if len(self._rows) >= BATCH_ROWS:
             self._flush()
 
+    def write_arrow(self, rows: Any) -> None:
+        """Write an Arrow table with the documented columns."""
+        self._flush()
+        if rows.num_rows:
+            self._writer.write_table(rows)
+
     def close(self) -> None:
         try:
             self._flush()
