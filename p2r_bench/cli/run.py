@@ -119,6 +119,31 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
     help="Pixels held in memory at once.",
 )
 @click.option(
+    "--launcher",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Who works on the samples: this process, or replicas on a Ray cluster.",
+)
+@click.option(
+    "--replicas",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Replicas, each with engines, --in-flight and --image-memory of its own.",
+)
+@click.option(
+    "--ray-address",
+    metavar="ADDRESS",
+    help="Ray cluster to join, or local for a new one on this machine. "
+    "[default: RAY_ADDRESS, else one that runs here, else a new one]",
+)
+@click.option(
+    "--replica-resources",
+    metavar="GPU=N,CPU=N",
+    help="What each replica reserves. [default: CPU=1, and GPU=1 where there are GPUs]",
+)
+@click.option(
     "--config", type=click.Path(path_type=Path), help="TOML file with models × modes × tasks."
 )
 @click.option("--dry-run", is_flag=True, help="Show the first requests; load no model.")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from p2r_bench.run.engines import EngineSet, max_images_of
+from p2r_bench.run.launchers import Launchers
 from p2r_bench.run.progress import ProgressView, Silent
 from p2r_bench.run.resolve import make_mode, profile_of
 from p2r_bench.run.runner import RunResult, run
@@ -77,15 +78,17 @@ def run_all(specs: Sequence[RunSpec], view: ProgressView | None = None) -> list[
 
     async def work() -> None:
         engines = EngineSet(max(max_images_of(make_mode(s), profile_of(s)) for s in specs))
+        launchers = Launchers(engines)
         try:
             for index, spec in enumerate(specs):
                 await engines.close(
                     keep=[c for s in specs[index:] for c in (s.choice, *s.roles.values())]
                 )
-                results.append(await run(spec, engines, view or Silent()))
+                results.append(await run(spec, engines, view or Silent(), launchers))
                 if results[-1].interrupted:
                     return
         finally:
+            await launchers.close()
             await engines.close()
 
     _run_to_end(work)

@@ -23,14 +23,14 @@ class EngineSet:
     """Holds each engine once, however many roles and runs use it."""
 
     def __init__(self, max_images: int = 4) -> None:
-        self._max_images = max_images
+        self.max_images = max_images
         self._engines: dict[tuple[object, ...], Engine] = {}
         self._started: set[int] = set()
 
     def get(self, choice: EngineChoice) -> Engine:
         """The engine of a choice, not yet started."""
         if choice.key not in self._engines:
-            config = EngineConfig(choice.model, choice.revision, choice.args, self._max_images)
+            config = EngineConfig(choice.model, choice.revision, choice.args, self.max_images)
             self._engines[choice.key] = registry().get("engine", choice.engine)(config)
         return self._engines[choice.key]
 

@@ -24,11 +24,11 @@ class HandOut:
     def __init__(
         self, bundles: Iterable[Sequence[Key]], replicas: Sequence[str], losses: int = 3
     ) -> None:
-        bundles = [tuple(bundle) for bundle in bundles]
-        self._bundle_of = {key: n for n, bundle in enumerate(bundles) for key in bundle}
-        count, share = len(replicas), len(bundles)
+        whole = [tuple(bundle) for bundle in bundles]
+        self._bundle_of = {key: n for n, bundle in enumerate(whole) for key in bundle}
+        count, share = len(replicas), len(whole)
         self._stretches = {
-            name: deque(bundles[share * n // count : share * (n + 1) // count])
+            name: deque(whole[share * n // count : share * (n + 1) // count])
             for n, name in enumerate(replicas)
         }
         self._waiting = set(self._bundle_of)

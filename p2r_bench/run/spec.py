@@ -12,6 +12,7 @@ from p2r_bench.run.images import DEFAULT_BUDGET
 DEFAULT_MODEL = "p2r-tiny"
 DEFAULT_ENGINE = "transformers"
 
+Launching = Literal["local", "ray"]
 Schedule = Literal["pipelined", "barrier"]
 SCHEDULES: tuple[Schedule, ...] = ("pipelined", "barrier")
 
@@ -59,6 +60,11 @@ class RunSpec:
             The answers are the same; it is not part of a run's identity.
         in_flight: Samples worked on at once; None takes twice what keeps the engine full.
         image_memory: Bytes of pixels held at once.
+        launcher: "local": in this process; "ray": by `replicas` processes of a Ray cluster, for each of which
+            `in_flight` and `image_memory` hold. The answers are the same; it is not part of a run's identity.
+        replicas: How many processes.
+        ray_address: See `RayCluster.address`.
+        replica_resources: What each replica reserves, {"GPU": 2, "CPU": 8}; see `RayCluster.resources`.
     """
 
     task: str
@@ -82,3 +88,7 @@ class RunSpec:
     schedule: Schedule = "pipelined"
     in_flight: int | None = None
     image_memory: int = DEFAULT_BUDGET
+    launcher: Launching = "local"
+    replicas: int = 1
+    ray_address: str | None = None
+    replica_resources: Mapping[str, float] | None = None

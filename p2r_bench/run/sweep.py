@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -28,6 +29,7 @@ _PLAIN = (
         "seed",
     ),
     *("repeats", "limit", "retry_errors", "allow_mixed", "in_flight", "image_memory", "schedule"),
+    *("launcher", "replicas", "ray_address", "replica_resources"),
 )
 
 
@@ -100,6 +102,8 @@ def specs_of(options: Mapping[str, Any]) -> list[RunSpec]:
         "judge_params": judge_params(set_.pop("judge_args", ())),
         "sample_ids": tuple(set_.pop("sample_ids", ())),
     }
+    if "replica_resources" in set_:
+        fields["replica_resources"] = _resources(set_.pop("replica_resources"))
     for key in ("data_dir", "out"):
         if key in set_:
             fields[key] = Path(set_.pop(key))
@@ -137,6 +141,15 @@ def _pairs(option: str, texts: Iterable[str]) -> dict[str, Any]:
             raise UserError(f"{option} {text!r}: write it as name=value")
         pairs[key] = _number(value)
     return pairs
+
+
+def _resources(value: Any) -> dict[str, float]:
+    if not isinstance(value, Mapping):
+        value = _pairs("--replica-resources", (pair.strip() for pair in str(value).split(",")))
+    for name, amount in value.items():
+        if type(amount) not in (int, float) or not 0 <= amount < math.inf:
+            raise UserError(f"--replica-resources: {name}={amount}: write it as GPU=1,CPU=4")
+    return dict(value)
 
 
 def _number(text: str) -> int | float | bool | str:
