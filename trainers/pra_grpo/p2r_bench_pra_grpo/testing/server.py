@@ -51,6 +51,7 @@ class FakeServer:
         self.reply = reply
         self.slow = slow
         self.calls = 0
+        self.seen: list[dict[str, Any]] = []
         self._http = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
         self._http.daemon_threads = True
         self._ending = threading.Event()
@@ -86,6 +87,7 @@ class FakeServer:
         probing = body["max_tokens"] <= 24
         if not probing:
             self.calls += 1
+            self.seen.append(body)
             if self.behaviour in ("400", "429", "500"):
                 return int(self.behaviour), b'{"error": {"message": "as told"}}'
             if self.behaviour == "slow":

@@ -1,0 +1,11 @@
+"""Whether evaluation, reward and trainers send the same: text, pixels, and sampling where it is meant to be equal.
+
+Every side gives `Rendered` calls for the same samples and boxes; `differences` compares two of them.
+"""
+
+from __future__ import annotations
+
+from p2r_bench_pra_grpo.parity.rendered import Calls, Rendered, differences, rendered
+from p2r_bench_pra_grpo.parity.samples import boxes_for, parity_samples
+
+__all__ = ["Calls", "Rendered", "boxes_for", "differences", "parity_samples", "rendered"]
