@@ -336,6 +336,7 @@ class Verdict:
         extracted: What was matched against the right answer, or None for no answer.
         span: Start and end of `extracted` in `Prediction.answer`, where it is a part of it.
         correct: True or False with status "ok"; None with status "error".
+        seconds: Time the judge took; filled in by the runner.
     """
 
     sample_id: str
@@ -347,6 +348,7 @@ class Verdict:
     correct: bool | None = None
     status: Literal["ok", "error"] = "ok"
     error: ErrorInfo | None = None
+    seconds: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,9 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
     "--config", type=click.Path(path_type=Path), help="TOML file with models × modes × tasks."
 )
 @click.option("--dry-run", is_flag=True, help="Show the first requests; load no model.")
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option(
+    "--quiet", is_flag=True, help="No progress, and no account of time and tokens at the end."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def command(
     config: Path | None,
@@ -180,7 +182,7 @@ def command(
     if as_json:
         click.echo(json.dumps([_record(result) for result in results], indent=2))
     else:
-        _print(results)
+        _print(results, quiet)
     if any(result.interrupted for result in results):
         click.echo("Interrupted. The same command goes on from here.", err=True)
         raise SystemExit(130)
@@ -209,16 +211,21 @@ def _record(result: RunResult) -> dict[str, Any]:
         "added": result.added,
         "complete": result.complete,
         "interrupted": result.interrupted,
+        "accounting": result.accounting,
         "metrics": [{k: v for k, v in row.items() if k != "created"} for row in result.metrics],
     }
 
 
-def _print(results: list[RunResult]) -> None:
+def _print(results: list[RunResult], quiet: bool) -> None:
+    from p2r_bench.run.accounting import block
+
     for result in results:
         for row in result.overall:
             task = " ".join(filter(None, (row["task"], row["subset"])))
             click.echo(f"{task} · {row['mode']} · {row['model']}: {_figure(row)}")
         click.echo(f"  {result.added} samples run now; {result.path}")
+        if result.accounting and not quiet:
+            click.echo("\n".join(f"  {line}" for line in block(result.accounting)))
 
 
 def _figure(row: Any) -> str:

@@ -46,7 +46,7 @@ class BarrierPipeline(Pipeline):
             raise first_error(errors) from None
 
     async def _batch(self, batch: Sequence[Ready], thread: ThreadPoolExecutor) -> None:
-        barrier = Barrier(thread, self._images.budget)
+        barrier = Barrier(thread, self._images.budget, self._images.counts)
         rows = [
             barrier.enter(r.image) if isinstance(r.image, EncodedImage) else r.image for r in batch
         ]
@@ -74,9 +74,11 @@ class Barrier:
         thread: Where images are prepared.
         budget: Bytes of decoded images that rows keep from one call to the next. The published code keeps all of
             them; a row beyond the budget decodes again.
+        counts: See `ImageWork`.
     """
 
-    def __init__(self, thread: ThreadPoolExecutor, budget: int) -> None:
+    def __init__(self, thread: ThreadPoolExecutor, budget: int, counts: dict[str, int]) -> None:
+        self.counts = counts
         self._thread = thread
         self._room = budget
         self._rows: list[_Row] = []
@@ -144,6 +146,7 @@ class _Row:
 
     async def prepare(self, recipes: Sequence[Recipe], priority: int = 0) -> Prepared:
         """See `RowImages.prepare`; returns when the whole batch may go on."""
+        self.barrier.counts["sent"] += len(recipes)
         call = _Call(self, recipes)
         self.waiting.append(call)
         self.barrier.look()
@@ -158,8 +161,10 @@ class _Row:
             if self.kept is not None and self.kept[0] == policy:
                 decoded = self.kept[1]
             else:
+                self.barrier.counts["decoded"] += 1
                 decoded = decode(self.source.data, exif=recipe.exif, alpha=recipe.alpha)
                 self.barrier.keep(self, policy, decoded)
+            self.barrier.counts["made"] += 1
             images.append(realise(recipe, decoded))
         return images
 

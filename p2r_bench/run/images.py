@@ -83,6 +83,9 @@ class ImageWork:
     Args:
         budget: Bytes of images held at once. One image larger than that is still worked on, alone.
         workers: Threads; Pillow works outside the interpreter lock.
+
+    Attributes:
+        counts: How many images were sent to engines, made for that, and decoded for that.
     """
 
     def __init__(self, budget: int = DEFAULT_BUDGET, workers: int | None = None) -> None:
@@ -93,8 +96,7 @@ class ImageWork:
         self._realised: Shelf[Image.Image] = Shelf(budget // 2, idle=budget // 16)
         self.budget = budget
         self.encoded_bytes = budget // 8
-        self.decoded = 0
-        self.made = 0
+        self.counts = {"sent": 0, "made": 0, "decoded": 0}
 
     def of(self, source: EncodedImage) -> RowImages:
         """The images of a sample with this source."""
@@ -109,6 +111,7 @@ class ImageWork:
     ) -> Prepared:
         """See `RowImages.prepare`."""
         begun = time.perf_counter()
+        self.counts["sent"] += len(recipes)
         wanted = [Wanted(r.digest, pixel_bytes(r.size)) for r in recipes]
         claim = self._realised.take(wanted) or await self._realised.wait(wanted, priority)
         started = time.perf_counter()
@@ -142,9 +145,10 @@ class ImageWork:
         key = _source_key(recipe)
         decoded = self._sources.peek(key)
         if decoded is None:
+            self.counts["decoded"] += 1
             decoded = self._decode(recipe, source)
             self._sources.keep(Wanted(key, pixel_bytes(decoded.size)), decoded)
-        self.made += 1
+        self.counts["made"] += 1
         return realise(recipe, decoded)
 
     async def _realised_in_pool(
@@ -155,15 +159,15 @@ class ImageWork:
         try:
             (entry,) = claim.entries
             if not entry.begun:
+                self.counts["decoded"] += 1
                 entry.begin(self._in_pool(lambda: self._decode(recipe, source), priority))
             decoded = await entry.ready()
-            self.made += 1
+            self.counts["made"] += 1
             return await self._in_pool(lambda: realise(recipe, decoded), priority)
         finally:
             claim.give_back()
 
     def _decode(self, recipe: Recipe, source: EncodedImage) -> Image.Image:
-        self.decoded += 1
         return decode(source.data, exif=recipe.exif, alpha=recipe.alpha)
 
     async def _in_pool(self, work: Callable[[], T], priority: int) -> T:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from p2r_bench.adapter import Profile
+from p2r_bench.run.accounting import EngineMeter
 from p2r_bench.run.barrier import BarrierPipeline
 from p2r_bench.run.engines import EngineSet, check_capabilities, max_images_of
 from p2r_bench.run.feed import Todo
@@ -49,7 +50,11 @@ class Launcher(Protocol):
         """
 
     def accounting(self) -> dict[str, Any]:
-        """What `run` has used so far, for the manifest; JSON-able."""
+        """What `run` has used so far, for the manifest; JSON-able.
+
+        `engines`: readings of `EngineMeter`s, and `images`: counts as `ImageWork` has them; or `replicas`: by name, each
+        with these two.
+        """
 
     async def close(self) -> None:
         """Free what `start` and `run` took; safe to call twice. Engines of an `EngineSet` stay open."""
@@ -81,17 +86,21 @@ class LocalLauncher:
         self._set = engines
         self._engines = {role: engines.get(choice) for role, choice in choices.items()}
         self._images = ImageWork(spec.image_memory)
+        self._meters: dict[int, EngineMeter] = {}
 
     async def start(self) -> EngineFacts:
         """See `Launcher.start`."""
         await self._set.start(self._engines.values())
         most = max_images_of(self._mode, self._profile)
         check_capabilities(self._engines, self._profile, self._choices, most)
+        for engine in self._engines.values():
+            self._meters.setdefault(id(engine), EngineMeter(engine.capabilities().concurrency))
         return {role: dict(e.capabilities().facts) for role, e in self._engines.items()}
 
     async def run(self, todo: Todo, record: Record) -> None:
         """See `Launcher.run`."""
-        solver = Solver(self._mode, self._profile, self._engines, self._spec.seed)
+        meters = {role: self._meters[id(engine)] for role, engine in self._engines.items()}
+        solver = Solver(self._mode, self._profile, self._engines, meters, self._spec.seed)
         kind = BarrierPipeline if self._spec.schedule == "barrier" else Pipeline
         in_flight = self._spec.in_flight or max(2 * self.capacity, 4)
         pipeline = kind(solver, self._judges, self._images, record, in_flight, self._failures)
@@ -100,12 +109,12 @@ class LocalLauncher:
     @property
     def capacity(self) -> int:
         """How many requests in flight keep all engines full. Valid after `start`."""
-        different = {id(engine): engine for engine in self._engines.values()}.values()
-        return sum(engine.capabilities().concurrency for engine in different)
+        return sum(meter.capacity for meter in self._meters.values())
 
     def accounting(self) -> dict[str, Any]:
-        """See `Launcher.accounting`."""
-        return {}
+        """See `Launcher.accounting`: readings of the engines' meters, and counts of images."""
+        engines = [meter.read() for meter in self._meters.values()]
+        return {"engines": engines, "images": dict(self._images.counts)}
 
     async def close(self) -> None:
         """See `Launcher.close`."""

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from p2r_bench.errors import UserError
 from p2r_bench.judges.select import applicable
@@ -117,7 +117,12 @@ async def judge_all(
     """
     if prediction.status != "ok":
         return ()
-    return tuple([await verdict_of(j, sample, prediction) for j in applicable(judges, sample)])
+    verdicts = []
+    for judge in applicable(judges, sample):
+        begun = time.perf_counter()
+        verdict = await verdict_of(judge, sample, prediction)
+        verdicts.append(replace(verdict, seconds=time.perf_counter() - begun))
+    return tuple(verdicts)
 
 
 def first_error(errors: BaseExceptionGroup[UserError]) -> UserError:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -16,6 +14,7 @@ from typing import Any
 
 from p2r_bench.judges.select import close_judges, headline_scorer, headline_scorers, make_judges
 from p2r_bench.run import environment
+from p2r_bench.run.accounting import Ledger, judge_seconds
 from p2r_bench.run.engines import EngineSet
 from p2r_bench.run.feed import Work
 from p2r_bench.run.launcher import EngineFacts, Launcher
@@ -28,7 +27,7 @@ from p2r_bench.run.resolve import Resolved, resolve
 from p2r_bench.run.spec import EngineChoice, RunSpec, Schedule
 from p2r_bench.store.identity import RunIdentity, RunLabels, Session
 from p2r_bench.store.leaderboard import update_leaderboard
-from p2r_bench.store.rows import sample_row, verdict_row
+from p2r_bench.store.rows import now, sample_row, verdict_row
 from p2r_bench.store.run_folder import RunFolder
 from p2r_bench.types import Judge
 
@@ -42,6 +41,7 @@ class RunResult:
         metrics: Metric rows, with the leaderboard's columns.
         added: Samples this call ran; those done before are not among them.
         interrupted: Stopped by a signal before everything was done.
+        accounting: What this call has used, as in the manifest; None when there was nothing to do.
     """
 
     run_id: str
@@ -49,6 +49,7 @@ class RunResult:
     metrics: tuple[Mapping[str, Any], ...]
     added: int = 0
     interrupted: bool = False
+    accounting: Mapping[str, Any] | None = None
 
     @property
     def complete(self) -> bool:
@@ -122,7 +123,10 @@ async def run(
                 await judge_missing(folder, judges, resolved.samples)
             rows = await asyncio.to_thread(folder.finish, resolved.cells, scorer=headlines)
             await asyncio.to_thread(update_leaderboard, spec.out, rows)
-            return RunResult(folder.run_id, folder.path, tuple(rows), len(todo), not finished)
+            used_up = folder.noted("accounting") if todo else None
+            return RunResult(
+                folder.run_id, folder.path, tuple(rows), len(todo), not finished, used_up
+            )
     finally:
         await close_judges(judges)
 
@@ -139,23 +143,29 @@ async def _work(
     spec = resolved.spec
     session = session_of(await launcher.start(), resolved.choices, spec.schedule)
     folder.begin(session, allow_mixed=spec.allow_mixed)
-    tally = Tally(len(todo))
+    tally, ledger = Tally(len(todo)), Ledger()
 
     async def record(outcome: Outcome) -> None:
-        work, sample = outcome.work, outcome.work.sample
+        work, sample, created = outcome.work, outcome.work.sample, now()
         row = sample_row(
             sample,
             outcome.prediction,
             index=work.index,
             repeat=work.repeat,
             cells=resolved.cells[sample.id],
+            judge_seconds=judge_seconds(outcome.verdicts),
             total_seconds=outcome.seconds,
+            created=created,
         )
-        verdicts = [verdict_row(v, index=work.index, repeat=work.repeat) for v in outcome.verdicts]
+        verdicts = [
+            verdict_row(v, index=work.index, repeat=work.repeat, created=created)
+            for v in outcome.verdicts
+        ]
         if not await folder.record(row, verdicts):
             return  # it was done already: a lost replica's sample may come twice
         headline = headline_scorer(sample, resolved.scorer, judges)
         correct = next((v.correct for v in outcome.verdicts if v.scorer == headline), None)
+        ledger.add(outcome)
         tally.add(error=outcome.prediction.status == "error", correct=correct)
         view.update(tally)
 
@@ -172,8 +182,8 @@ async def _work(
         return True
     finally:
         view.end(tally)
-        accounting = _accounting(tally, time.perf_counter() - begun)
-        folder.note({"accounting": {**accounting, **launcher.accounting()}})
+        seconds = time.perf_counter() - begun
+        folder.note({"accounting": ledger.summary(seconds, launcher.accounting())})
 
 
 @asynccontextmanager
@@ -205,18 +215,6 @@ async def _stopping_on_signals(work: asyncio.Future[None]) -> AsyncIterator[asyn
 
 
 def _nothing() -> None: ...
-
-
-def _accounting(tally: Tally, seconds: float) -> dict[str, Any]:
-    """Rows per second of the session, and the most memory this process has ever used, in MB."""
-    unit = 1 if sys.platform == "darwin" else 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
-    return {
-        "rows": tally.done,
-        "seconds": round(seconds, 3),
-        "rows_per_s": round(tally.done / seconds, 3),
-        "peak_mb": round(peak, 1),
-    }
 
 
 def session_of(

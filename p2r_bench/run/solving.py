@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from p2r_bench.adapter import Profile
 from p2r_bench.errors import EngineError, ImageError, UserError
+from p2r_bench.run.accounting import EngineMeter
 from p2r_bench.run.images import RowImages
 from p2r_bench.run.seeds import CallSeeds
 from p2r_bench.types import Completion, Engine, ErrorInfo, Mode, Prediction, Request, Sample
@@ -19,11 +20,13 @@ class Solver:
 
     Attributes:
         engines: Role to engine.
+        meters: Role to the meter of its engine.
     """
 
     mode: Mode
     profile: Profile
     engines: Mapping[str, Engine]
+    meters: Mapping[str, EngineMeter]
     seed: int = 0
 
     async def solve(self, sample: Sample, images: RowImages, repeat: int = 0) -> Prediction:
@@ -59,20 +62,23 @@ class _Calls:
 
     async def ask(self, request: Request) -> Completion:
         request = self._seeds.seeded(request)
-        engine = self._engine(request.role)
+        engine, meter = self._engine(request.role), self._solver.meters[request.role]
         try:
             prepared = await self._images.prepare(request.recipes, request.priority)
             begun = time.perf_counter()
+            meter.enter(begun)
             try:
                 completion = await engine.generate(request, prepared.lend())
             finally:
+                ended = time.perf_counter()
+                meter.leave(ended)
                 prepared.release()
         except Exception:
             self.failed_role = self.failed_role or request.role
             raise
         told = completion.timings
         timings = {
-            "engine": time.perf_counter() - begun,
+            "engine": ended - begun,
             **told,
             "queue": prepared.waited + told.get("queue", 0.0),
             "image": prepared.worked,

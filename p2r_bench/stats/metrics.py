@@ -12,7 +12,10 @@ from p2r_bench.types import Cell, Metric
 
 Row = dict[str, Any]
 
-_COSTS = ("n_calls", "prompt_tokens", "output_tokens", "visual_tokens", "total_seconds")
+_COSTS = (
+    *("n_calls", "prompt_tokens", "output_tokens", "visual_tokens"),
+    *("total_seconds", "engine_seconds"),
+)
 SAMPLE_COLUMNS = (
     *("sample_id", "repeat", "status", "answer_form", "group", "question_id", "cells"),
     *_COSTS,
@@ -26,6 +29,7 @@ _COST_COLUMNS = (
     "output_tokens_per_sample",
     "visual_tokens_per_sample",
     "seconds_per_sample",
+    "engine_seconds_per_sample",
 )
 
 

@@ -42,6 +42,7 @@ def sample_row(
     index: int,
     cells: Iterable[Cell],
     repeat: int = 0,
+    judge_seconds: float | None = None,
     total_seconds: float | None = None,
     created: str | None = None,
 ) -> Row:
@@ -53,6 +54,7 @@ def sample_row(
         index: Position of the sample in the dataset, from 0.
         cells: `task.cells(sample)`.
         repeat: Which pass over the sample this is, from 0.
+        judge_seconds: Sum over the judges.
         total_seconds: From the sample's start to its outcome.
         created: Default: now.
     """
@@ -102,6 +104,7 @@ def sample_row(
         "n_calls": len(stages),
         **{name: _total(stages, name) for name in _TOKENS},
         **{f"{name}_seconds": _total(stages, f"{name}_seconds") for name in _TIMES},
+        "judge_seconds": judge_seconds,
         "total_seconds": total_seconds,
         "usage": _json(dict(prediction.usage)) if prediction.usage else None,
         "session": None,  # the run folder knows
@@ -114,7 +117,6 @@ def verdict_row(
     *,
     index: int,
     repeat: int = 0,
-    seconds: float | None = None,
     created: str | None = None,
 ) -> Row:
     """The row of one verdict; `index` and `repeat` as in the sample's row."""
@@ -132,7 +134,7 @@ def verdict_row(
         "correct": verdict.correct,
         "status": verdict.status,
         **_error_row(verdict.error),
-        "seconds": seconds,
+        "seconds": verdict.seconds,
         "created": created or now(),
     }
 
@@ -203,6 +205,7 @@ def verdict_from_row(row: Mapping[str, Any]) -> Verdict:
         correct=row["correct"],
         status=row["status"],
         error=_error(row),
+        seconds=row["seconds"],
     )
 
 

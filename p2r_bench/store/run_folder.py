@@ -137,6 +137,14 @@ class RunFolder:
         session["noted"].update(json.loads(json.dumps(dict(facts))))
         self.manifest.write()
 
+    def noted(self, name: str) -> Any:
+        """What the current session has noted under a name, or None.
+
+        Raises:
+            RuntimeError: `begin` was not called.
+        """
+        return self.manifest.sessions[self._current()]["noted"].get(name)
+
     def status(self, key: Key) -> str | None:
         """Status of the last outcome recorded for a key, or None."""
         entry = self._index.entries.get(key)

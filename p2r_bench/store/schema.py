@@ -128,9 +128,12 @@ _STAGE = (
     ),
     Column("priority", _SMALL, "Priority in the engine's queue; lower runs earlier."),
     *_TOKENS,
-    _seconds("queue_seconds", "Time in queues before the engine took the request."),
+    _seconds(
+        "queue_seconds",
+        "Time in queues: for room for the images, at a barrier, in the engine's queue.",
+    ),
     _seconds("image_seconds", "Time to make the images of the request."),
-    _seconds("engine_seconds", "Time in the engine."),
+    _seconds("engine_seconds", "Time in the engine, without its queue where it tells that."),
     Column("timings", _TEXT, "JSON of all timings in seconds, by name.", volatile=True),
     Column("engine", _TEXT, "JSON of the facts of the engine that answered.", volatile=True),
     _list(
@@ -229,6 +232,7 @@ SAMPLES = Table(
         _seconds("queue_seconds", "Sum over the calls."),
         _seconds("image_seconds", "Sum over the calls."),
         _seconds("engine_seconds", "Sum over the calls."),
+        _seconds("judge_seconds", "Sum over the judges."),
         _seconds("total_seconds", "From the sample's start to its outcome."),
         Column("usage", _TEXT, "JSON of what the mode itself reports as used.", volatile=True),
         Column("session", _SMALL, "Position in the manifest's sessions.", volatile=True),
@@ -313,6 +317,10 @@ _METRIC_COLUMNS = (
     Column("output_tokens_per_sample", _FLOAT, "Mean generated tokens, where the engine tells."),
     Column("visual_tokens_per_sample", _FLOAT, "Mean visual tokens."),
     _seconds("seconds_per_sample", "Mean time from a sample's start to its outcome."),
+    _seconds(
+        "engine_seconds_per_sample",
+        "Mean time of a sample in the engine, over all its calls.",
+    ),
     Column("profile", _TEXT, "Name of the profile."),
     Column("profile_hash", _TEXT, "Hash of the profile."),
     Column("data_digest", _TEXT, "Identity of the data."),

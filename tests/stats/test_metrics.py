@@ -32,6 +32,7 @@ def made(number: int, state: str, **changes: Any) -> tuple[dict[str, Any], list[
         "output_tokens": None,
         "visual_tokens": 10,
         "total_seconds": 0.5,
+        "engine_seconds": 0.25,
         **changes,
     }
     if sample["status"] != "ok":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +105,8 @@ def test_a_row_holds_the_whole_sample_and_prediction(name: str, route: str, tmp_
     ids=["right", "no answer", "error"],
 )
 def test_a_row_holds_the_whole_verdict(verdict: Any, tmp_path: Path) -> None:
-    row = verdict_row(verdict, index=3, repeat=1, seconds=0.5)
+    row = verdict_row(replace(verdict, seconds=0.5), index=3, repeat=1)
+    assert row["seconds"] == 0.5
     assert set(row) == set(VERDICTS.names)
     assert verdict_from_row(through_parquet(tmp_path, VERDICTS, row)) == verdict
 
