@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 CROWD, FLOCK, WHOLE, EPISODES = 24, 5, 10, 16
 """Chunks of 250 in the caches."""
 VISION_STEPS, JOINT_STEPS, POLISH_STEPS = 3000, 600, 480
-BASE_STEP = 200
+BASE_STEP = 150
 """Step of the joint stage whose weights become p2r-tiny-base."""
 
 
