@@ -154,6 +154,10 @@ class Backend(Protocol):
         """The steps that `train` and `merge` take: "step" (a name), "does" (a sentence), and where they
         apply "command" (list of words), "hosts", "ports", "gpus", "files". JSON-able. Nothing is done."""
 
+    def facts(self, stage: Stage) -> Mapping[str, Any]:
+        """What the manifest of the stage's model says of the training: versions, whether flash-attn was used, and
+        the like. JSON-able."""
+
     def train(
         self, stage: Stage, samples: Sequence[Sample], frozen: Frozen | None, view: View
     ) -> None:

@@ -128,7 +128,7 @@ class StageSteps:
                 "data_digest": trained["data_digest"],
                 "digest": facts["digest"],
                 "load_test": {"tokens": facts["tokens"], "engine": facts["engine"]},
-                "backend_facts": dict(getattr(self._backend, "facts", {})),
+                "backend_facts": _facts(self._backend, self.stage),
             },
         )
         return {"digest": facts["digest"], "tokens": facts["tokens"]}
@@ -161,3 +161,9 @@ class StageSteps:
     def _store(self) -> BoxStore:
         assert self.stage.frozen is not None
         return BoxStore(self.stage.boxes, model_digest(self.stage.frozen), self._profile)
+
+
+def _facts(backend: Backend, stage: Stage) -> dict[str, Any]:
+    """What a backend says of itself, or of a stage: its attribute or method `facts`, where it has one."""
+    facts = getattr(backend, "facts", {})
+    return dict(facts(stage) if callable(facts) else facts)

@@ -40,6 +40,10 @@ class ScriptedBackend:
             {"step": "merge", "does": "writes a folder", "files": [str(stage.model)]},
         ]
 
+    def facts(self, stage: Stage) -> Mapping[str, Any]:
+        """See `Backend.facts`."""
+        return {"learned": False}
+
     def train(
         self, stage: Stage, samples: Sequence[Sample], frozen: Frozen | None, view: View
     ) -> None:
