@@ -4,7 +4,7 @@ VENV ?= .venv
 DEMO ?= .demo
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/cpu.txt
-BENCHMARKS := $(patsubst benchmarks/%.py,%,$(filter-out %/__init__.py,$(wildcard benchmarks/*.py)))
+BENCHMARKS := schedules floor images memory pipeline aggregate start_up
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-all lint format bench clean

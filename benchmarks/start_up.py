@@ -7,13 +7,12 @@ The last line is one JSON object.
 
 from __future__ import annotations
 
-import argparse
-import json
-import platform
 import statistics
 import subprocess
 import sys
 import time
+
+from benchmarks.output import emit, options_of
 
 COMMANDS = (("--help",), ("plugins",), ("profile", "list"), ("leaderboard", "--help"))
 PYTHON = "python -c pass"
@@ -30,19 +29,15 @@ def seconds(command: list[str], runs: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = options_of(__doc__)
     parser.add_argument("--runs", type=int, default=9)
-    parser.add_argument("--json", action="store_true", help="print the JSON line only")
     options = parser.parse_args()
     figures = {PYTHON: seconds([sys.executable, "-c", "pass"], options.runs)}
     for command in COMMANDS:
         name = " ".join(("p2r-bench", *command))
         figures[name] = seconds([sys.executable, "-m", "p2r_bench", *command], options.runs)
-    if not options.json:
-        for name, value in figures.items():
-            print(f"{value:7.3f} s  {name}")
-    machine = {"python": platform.python_version(), "machine": platform.machine()}
-    print(json.dumps({"benchmark": "start_up", "seconds": figures, **machine}))
+    lines = [(f"{value:.3f} s", name) for name, value in figures.items()]
+    emit("start_up", {"seconds": figures}, lines, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,64 @@
+"""The engines that a benchmark can measure with."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from benchmarks.answers import Answers
+from benchmarks.running import SLEEPING, OneEngine
+from benchmarks.sleeping_engine import SleepingEngine
+from p2r_bench.run.engines import EngineSet
+from p2r_bench.run.spec import EngineChoice
+from p2r_bench.types import Sample
+
+MAX_IMAGES = 4
+UNCACHED = {"vllm": {"prefix_caching": "false", "image_cache_gb": "0"}}
+"""Arguments that switch off what the published evaluation has switched off."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that choose the engine."""
+    parser.add_argument(
+        "--engine",
+        default="sleeping",
+        help="sleeping (the default), or one that p2r-bench knows, such as vllm or transformers",
+    )
+    parser.add_argument("--model", default="p2r-tiny", help="model of a real engine [p2r-tiny]")
+    parser.add_argument(
+        "--engine-arg", action="append", default=[], metavar="K=V", help="of a real engine"
+    )
+    parser.add_argument(
+        "--speed", type=float, default=1.0, help="how many GPUs the sleeping engine stands for [1]"
+    )
+
+
+def choice_of(options: argparse.Namespace, *, caching: bool = True) -> EngineChoice:
+    """The engine asked for; without caching, those caches are off that the published evaluation has off."""
+    if options.engine == "sleeping":
+        return SLEEPING
+    args = dict(pair.split("=", 1) for pair in options.engine_arg)
+    if not caching:
+        args |= UNCACHED.get(options.engine, {})
+    return EngineChoice(options.model, options.engine, args=args)
+
+
+@asynccontextmanager
+async def started(
+    options: argparse.Namespace, samples: Iterable[Sample], *, caching: bool = True
+) -> AsyncIterator[EngineSet]:
+    """Engines with the one asked for already running."""
+    if options.engine == "sleeping":
+        answers = Answers(samples)
+        engines: EngineSet = OneEngine(
+            SleepingEngine(answers, prefix_caching=caching, speed=options.speed)
+        )
+    else:
+        engines = EngineSet(MAX_IMAGES)
+    engine = engines.get(choice_of(options, caching=caching))
+    try:
+        await engines.start([engine])
+        yield engines
+    finally:
+        await engine.close()

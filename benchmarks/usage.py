@@ -1,0 +1,45 @@
+"""What processes have used: processor time, and the most memory."""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import sys
+from pathlib import Path
+
+
+def cpu_seconds() -> float:
+    """Processor time of this process, of those it has waited for, and, on Linux, of those it has running."""
+    who = [resource.getrusage(which) for which in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in who) + sum(_running_children())
+
+
+def peak_mb() -> float:
+    """Most memory this process has held at once, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # ru_maxrss begins with the parent's peak there
+        found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text("utf-8"))
+        assert found is not None
+        return int(found[1]) * 1024 / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def _running_children() -> list[float]:
+    parents, seconds = {}, {}
+    tick = os.sysconf("SC_CLK_TCK")
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text("utf-8", "replace").rpartition(")")[2].split()
+        except OSError:
+            continue  # it has just ended
+        pid = int(stat.parent.name)
+        parents[pid] = int(fields[1])
+        # its own user and system time, and that of children it has waited for
+        seconds[pid] = sum(int(field) for field in fields[11:15]) / tick
+    found: set[int] = set()
+    layer = {os.getpid()}
+    while layer := {pid for pid, parent in parents.items() if parent in layer}:
+        found |= layer
+    return [seconds[pid] for pid in found]
