@@ -84,7 +84,7 @@ class VerlBackend:
         words = overrides(stage, self.config, self.settings, self.profile, paths, steps)
         return [self.settings.interpreter, "-m", "verl.trainer.main_ppo", *words, *hydra]
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self, stage: Stage) -> dict[str, Any]:
         """What trained, for the checkpoint's manifest."""
         found: dict[str, Any] = {"backend": self.name, "use_remove_padding": self.settings.packs}
         for name in _FACTS:
