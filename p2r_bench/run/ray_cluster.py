@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -165,7 +165,7 @@ def _join(ray: Any, address: str | None) -> None:
         **quiet,
     )
     if address == "local":
-        begin()
+        _begin(ray, begin)
         return
     try:
         ray.init(address=address or "auto", **quiet)
@@ -176,7 +176,22 @@ def _join(ray: Any, address: str | None) -> None:
                 f"no Ray cluster answers at {wanted}: {_one_line(error)}. Start one with `ray start --head`, "
                 "or leave out --ray-address and RAY_ADDRESS to start one on this machine"
             ) from error
-        begin()
+        _begin(ray, begin)
+
+
+def _begin(ray: Any, begin: Callable[[], object]) -> None:
+    """Start a cluster; a machine that is busy may need a second try, as Ray waits 30 seconds and no longer."""
+    for last in (False, True):
+        try:
+            begin()
+            return
+        except Exception as error:
+            ray.shutdown()
+            if last:
+                raise UserError(
+                    f"Ray could not be started on this machine: {_one_line(error)}. Its logs are in "
+                    "ray/session_latest/logs of the temporary folder"
+                ) from error
 
 
 def _actor_options(resources: Mapping[str, float]) -> dict[str, Any]:

@@ -71,8 +71,11 @@ class Fleet:
         """Start a replica where it is not running, and prepare it; lost ones are started again.
 
         Raises:
-            UserError: It refuses, or was lost too often; the message names it and its machine.
+            UserError: It refuses, or was lost too often; the message names it and its machine. Or there is
+                no cluster.
         """
+        if self._joined is None:
+            self._joined = self._cluster.join()
         while True:
             try:
                 return await self._prepare(seat, job)
@@ -126,8 +129,6 @@ class Fleet:
 
     async def _prepare(self, seat: Seat, job: Job) -> Prepared:
         if seat.link is None:
-            if self._joined is None:
-                self._joined = self._cluster.join()
             seat.link, seat.place = self._cluster.spawn(), None
             seat.place = await _patiently(
                 seat.link.describe(), f"room in the cluster for replica {seat.name}"

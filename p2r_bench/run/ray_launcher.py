@@ -17,6 +17,7 @@ from p2r_bench.run.hopeless import HOPELESS_AFTER, FirstFailures
 from p2r_bench.run.launcher import EngineFacts
 from p2r_bench.run.order import image_key
 from p2r_bench.run.pipeline import Outcome, Record, first_error, judge_all
+from p2r_bench.run.ray_accounts import Accounts
 from p2r_bench.run.ray_fleet import Fleet, Seat
 from p2r_bench.run.ray_handout import HandOut, Key
 from p2r_bench.run.ray_messages import Job, ReplicaLost
@@ -42,7 +43,7 @@ class RayLauncher:
         self._job = job
         self._judges = judges
         self._facts: EngineFacts | None = None
-        self._accounts: dict[str, Mapping[str, Any]] = {}
+        self._accounts = Accounts()
 
     async def start(self) -> EngineFacts:
         """Start and prepare all replicas; the facts of their engines must be the same. See `Launcher.start`."""
@@ -83,8 +84,8 @@ class RayLauncher:
             )
 
     def accounting(self) -> dict[str, Any]:
-        """What each replica has used, by its name, machine and process."""
-        return {"launcher": "ray", "replicas": dict(self._accounts)}
+        """What each replica has used; see `Accounts.by_replica`."""
+        return {"launcher": "ray", "replicas": self._accounts.by_replica()}
 
     async def close(self) -> None:
         """Nothing to free: the replicas stay for the next run; the fleet ends them."""
@@ -135,7 +136,7 @@ class _Shift:
         work: Mapping[Key, Work],
         judges: Sequence[Judge],
         record: Record,
-        accounts: dict[str, Mapping[str, Any]],
+        accounts: Accounts,
     ) -> None:
         self._launcher = launcher
         self._fleet = fleet
@@ -176,7 +177,6 @@ class _Shift:
         room = (
             2 * seat.prepared.in_flight
         )  # as much again as it works on, so that it can read ahead
-        account = f"{seat.name} {seat.place.host} {seat.place.pid}"
         while True:
             in_hand = self._hand_out.in_hand(seat.name)
             keys = self._hand_out.take(seat.name, room - in_hand)
@@ -185,7 +185,7 @@ class _Shift:
                     await self._moved.wait_for(lambda: self._hand_out.waiting > 0)
                 continue
             delivery = await self._fleet.exchange(seat, keys)
-            self._accounts[account] = delivery.accounting
+            self._accounts.note(seat.name, seat.place, delivery.accounting)
             for outcome in delivery.outcomes:
                 await self._accept(seat, outcome)
             self._watch(seat)

@@ -12,6 +12,7 @@ from typing import Any
 
 from p2r_bench.errors import UserError
 from p2r_bench.run import environment
+from p2r_bench.run.accounting import peak_mb
 from p2r_bench.run.engines import EngineSet
 from p2r_bench.run.feed import Work
 from p2r_bench.run.hopeless import FirstFailures
@@ -115,7 +116,8 @@ class _Run:
                 raise RuntimeError("the pipeline ended before it was told to")
         else:
             self._news.clear()
-        return Delivery(tuple(outcomes), self._launcher.accounting())
+        account = {**self._launcher.accounting(), "peak_mb": peak_mb()}
+        return Delivery(tuple(outcomes), account)
 
     async def close(self) -> None:
         self._working.cancel()

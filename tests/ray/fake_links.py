@@ -20,6 +20,9 @@ from p2r_bench.store.identity import RunIdentity
 from p2r_bench.types import ErrorInfo, ImageRef, Prediction, Sample
 
 
+VERSIONS = environment.versions()
+
+
 def samples(count: int) -> list[Work]:
     """Work on `count` samples, four to an image."""
     return [
@@ -53,7 +56,7 @@ class FakeLink:
     fails: Callable[[int], bool] = lambda index: False
     refuses: str | None = None
     hangs: bool = False
-    versions: dict[str, str] = field(default_factory=environment.versions)
+    versions: dict[str, str] = field(default_factory=VERSIONS.copy)
     facts: dict[str, str] = field(default_factory=lambda: {"name": "fake"})
     host: str = "here"
     seen: list[Key] = field(default_factory=list)
@@ -81,7 +84,11 @@ class FakeLink:
             raise ReplicaLost("killed")
         done, self._in_hand = self._in_hand[: self.speed], self._in_hand[self.speed :]
         self._answered += len(done)
-        return Delivery([self._outcome(key) for key in done], {"rows": self._answered})
+        return Delivery([self._outcome(key) for key in done], self._account())
+
+    def _account(self) -> dict[str, object]:
+        engine = {"capacity": 2, "busy_s": 0.5 * self._answered, "request_s": 1.0 * self._answered}
+        return {"engines": [engine], "images": {"sent": self._answered}, "peak_mb": 100.0}
 
     def _outcome(self, key: Key) -> Outcome:
         work = self.work[key[0]]

@@ -111,7 +111,9 @@ def test_the_only_replica_is_started_again_when_it_is_killed(
     (marks / "kill").touch()
     result = do(replace(on_ray, replicas=1))
     assert not (marks / "kill").exists()
-    assert len(accounting(result)["replicas"]) == 2
+    used = accounting(result)
+    assert len(used["replicas"]["1"]["processes"]) == 2
+    assert used["stages"]["reason"]["calls"] == 40 and used["engine"]["capacity"] == 4
     assert differences(result.path, undisturbed) == []
 
 
@@ -148,7 +150,8 @@ def test_a_run_begun_here_is_completed_by_replicas(on_ray: RunSpec, undisturbed:
 def test_replicas_stay_from_run_to_run(on_ray: RunSpec) -> None:
     first, second = run_all([on_ray, replace(on_ray, mode="default")])
     assert first.complete and second.complete
-    assert accounting(first)["replicas"].keys() == accounting(second)["replicas"].keys()
+    played = [[r["processes"] for r in accounting(x)["replicas"].values()] for x in (first, second)]
+    assert played[0] == played[1]
 
 
 def test_other_data_on_a_node_is_refused(on_ray: RunSpec, monkeypatch: pytest.MonkeyPatch) -> None:

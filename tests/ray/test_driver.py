@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2r_bench.errors import UserError
@@ -35,6 +35,7 @@ def test_a_lost_replicas_samples_are_done_by_others_and_it_is_started_again() ->
     assert undelivered and undelivered <= {*living.seen, *second.seen}
 
 
+@settings(max_examples=40)
 @given(
     st.lists(st.one_of(st.none(), st.integers(0, 12)), min_size=3, max_size=3),
     st.lists(st.integers(1, 9), min_size=6, max_size=6),
