@@ -18,7 +18,7 @@ NEW_PLUGINS = {
 
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
-nox.options.sessions = ["wheel", "plugins", "integration", "lmms"]
+nox.options.sessions = ["wheel", "plugins", "integration", "ray", "lmms"]
 
 CONSTRAINTS = ("--constraint", "constraints/cpu.txt")
 SMOKE = """
@@ -109,6 +109,15 @@ def core(session: nox.Session) -> None:
     session.install(*CONSTRAINTS, ".[dev]")
     ignored = ("--ignore=tests/engines", "--ignore=tests/adapter/test_geometry.py")
     session.run("python", "-m", "pytest", *ignored, *session.posargs)
+
+
+@nox.session
+def ray(session: nox.Session) -> None:
+    """`--launcher ray` on a Ray cluster of this machine, with replicas that are killed, and without torch."""
+    session.install(
+        *(*CONSTRAINTS, "--editable", ".[ray]", "pytest", "pytest-timeout", "hypothesis")
+    )
+    session.run("python", "-m", "pytest", "-m", "ray", "tests/ray", *session.posargs)
 
 
 @nox.session
