@@ -1,4 +1,4 @@
-"""verl on a machine without a GPU: one Ray for all tests, and no network."""
+"""verl on a machine without a GPU, and no network."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ os.environ.update(
     OMP_NUM_THREADS="1",
     RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
     RAY_DEDUP_LOGS="0",
+    RAY_raylet_start_wait_time_s="300",
     RAY_USAGE_STATS_ENABLED="0",
     TOKENIZERS_PARALLELISM="false",
 )
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
-# Behind what is installed: the server of the core's own tests.
-sys.path.append(str(ROOT))
+CORE_TESTS = HERE.parents[2] / "tests" / "engines"
+sys.path.append(str(CORE_TESTS))  # its small HTTP server
 
 import pytest  # noqa: E402
 import ray  # noqa: E402
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def cluster() -> Iterator[None]:
-    """Ray on this machine, whose workers find the tests' stand-ins."""
+    """A new Ray on this machine, whose workers find the tests' stand-ins."""
     ray.init(
         num_cpus=8,  # places, not cores
         include_dashboard=False,
         log_to_driver=False,
         object_store_memory=200 << 20,
-        runtime_env={"env_vars": {"PYTHONPATH": f"{HERE}:{ROOT}", **_passed_on()}},
+        runtime_env={"env_vars": {"PYTHONPATH": str(HERE), **_passed_on()}},
     )
     yield
     ray.shutdown()

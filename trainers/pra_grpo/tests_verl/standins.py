@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,10 @@ class Generator:
 
     Attributes:
         asked: Keyword arguments of every call, in order.
-        failing: Calls, counted from 0, that raise.
+        failing: Seeds of the calls that raise.
     """
 
-    def __init__(self, model: Path, max_tokens: int, failing: Sequence[int] = ()) -> None:
+    def __init__(self, model: Path, max_tokens: int, failing: Iterable[int] = ()) -> None:
         self.model = model
         self.max_tokens = max_tokens
         self.failing = frozenset(failing)
@@ -38,7 +38,7 @@ class Generator:
 
     async def generate(self, request_id: str, **asked: Any) -> TokenOutput:
         self.asked.append(asked)
-        if len(self.asked) - 1 in self.failing:
+        if asked["sampling_params"]["seed"] in self.failing:
             raise RuntimeError("the rollout server lost this request")
         self._lock = self._lock or threading.Lock()
         ids = await asyncio.to_thread(self._generate, **asked)

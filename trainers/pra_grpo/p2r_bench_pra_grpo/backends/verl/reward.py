@@ -9,7 +9,7 @@ from typing import Any
 
 from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
 
-from p2r_bench.errors import EngineError, ImageError
+from p2r_bench.errors import EngineError, ImageError, UserError
 from p2r_bench.types import Completion, Sample
 from p2r_bench_pra_grpo.backends.verl.journal import KEPT_PROMPTS, Journal, Place
 from p2r_bench_pra_grpo.backends.verl.rows import read_rows, sample_from_json
@@ -45,6 +45,7 @@ class StageRewardManager(RewardManagerBase):  # type: ignore[misc]
             self.stage.journals, journalled(self.stage), min(1.0, KEPT_PROMPTS / batch)
         )
         self._frozen: Frozen | None = None
+        self._down: str | None = None
         self._opening = asyncio.Lock()
         self._open = AsyncExitStack()
 
@@ -97,11 +98,16 @@ class StageRewardManager(RewardManagerBase):  # type: ignore[misc]
 
     async def _connected(self) -> Frozen:
         async with self._opening:
+            if self._down is not None:
+                raise ServiceDown(self._down)
             if self._frozen is None:
-                if self.stage.frozen is None:
-                    raise ServiceDown("the stage's file names no frozen reasoner")
+                assert self.stage.frozen is not None
                 frozen = connect(self.stage.frozen, self.stage.config, self._samples, self._share)
-                self._frozen = await self._open.enter_async_context(frozen)
+                try:
+                    self._frozen = await self._open.enter_async_context(frozen)
+                except UserError as error:  # not there, or another model: so it is for all rollouts
+                    self._down = str(error)
+                    raise ServiceDown(self._down) from error
             return self._frozen
 
     def _completion(self, item: Any) -> Completion:
