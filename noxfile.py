@@ -135,3 +135,27 @@ def lmms(session: nox.Session) -> None:
     session.run(
         "pytest", "--config-file", str(plugin / "pyproject.toml"), str(plugin), *session.posargs
     )
+
+
+@nox.session
+def trainers(session: nox.Session) -> None:
+    """Wheels of the core, of pra-grpo and of the plugin for lmms-eval: the trainer's tests, but those that need verl."""
+    root, folder = Path.cwd(), Path(session.create_tmp()).resolve()
+    shutil.rmtree(folder)
+    build = ("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder))
+    session.run(*build, ".", "trainers/pra_grpo", "plugins/lmms_eval")
+    core, trainer = (
+        str(next(folder.glob(f"{n}-*.whl"))) for n in ("p2r_bench", "p2r_bench_pra_grpo")
+    )
+    session.install(
+        *(*CONSTRAINTS, f"{core}[transformers]", trainer, "pytest", "pytest-timeout", "hypothesis")
+    )
+    session.install("--force-reinstall", "--no-deps", *(str(w) for w in folder.glob("*.whl")))
+    session.run("p2r-bench", "train", "--help", silent=True)
+    tests = root / "trainers" / "pra_grpo"
+    session.chdir(folder)  # so that nothing is imported from the source tree
+    session.run(
+        *("pytest", "--import-mode", "importlib", "-p", "no:cacheprovider", "-o", "pythonpath="),
+        *("--rootdir", str(tests), str(tests / "tests")),
+        *session.posargs,
+    )
