@@ -16,6 +16,7 @@ PAGES = sorted(
         "results/*.md",
         "p2r_bench/bundled/**/*.md",
         "plugins/*/*.md",
+        "trainers/*/*.md",
     )
     for path in ROOT.glob(pattern)
 )

@@ -17,7 +17,7 @@ import pytest
 
 from p2r_bench import cli, plugins
 from p2r_bench.adapter import builtin_profiles
-from p2r_bench.cli import main
+from p2r_bench.cli import main, train
 from p2r_bench.errors import UserError
 from p2r_bench.plugins import GROUP, Source, registry
 from p2r_bench.run.sweep import read_sweep, specs_of
@@ -81,7 +81,9 @@ def added_by(page: Path) -> set[str]:
 
 def first_party() -> Iterator[Source]:
     """The plugins of this repository."""
-    for file in sorted(ROOT.glob("plugins/*/pyproject.toml")):
+    for file in sorted(
+        (*ROOT.glob("plugins/*/pyproject.toml"), *ROOT.glob("trainers/*/pyproject.toml"))
+    ):
         project = tomllib.loads(file.read_text("utf-8"))["project"]
         for module in project["entry-points"][GROUP].values():
             yield Source(project["name"], project["version"], partial(import_module, module))
@@ -90,11 +92,11 @@ def first_party() -> Iterator[Source]:
 @pytest.fixture(autouse=True)
 def with_first_party_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the plugins of this repository were installed."""
-    for folder in ROOT.glob("plugins/*"):
+    for folder in (*ROOT.glob("plugins/*"), *ROOT.glob("trainers/*")):
         monkeypatch.syspath_prepend(folder)
     found = plugins.load(first_party())
     assert found.failures == []
-    for module in (plugins, cli):
+    for module in (plugins, cli, train):
         monkeypatch.setattr(module, "discover", lambda: found)
 
 

@@ -64,7 +64,12 @@ class GRPO:
 
 @dataclass(frozen=True)
 class BoxTerm:
-    """A condition on the perceiver's boxes: "veto" makes the reward 0, "penalty" takes `weight` off, "log" does nothing."""
+    """A condition on the perceiver's boxes.
+
+    Attributes:
+        rule: "veto" makes the reward 0, "penalty" takes `weight` off, "log" does nothing.
+        weight: Of a penalty.
+    """
 
     rule: Rule = "veto"
     weight: float = field(default=0.5, metadata={"least": 0})
@@ -72,21 +77,33 @@ class BoxTerm:
 
 @dataclass(frozen=True)
 class OverlapTerm(BoxTerm):
-    """Two boxes overlap with an intersection over union of more than `iou`."""
+    """Two boxes overlap.
+
+    Attributes:
+        iou: By more than this intersection over union.
+    """
 
     iou: float = field(default=0.5, metadata={"least": 0, "most": 1})
 
 
 @dataclass(frozen=True)
 class LabelTerm(BoxTerm):
-    """A box has no label, or its label is the prompt's own example or one of `placeholders`."""
+    """A box has no label, or its label is the prompt's own example.
+
+    Attributes:
+        placeholders: Further labels that count as none.
+    """
 
     placeholders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class RewardTerms:
-    """What a right answer is worth, and what is held against the boxes. The defaults are the published rule."""
+    """What a right answer is worth, and what is held against the boxes. The defaults are the published rule.
+
+    Attributes:
+        answer: Reward of a right answer.
+    """
 
     answer: float = field(default=1.0, metadata={"more_than": 0})
     overlap: OverlapTerm = field(default_factory=OverlapTerm)
@@ -101,7 +118,7 @@ class DataConfig:
         format: "p2r-10k" (parquet with prompt, images, answer form, ground truth) or "synth-hr" (the core's task).
         path: File or folder of "p2r-10k"; of "synth-hr" a folder made by `p2r-bench data synth`, or None to make it.
         images: Root of relative image paths; None for the folder of the parquet file.
-        weight: Share of this source in the mixture, relative to the others'.
+        weight: How often a row is used in an epoch: 1 once, 0.5 every second one, 2 twice.
         limit: Only the first so many rows.
         params: Parameters of the task "synth-hr" (seed, rows, resolution).
     """
@@ -127,8 +144,8 @@ class ServiceConfig:
         host, port: Where the started server listens.
         gpus: Devices for the started server (CUDA_VISIBLE_DEVICES); empty leaves the variable alone.
         urls: Base URLs of servers that run already.
-        model: Name under which the model is served. None expects `services.served_name`, which holds
-            the digest of the weights, so that a server with other weights is refused.
+        model: Name under which the model is served. None expects one that holds the digest of
+            the weights, so that a server with other weights is refused.
         start_timeout: Seconds a started server may take until it answers.
     """
 
@@ -179,6 +196,9 @@ class Evaluation:
     """The core's own evaluation of the start model and after every round.
 
     Attributes:
+        tasks, modes: What is run; the first mode's accuracy decides about early stopping.
+        engine, engine_args: What runs the models, also for the load tests.
+        data_dir, task_params, limit, seed, scorer: As of `p2r-bench run`; the scorer judges rollouts as well.
         stop_after: End after so many rounds in a row without a gain of `gain`; None never stops early.
         gain: Points of accuracy, 0 to 100, that count as one.
         out: Where runs and the leaderboard go; None for `results` below the training's folder.
@@ -204,14 +224,18 @@ class Config:
 
     Attributes:
         model: Where it starts: a Hugging Face folder, a hub id, or the name of a bundled model.
+        revision: Of a hub id.
         out: Folder of everything that is written.
         backend: "embedded" (this process, any machine), "verl" (Ray and GPUs), or "module:Class" of another one.
         profile: Name or path; None takes the one that the model folder names, else "p2r".
-        stages: Roles trained in a round, in order.
+        stages: Roles trained in a round, in order: perceiver, reasoner, baseline.
+        rounds: How often the stages are gone through.
+        seed: Of the order of the data and of the rollouts.
+        data: A table for each source.
         judges: Scorer to keyword arguments of its judge.
         grpo: Hyper-parameters; the tables `grpo.perceiver`, `grpo.reasoner` and `grpo.baseline` of the file
             override them for a role.
-        embedded, verl: The backends' own tables; each reads its own.
+        embedded, verl: Tables of the backends.
         about: Where the preset's figures come from.
     """
 

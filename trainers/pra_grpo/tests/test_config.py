@@ -48,7 +48,7 @@ def test_little_needs_to_be_said() -> None:
         ({"services": {"reasoner": {"kind": "url"}}}, "services.reasoner.urls: missing"),
         ({"services": {"verifier": {}}}, "the verifier is a server"),
         ({"backend": "verl"}, "reaches frozen models over HTTP"),
-        ({"preset": "p2r-70b"}, "there are p2r-"),
+        ({"preset": "p2r-70b"}, "no such preset; there are"),
         ({"roles": {}}, "hyper-parameters of a role are in grpo.perceiver"),
     ],
 )
@@ -70,7 +70,7 @@ def test_a_role_overrides_what_all_have() -> None:
     assert (config.grpo_for("reasoner").group, config.grpo_for("reasoner").kl) == (6, 0.02)
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", [n for n in preset_names() if n.startswith("p2r-")])
 def test_presets_are_complete_and_say_what_they_are(name: str) -> None:
     config = load_config({"preset": name, "out": "o", "data": LEAST["data"], "services": SERVERS})
     size = name.removeprefix("p2r-")

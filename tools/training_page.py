@@ -1,0 +1,136 @@
+"""Writes the tables of keys and costs into docs/training.md, between their marks: python -m tools.training_page
+
+Needs p2r-bench-pra-grpo installed, or trainers/pra_grpo on PYTHONPATH.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, Field, fields, is_dataclass
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any
+
+from p2r_bench_pra_grpo.config import (
+    GRPO,
+    Config,
+    DataConfig,
+    Evaluation,
+    LabelTerm,
+    OverlapTerm,
+    RewardTerms,
+    ServiceConfig,
+    Services,
+    load_config,
+)
+from p2r_bench_pra_grpo.cost import HEADER, estimate, rows_of
+
+PAGE = Path(__file__).parent.parent / "docs" / "training.md"
+TABLES = {
+    "": Config,
+    "data": DataConfig,
+    "grpo": GRPO,
+    "reward": RewardTerms,
+    "reward.overlap": OverlapTerm,
+    "reward.label": LabelTerm,
+    "services": Services,
+    "services.reasoner]`, `[services.perceiver]`, `[services.verifier": ServiceConfig,
+    "evaluation": Evaluation,
+}
+"""Name of a table of the file to what it is read into."""
+
+ELSEWHERE = (
+    "roles",
+    "about",
+    "grpo",
+    "reward",
+    "services",
+    "evaluation",
+    "overlap",
+    "label",
+    "reasoner",
+    "perceiver",
+    "verifier",
+)
+"""Fields that are tables of their own, or no keys."""
+
+_SERVERS = {
+    "reasoner": {"kind": "url", "urls": ["http://localhost:8100/v1"]},
+    "perceiver": {"kind": "url", "urls": ["http://localhost:8100/v1"]},
+}
+
+
+def main() -> None:
+    PAGE.write_text(filled(PAGE.read_text("utf-8")), "utf-8")
+
+
+def filled(page: str) -> str:
+    """The page with both tables as the code has them."""
+    for mark, table in (("costs", costs()), ("keys", keys())):
+        begin, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
+        before, found, rest = page.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not (found and closed):
+            raise SystemExit(f"{PAGE}: the marks of {mark!r} are not there")
+        page = f"{before}{begin}{table}\n{end}{after}"
+    return page
+
+
+def costs() -> str:
+    """A row per preset and stage."""
+    lines = [_line(["PRESET", *HEADER]), _line(["---", "---", *["---:"] * (len(HEADER) - 1)])]
+    for name in ("p2r-2b", "p2r-4b", "p2r-8b"):
+        values = {"preset": name, "out": "out", "data": [{"format": "synth-hr"}]}
+        config = load_config({**values, "services": _SERVERS})
+        lines += [_line([f"`{name}`", *row]) for row in rows_of(estimate(config))]
+    return "\n".join(line.lower() if line.startswith("| PRESET") else line for line in lines)
+
+
+def keys() -> str:
+    """A table per table of the file."""
+    return "\n\n".join(_keys(name, kind) for name, kind in TABLES.items())
+
+
+def _keys(name: str, kind: type) -> str:
+    said = dict(_attributes(kind))
+    lines = [f"**{f'`[{name}]`' if name else 'At the top'}**: {_summary(kind)}", ""]
+    lines += ["| key | default | |", "|---|---|---|"]
+    for field in fields(kind):
+        if field.name not in ELSEWHERE:
+            lines.append(_line([f"`{field.name}`", _default(field), said.get(field.name, "")]))
+    return "\n".join(lines)
+
+
+def _summary(kind: type) -> str:
+    text = cleandoc(kind.__doc__ or "").split("\n\n")[0]
+    return " ".join(text.split())
+
+
+def _attributes(kind: type) -> Iterator[tuple[str, str]]:
+    """Names and texts of the section "Attributes" of a docstring, and of its base classes'."""
+    for base in reversed(kind.__mro__):
+        text = cleandoc(base.__doc__ or "") if is_dataclass(base) else ""
+        _, _, section = text.partition("Attributes:\n")
+        for names, told in re.findall(r"^    (\w[\w, ]*): ((?:.|\n(?!    \w))*)", section, re.M):
+            for name in names.split(", "):
+                yield name, " ".join(told.split())
+
+
+def _default(field: Field[Any]) -> str:
+    value = field.default if field.default_factory is MISSING else field.default_factory()
+    if value is MISSING:
+        return "needed"
+    if value is None or value == () or value == {} or value == "":
+        return ""
+    if isinstance(value, tuple):
+        return ", ".join(f"`{item}`" for item in value)
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+if __name__ == "__main__":
+    main()
