@@ -7,16 +7,18 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 BENCHMARKS := schedules floor images memory pipeline aggregate start_up
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-all lint format bench clean
+.PHONY: help demo train-demo train-control test test-all lint format bench clean
 
 help:
-	@echo "make demo      synthesise data, run the bundled model in four modes, print the leaderboard"
-	@echo "make test      the tests"
-	@echo "make test-all  the tests, the slow ones, and the integration sessions"
-	@echo "make lint      ruff and mypy"
-	@echo "make format    let ruff rewrite the code"
-	@echo "make bench     the benchmarks"
-	@echo "make clean     remove what the other targets made"
+	@echo "make demo           synthesise data, run the bundled model in four modes, print the leaderboard"
+	@echo "make train-demo     train the bundled model's weak revision with PRA-GRPO, and say what it gained"
+	@echo "make train-control  the same with rewards that say nothing: it must gain nothing"
+	@echo "make test           the tests"
+	@echo "make test-all       the tests, the slow ones, and the integration sessions"
+	@echo "make lint           ruff and mypy"
+	@echo "make format         let ruff rewrite the code"
+	@echo "make bench          the benchmarks"
+	@echo "make clean          remove what the other targets made"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -27,6 +29,10 @@ $(VENV)/.run: pyproject.toml constraints/cpu.txt | $(BIN)/python
 
 $(VENV)/.dev: $(VENV)/.run
 	$(PIP) --editable '.[transformers,dev]'
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.run trainers/pra_grpo/pyproject.toml
+	$(PIP) --editable '.[transformers]' --editable trainers/pra_grpo
 	@touch $@
 
 $(DEMO)/data/.synthesised: $(wildcard p2r_bench/synth/*.py) | $(VENV)/.run
@@ -40,6 +46,12 @@ demo: $(VENV)/.run $(DEMO)/data/.synthesised
 	@echo
 	@echo "The table is $(DEMO)/results/leaderboard.parquet: pandas.read_parquet reads it."
 	@echo "The runs are in $(DEMO)/results/runs; run \`make demo\` again and no sample runs twice."
+
+train-demo train-control: train-%: $(VENV)/.train
+	$(BIN)/p2r-bench train pra-grpo --config trainers/pra_grpo/$*.toml
+	$(BIN)/python -m p2r_bench_pra_grpo.gain .demo/train-$*
+	@echo
+	@echo "Metrics, rollouts, the plot and the model are in .demo/train-$*; run it again and nothing is done twice."
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest

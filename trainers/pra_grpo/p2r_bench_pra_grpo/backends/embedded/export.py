@@ -55,7 +55,7 @@ def _dtype(folder: Path) -> str:
     """Precision of the folder's first tensor, by torch's name."""
     names = {"F16": "float16", "BF16": "bfloat16"}
     first = sorted(folder.glob("*.safetensors"))[0]
-    with safe_open(first, "pt") as file:  # type: ignore[no-untyped-call]
+    with safe_open(first, "pt") as file:
         name = next(iter(file.keys()))
         return names.get(file.get_slice(name).get_dtype(), "float32")
 

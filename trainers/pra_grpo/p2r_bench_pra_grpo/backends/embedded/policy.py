@@ -204,7 +204,7 @@ def handed_out(read: Read, counts: Sequence[int]) -> Read:
     if keep is not None:
         keep(rows.tolist(), 0)
     else:
-        read.cache.batch_select_indices(rows)  # type: ignore[attr-defined]
+        read.cache.batch_select_indices(rows)
     return Read(read.cache, read.hidden[rows], read.pads[rows], read.starts[rows])
 
 

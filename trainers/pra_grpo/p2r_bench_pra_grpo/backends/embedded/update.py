@@ -124,7 +124,7 @@ class Learner:
                 divergence = k3(scored.log_probs, _padded(rows, scored.mask))
                 values = values + self.grpo.kl * divergence
             share = aggregate(values, scored.mask, how, total)
-            share.backward()
+            torch.autograd.backward(share)
             told.note(share, scored, loss.clipped, divergence)
 
     @torch.no_grad()
