@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -162,7 +162,7 @@ class StoredBoxes:
 
     def __init__(self, store: BoxStore) -> None:
         self._store = store
-        self.at: dict[str, Any] = {
+        self.at: Mapping[str, Any] | None = {
             "boxes": str(store.path.resolve()),
             "checkpoint": store._key.checkpoint,
         }

@@ -285,7 +285,9 @@ def load_config(values: Mapping[str, Any]) -> Config:
             "roles: no such key; hyper-parameters of a role are in grpo.perceiver and the like"
         )
     config = read(Config, values)
-    roles = {role: read(GRPO, {**grpo, **own}, f"grpo.{role}") for role, own in overrides.items()}
+    roles: dict[str, GRPO] = {
+        role: read(GRPO, {**grpo, **own}, f"grpo.{role}") for role, own in overrides.items()
+    }
     config = replace(config, roles=roles)
     _check(config)
     return config

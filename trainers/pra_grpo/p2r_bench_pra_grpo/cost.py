@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -210,8 +211,8 @@ def rows_of(costs: Sequence[StageCost]) -> list[tuple[str, ...]]:
 
 
 def _assume(pairs: Sequence[str]) -> Assumptions:
-    known = {f.name: type(f.default) for f in fields(Assumptions)}
-    values = {}
+    known = {f.name: int if f.type == "int" else float for f in fields(Assumptions)}
+    values: dict[str, Any] = {}
     for pair in pairs:
         name, _, text = pair.partition("=")
         if name not in known:
@@ -220,7 +221,7 @@ def _assume(pairs: Sequence[str]) -> Assumptions:
             values[name] = known[name](text)
         except ValueError:
             raise UserError(f"--assume {name}={text}: expected a number") from None
-    return Assumptions(**values)  # type: ignore[arg-type]
+    return Assumptions(**values)
 
 
 @click.command()

@@ -31,7 +31,7 @@ def make_rewarder(config: Config, profile: Profile, samples: Sequence[Sample]) -
 
 def judge_params(config: Config) -> dict[str, Mapping[str, Any]]:
     """Keyword arguments of the judges; the configured verifier service's address for the verifier."""
-    params = {name: dict(own) for name, own in config.judges.items()}
+    params: dict[str, Mapping[str, Any]] = {name: dict(own) for name, own in config.judges.items()}
     service = config.services.verifier
     if service is not None:
         address = {

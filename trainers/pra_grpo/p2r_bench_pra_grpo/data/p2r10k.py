@@ -12,7 +12,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from p2r_bench.errors import UserError
 from p2r_bench.judges.number import numbers
@@ -26,7 +26,6 @@ TASK = "P2R-10k"
 
 FORMS: Mapping[str, AnswerForm] = {"mca": "choice", "na": "number", "free_form": "free"}
 """The published names of answer forms; the core's own are taken as well."""
-_OWN_FORMS = ("choice", "number", "free", "word", "caption", "yes_no")
 
 _IMAGE_MARK = re.compile(r"<image>\s*")
 _SHOWN_FINDINGS = 20
@@ -111,7 +110,7 @@ def _columns(file: Path, names: list[str]) -> list[str]:
 def _sample(row: Row, name: str, root: Path, unpacked: Path | None) -> Sample:
     form = _form(row)
     text = _question(row)
-    question, options = text, {}
+    question, options = text, dict[str, str]()
     if form == "choice":
         found = split_options(text)
         if found is None:
@@ -138,11 +137,10 @@ def _form(row: Row) -> AnswerForm:
     field = "extra_info.answer_form"
     if value is None:
         value, field = row.values.get("answer_form"), "answer_form"
-    if value in FORMS:
-        return FORMS[value]
-    if value in _OWN_FORMS:
-        return value  # type: ignore[return-value]
-    raise row.error(field, f"{value!r} is none of {', '.join((*FORMS, *_OWN_FORMS))}")
+    known: dict[str, AnswerForm] = {**FORMS, **{form: form for form in get_args(AnswerForm)}}
+    if isinstance(value, str) and value in known:
+        return known[value]
+    raise row.error(field, f"{value!r} is none of {', '.join(known)}")
 
 
 def _question(row: Row) -> str:

@@ -105,7 +105,8 @@ def comparing(samples: Sequence[Sample]) -> Iterator[dict[tuple[str, str], Rende
     before = plugins.discover
     plugins.discover = lambda: found  # type: ignore[assignment]
     GivenSamples.given = samples
-    RecordingEngine.calls = calls = {}
+    calls: dict[tuple[str, str], Rendered] = {}
+    RecordingEngine.calls = calls
     _by_id.update({sample.id: sample for sample in samples})
     try:
         yield calls

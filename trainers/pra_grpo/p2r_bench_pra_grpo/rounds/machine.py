@@ -131,6 +131,7 @@ class Rounds:
 
             result = plot_round(config, step.round, state.steps)
         else:
+            desk.need_verifier()
             result = evaluation.evaluate_model(config, model_of(config, step.round), profile)
             self._say(f"{step.name}: {evaluation.shown(result)}")
         self._watch(step, "done")

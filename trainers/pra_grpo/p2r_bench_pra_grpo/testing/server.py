@@ -109,7 +109,9 @@ def _read(body: dict[str, Any]) -> tuple[str, int]:
     texts, tokens = [], 10
     for message in body["messages"]:
         content = message["content"]
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+        parts: list[dict[str, Any]] = (
+            [{"type": "text", "text": content}] if isinstance(content, str) else content
+        )
         for part in parts:
             if part["type"] == "text":
                 texts.append(part["text"])
