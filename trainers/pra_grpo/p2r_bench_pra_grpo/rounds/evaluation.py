@@ -14,7 +14,7 @@ from p2r_bench_pra_grpo.config import Config
 from p2r_bench_pra_grpo.rewarding import judge_params
 
 
-def evaluate_model(config: Config, model: Path, profile: Profile) -> dict[str, Any]:
+def evaluate_model(config: Config, model: str, profile: Profile) -> dict[str, Any]:
     """Run every mode on every task; runs and the leaderboard's rows go where `p2r-bench run` puts them.
 
     Returns:
@@ -27,8 +27,9 @@ def evaluate_model(config: Config, model: Path, profile: Profile) -> dict[str, A
     results = evaluate(
         wanted.modes,
         wanted.tasks,
-        str(model),
+        model,
         engine=wanted.engine,
+        revision=config.revision if model.count("/") == 1 and not Path(model).exists() else None,
         engine_args={k: _text(v) for k, v in wanted.engine_args.items()},
         data_dir=wanted.data_dir,
         out=results_folder(config),

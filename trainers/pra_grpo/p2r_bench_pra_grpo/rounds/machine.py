@@ -109,6 +109,12 @@ class Rounds:
             named = profile_of(self.config).name
         return replace(self.config, model=str(folder.resolve()), profile=named)
 
+    def _named(self, step: Step) -> str:
+        """The model of a round's end, by the name that results show: the start's is what the user calls it."""
+        if step.round == 0:
+            return self.config.model
+        return str(model_of(self.config, step.round))
+
     def _take(
         self,
         step: Step,
@@ -132,7 +138,7 @@ class Rounds:
             result = plot_round(config, step.round, state.steps)
         else:
             desk.need_verifier()
-            result = evaluation.evaluate_model(config, model_of(config, step.round), profile)
+            result = evaluation.evaluate_model(config, self._named(step), profile)
             self._say(f"{step.name}: {evaluation.shown(result)}")
         self._watch(step, "done")
         state.record(step.name, result)
