@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -31,11 +31,21 @@ Rect = tuple[int, int, int, int]
 
 canonical_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 """A JSON-able value as text: sorted keys, no spaces."""
+_text = json.encoder.encode_basestring
+"""A text as `canonical_json` writes it. What is made thousands of times in a second is put together by hand."""
 
 
 def digest_of(value: object) -> str:
     """SHA-256, in hex, of a JSON-able value in canonical form."""
-    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+    return _digest(canonical_json(value))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _numbers(values: Iterable[int]) -> str:
+    return f"[{','.join(map(repr, values))}]"
 
 
 @dataclass(frozen=True)
@@ -156,17 +166,20 @@ class Recipe:
     @cached_property
     def digest(self) -> str:
         """Identity of the pixels: equal digests mean equal images."""
-        return digest_of(
-            {
-                "source": self.source,
-                "exif": self.exif,
-                "alpha": self.alpha,
-                "strokes": [vars(stroke) for stroke in self.strokes],
-                "crop": self.crop,
-                "resize": self.resize,
-                "route": self.route,
-                "transport": self.transport,
-            }
+        return _digest(self._canonical)
+
+    @property
+    def _canonical(self) -> str:
+        strokes = ",".join(
+            f'{{"colour":{_text(s.colour)},"rect":{_numbers(s.rect)},"width":{s.width!r}}}'
+            for s in self.strokes
+        )
+        crop = "null" if self.crop is None else _numbers(self.crop)
+        return (
+            f'{{"alpha":{_text(self.alpha)},"crop":{crop},"exif":{_text(self.exif)},'
+            f'"resize":[{",".join(map(_numbers, self.resize))}],"route":{_text(self.route)},'
+            f'"source":{_text(self.source)},"strokes":[{strokes}],'
+            f'"transport":{_text(self.transport)}}}'
         )
 
 
@@ -191,6 +204,16 @@ class Sampling:
     max_tokens: int = 512
     seed: int | None = None
     stop: tuple[str, ...] = ()
+
+
+@lru_cache(typed=True)
+def _around_seed(*values: Any) -> tuple[str, str]:
+    """The canonical JSON of a sampling before and after its seed."""
+    names = ("temperature", "top_p", "repetition_penalty", "max_tokens", "stop")
+    before, _, after = canonical_json(
+        {**dict(zip(names, values, strict=True)), "seed": 0}
+    ).partition('"seed":0')
+    return f'{before}"seed":', after
 
 
 @dataclass(frozen=True)
@@ -224,17 +247,24 @@ class Request:
     @cached_property
     def content(self) -> str:
         """What is sent, as canonical JSON: text, images by recipe digest, sampling and schema."""
-        sampling, schema = canonical_json(vars(self.sampling)), canonical_json(self.schema)
-        return f'{{"messages":{self._messages},"sampling":{sampling},"schema":{schema}}}'
+        draw = self.sampling
+        before, after = _around_seed(
+            draw.temperature, draw.top_p, draw.repetition_penalty, draw.max_tokens, tuple(draw.stop)
+        )
+        seed = "null" if draw.seed is None else repr(draw.seed)
+        schema = "null" if self.schema is None else canonical_json(self.schema)
+        return f'{{"messages":{self._messages},"sampling":{before}{seed}{after},"schema":{schema}}}'
 
     @cached_property
     def _messages(self) -> str:
-        return canonical_json(
-            [
-                [m.role, [p if isinstance(p, str) else {"image": p.digest} for p in m.content]]
-                for m in self.messages
-            ]
-        )
+        written = []
+        for message in self.messages:
+            parts = (
+                _text(part) if isinstance(part, str) else f'{{"image":"{part.digest}"}}'
+                for part in message.content
+            )
+            written.append(f"[{_text(message.role)},[{','.join(parts)}]]")
+        return f"[{','.join(written)}]"
 
     @cached_property
     def digest(self) -> str:

@@ -99,7 +99,7 @@ class _Images:
     """Reads and probes images; equal ones that are still in use somewhere are the same object."""
 
     def __init__(self) -> None:
-        self._reader = ImageReader()
+        self._reader = ImageReader(window_bytes=_BATCH_BYTES)
         self._by_place: WeakValueDictionary[Hashable, EncodedImage] = WeakValueDictionary()
         self._by_digest: WeakValueDictionary[str, EncodedImage] = WeakValueDictionary()
 

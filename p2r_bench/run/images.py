@@ -7,27 +7,23 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from PIL import Image
 
 from p2r_bench.adapter import decode, realise
-from p2r_bench.run.budget import Budget
-from p2r_bench.run.shelf import Claim, Shelf, Wanted
+from p2r_bench.run.image_pool import ImagePool
+from p2r_bench.run.shelf import Claim, Entry, Shelf, Wanted
 from p2r_bench.types import ImageRef, Recipe, Size
-
-T = TypeVar("T")
 
 BYTES_PER_PIXEL = 4
 """What Pillow holds of an RGB pixel."""
 DEFAULT_BUDGET = 1 << 30
 """Bytes of images held at once by default: 1 GiB."""
-INLINE_PIXELS = 1 << 16
-"""Requests with no more pixels, source and results together, are done where they are asked for: going to
-another thread and back would cost more than the work."""
+SMALL_PIXELS = 1 << 20
+"""Images of requests with no more pixels, source and results together, are made in one go."""
 
 
 def pixel_bytes(size: Size) -> int:
@@ -89,9 +85,7 @@ class ImageWork:
     """
 
     def __init__(self, budget: int = DEFAULT_BUDGET, workers: int | None = None) -> None:
-        workers = workers or os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="p2r-images")
-        self._threads = Budget(workers)
+        self._pool = ImagePool(workers or os.cpu_count() or 1)
         self._sources: Shelf[Image.Image] = Shelf(budget * 3 // 8, idle=budget * 3 // 8)
         self._realised: Shelf[Image.Image] = Shelf(budget // 2, idle=budget // 16)
         self.budget = budget
@@ -104,7 +98,7 @@ class ImageWork:
 
     def close(self) -> None:
         """Stop the threads; work that has begun is finished."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.close()
 
     async def prepare(
         self, recipes: Sequence[Recipe], source: EncodedImage, priority: int = 0
@@ -130,49 +124,53 @@ class ImageWork:
         source: EncodedImage,
         priority: int,
     ) -> None:
-        todo = [(e, r) for e, r in zip(claim.entries, recipes, strict=True) if not e.begun]
-        if todo and _pixels(source, todo) <= INLINE_PIXELS:
-            for entry, recipe in todo:
-                if not entry.begun:  # the same recipe may stand twice in a request
-                    entry.set(self._realised_now(recipe, source))
-        for entry, recipe in todo:
-            if not entry.begun:
-                entry.begin(self._realised_in_pool(recipe, source, priority))
+        todo = {e.key: (e, r) for e, r in zip(claim.entries, recipes, strict=True) if not e.begun}
+        if todo and _small(source, [recipe for _, recipe in todo.values()]):
+            self._make_together(list(todo.values()), source, priority)
+        else:
+            for entry, recipe in todo.values():
+                entry.begin(asyncio.create_task(self._make(recipe, source, priority)))
         for entry in claim.entries:
             await entry.ready()
 
-    def _realised_now(self, recipe: Recipe, source: EncodedImage) -> Image.Image:
-        key = _source_key(recipe)
-        decoded = self._sources.peek(key)
-        if decoded is None:
-            self.counts["decoded"] += 1
-            decoded = self._decode(recipe, source)
-            self._sources.keep(Wanted(key, pixel_bytes(decoded.size)), decoded)
-        self.counts["made"] += 1
-        return realise(recipe, decoded)
+    def _make_together(
+        self, todo: Sequence[tuple[Entry[Image.Image], Recipe]], source: EncodedImage, priority: int
+    ) -> None:
+        """Make small images in one go: going to a thread and back takes as long as they do."""
+        recipes = [recipe for _, recipe in todo]
+        key = _source_key(recipes[0])
+        kept = self._sources.peek(key)
 
-    async def _realised_in_pool(
-        self, recipe: Recipe, source: EncodedImage, priority: int
-    ) -> Image.Image:
+        def work() -> list[Image.Image]:
+            decoded = kept or _decode(recipes[0], source)
+            return [*(realise(recipe, decoded) for recipe in recipes), decoded]
+
+        job = self._pool.submit(work, priority)
+        for place, (entry, _) in enumerate(todo):
+            entry.begin(job, place)
+        self.counts["made"] += len(todo)
+        if kept is None:
+            self.counts["decoded"] += 1
+            job.add_done_callback(lambda _: self._keep(key, job))
+
+    def _keep(self, key: str, job: asyncio.Future[list[Image.Image]]) -> None:
+        if not job.cancelled() and job.exception() is None:
+            decoded = job.result()[-1]
+            self._sources.keep(Wanted(key, pixel_bytes(decoded.size)), decoded)
+
+    async def _make(self, recipe: Recipe, source: EncodedImage, priority: int) -> Image.Image:
         wanted = [Wanted(_source_key(recipe), pixel_bytes(source.ref.size or (0, 0)))]
         claim = self._sources.take(wanted) or await self._sources.wait(wanted, priority)
         try:
             (entry,) = claim.entries
             if not entry.begun:
                 self.counts["decoded"] += 1
-                entry.begin(self._in_pool(lambda: self._decode(recipe, source), priority))
+                entry.begin(self._pool.submit(lambda: _decode(recipe, source), priority))
             decoded = await entry.ready()
             self.counts["made"] += 1
-            return await self._in_pool(lambda: realise(recipe, decoded), priority)
+            return await self._pool.submit(lambda: realise(recipe, decoded), priority)
         finally:
             claim.give_back()
-
-    def _decode(self, recipe: Recipe, source: EncodedImage) -> Image.Image:
-        return decode(source.data, exif=recipe.exif, alpha=recipe.alpha)
-
-    async def _in_pool(self, work: Callable[[], T], priority: int) -> T:
-        async with self._threads.hold(1, priority):
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
 
 @dataclass(frozen=True)
@@ -224,6 +222,11 @@ def _source_key(recipe: Recipe) -> str:
     return f"{recipe.source}:{recipe.exif}:{recipe.alpha}"
 
 
-def _pixels(source: EncodedImage, todo: Sequence[tuple[object, Recipe]]) -> int:
+def _decode(recipe: Recipe, source: EncodedImage) -> Image.Image:
+    return decode(source.data, exif=recipe.exif, alpha=recipe.alpha)
+
+
+def _small(source: EncodedImage, recipes: Sequence[Recipe]) -> bool:
     width, height = source.ref.size or (0, 0)
-    return width * height + sum(r.size[0] * r.size[1] for _, r in todo)
+    pixels = width * height + sum(recipe.size[0] * recipe.size[1] for recipe in recipes)
+    return pixels <= SMALL_PIXELS and len({_source_key(recipe) for recipe in recipes}) == 1

@@ -31,7 +31,7 @@ class Outcome:
 
 Record = Callable[[Outcome], Awaitable[None]]
 
-_WRITES_WAITING = 1024
+_WRITES_WAITING = 256
 
 
 class Pipeline:

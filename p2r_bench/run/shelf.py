@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 V = TypeVar("V")
@@ -20,18 +20,19 @@ class Wanted(NamedTuple):
 class Entry(Generic[V]):
     """A place on the shelf, empty until `set` or `begin`."""
 
-    __slots__ = ("_task", "_value", "key", "size", "users")
+    __slots__ = ("_coming", "_part", "_value", "key", "size", "users")
 
     def __init__(self, wanted: Wanted) -> None:
         self.key, self.size = wanted
         self.users = 0
         self._value: V | None = None
-        self._task: asyncio.Task[V] | None = None
+        self._coming: asyncio.Future[Any] | None = None
+        self._part: int | None = None
 
     @property
     def begun(self) -> bool:
         """Whether somebody makes the value, or has made it."""
-        return self._value is not None or self._task is not None
+        return self._value is not None or self._coming is not None
 
     @property
     def value(self) -> V:
@@ -41,31 +42,40 @@ class Entry(Generic[V]):
     def set(self, value: V) -> None:
         self._value = value
 
-    def begin(self, make: Coroutine[Any, Any, V]) -> None:
-        """Make the value in a task that goes on while anybody waits for it."""
-        self._task = asyncio.create_task(make)
+    def begin(self, coming: asyncio.Future[Any], part: int | None = None) -> None:
+        """The value will come, or a list with it as one part, which is made whether anybody waits for it or not."""
+        self._coming = coming
+        self._part = part
 
     async def ready(self) -> V:
         """The value, when it is there. Raises what making it raised."""
         if self._value is None:
-            assert self._task is not None
-            self._value = await asyncio.shield(self._task)
-            self._task = None
-        return self._value
+            assert self._coming is not None
+            if not self._coming.done():
+                await asyncio.shield(self._coming)
+            self._take()
+        return self.value
 
     def abandon(self) -> None:
         """Nobody needs the value any more."""
-        if self._task is not None:
-            self._task.cancel()
+        if self._coming is not None and self._part is None:
+            self._coming.cancel()
 
     @property
     def lacking(self) -> bool:
         """Whether there is no value yet, or it could not be made."""
-        task = self._task
-        if task is None or not task.done() or task.cancelled() or task.exception() is not None:
-            return self._value is None
-        self._value, self._task = task.result(), None
-        return False
+        coming = self._coming
+        if coming is not None and coming.done() and not coming.cancelled():
+            if coming.exception() is not None:
+                return True
+            self._take()
+        return self._value is None
+
+    def _take(self) -> None:
+        if self._coming is not None:
+            made = self._coming.result()
+            self._value = made if self._part is None else made[self._part]
+            self._coming = None
 
 
 class Claim(Generic[V]):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 from p2r_bench.store.recipes import recipe_from_json, recipe_to_json
@@ -26,6 +28,7 @@ from p2r_bench.types import (
 
 Row = dict[str, Any]
 
+_text = json.encoder.encode_basestring
 _TOKENS = ("prompt_tokens", "cached_tokens", "output_tokens", "visual_tokens")
 _TIMES = ("queue", "image", "engine")
 
@@ -232,8 +235,8 @@ def _stage_row(completion: Completion, recipes: dict[str, Recipe]) -> Row:
         "output_tokens": completion.output_tokens,
         "visual_tokens": visual,
         **{f"{name}_seconds": completion.timings.get(name) for name in _TIMES},
-        "timings": _json(dict(completion.timings)),
-        "engine": _json(dict(completion.engine)),
+        "timings": _json_of_floats(completion.timings),
+        "engine": _json_of_facts(completion.engine),
         "images": [_image_row(recipe) for recipe in request.recipes] if request else [],
     }
 
@@ -311,3 +314,25 @@ def _total(stages: Sequence[Mapping[str, Any]], name: str) -> Any:
 
 
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
+def _json_of_floats(values: Mapping[str, float]) -> str:
+    """`_json` of a mapping that hardly ever holds anything but finite floats."""
+    for value in values.values():
+        if type(value) is not float or not isfinite(value):
+            return _json(dict(values))
+    return "{" + ",".join([f"{_text(k)}:{v!r}" for k, v in values.items()]) + "}"
+
+
+def _json_of_facts(facts: Mapping[str, Any]) -> str:
+    """`_json` of a mapping that is hardly ever another one than before."""
+    try:
+        return _known_facts(*facts, *facts.values())
+    except TypeError:  # a value that cannot be looked up by
+        return _json(dict(facts))
+
+
+@lru_cache(typed=True)
+def _known_facts(*names_and_values: Any) -> str:
+    half = len(names_and_values) // 2
+    return _json(dict(zip(names_and_values[:half], names_and_values[half:], strict=True)))

@@ -13,6 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 _CURSORS = 4
+_NEAR_ROWS = 16
+_BATCH_BYTES = 1 << 20
+_BATCH_ROWS = 64
 _owners = count()
 
 
@@ -89,7 +92,7 @@ class ParquetColumn:
             if (value := self._window.get((self._owner, row))) is not None:
                 return value
             cursor = self._cursor(row)
-            while True:
+            while cursor.row <= row:
                 try:
                     batch = next(cursor.batches, None)
                 except BaseException:
@@ -98,29 +101,50 @@ class ParquetColumn:
                 if batch is None:
                     self._cursors.remove(cursor)
                     raise OSError(f"the file ends before row {row}")
-                value, at = batch.column(0)[0], cursor.row
-                cursor.row += 1
-                self._window.put((self._owner, at), value, batch.nbytes)
-                if at == row:
-                    return value
+                values, start = batch.column(0), cursor.row
+                cursor.row += len(values)
+                size = batch.nbytes // len(values)
+                for at in range(len(values)):
+                    self._window.put((self._owner, start + at), values[at], size)
+            return values[row - start]
 
     def close(self) -> None:
         """Drop what is held of the column."""
         self._window.forget(self._owner)
 
     def _cursor(self, row: int) -> _Cursor:
-        """The open pass nearest before `row` in its row group, or a new one; used ones move to the end."""
+        """The open pass nearest before `row` in its row group, or a new one; used ones move to the end.
+
+        A pass is not taken far ahead while there may be another: rows asked for in turn from a few places
+        of the file (four rotations of a question, each in its own stretch) cost a pass for each place.
+        """
         group = bisect_right(self._starts, row) - 1
         near = [c for c in self._cursors if self._starts[group] <= c.row <= row]
-        if near:
-            cursor = max(near, key=lambda c: c.row)
+        cursor = max(near, key=lambda c: c.row, default=None)
+        if cursor is not None and (
+            row - cursor.row <= _NEAR_ROWS or len(self._cursors) == _CURSORS
+        ):
             self._cursors.remove(cursor)
         else:
             groups = range(group, len(self._starts) - 1)
             batches = self._file.iter_batches(
-                1, row_groups=list(groups), columns=[self._column], use_threads=False
+                self._at_once(group),
+                row_groups=list(groups),
+                columns=[self._column],
+                use_threads=False,
             )
             cursor = _Cursor(self._starts[group], batches)
             del self._cursors[: max(0, len(self._cursors) - _CURSORS + 1)]
         self._cursors.append(cursor)
         return cursor
+
+    def _at_once(self, group: int) -> int:
+        """Rows of a batch: one where they are large, more where they are so small that a batch each would cost more."""
+        rows = self._file.metadata.row_group(group)
+        sizes = (rows.column(i) for i in range(rows.num_columns))
+        size = sum(
+            c.total_uncompressed_size
+            for c in sizes
+            if c.path_in_schema.partition(".")[0] == self._column
+        )
+        return max(1, min(_BATCH_ROWS, int(_BATCH_BYTES * rows.num_rows // max(size, 1))))

@@ -51,13 +51,38 @@ def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def column(shard: Path, window: int = 0) -> tuple[CountingFile, ParquetColumn]:
     file = CountingFile(shard)
-    return file, ParquetColumn(file, "image", Window(window))  # type: ignore[arg-type]
+    return file, ParquetColumn(file, "image", Window(window))
 
 
+@pytest.fixture
+def one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with large values, which are read alone."""
+    monkeypatch.setattr("p2r_bench.tasks.column._BATCH_ROWS", 1)
+
+
+@pytest.mark.usefixtures("one_at_a_time")
 def test_rows_in_order_cost_one_pass(shard: Path) -> None:
     file, values = column(shard)
     assert [values.value(row).as_py() for row in range(11)] == DATA
     assert file.passes == 1
+
+
+def test_small_values_are_read_many_at_a_time(shard: Path) -> None:
+    file, values = column(shard, window=1 << 20)
+    assert [values.value(row).as_py() for row in range(11)] == DATA
+    assert file.passes == 1 and len(values._cursors) == 1 and values._cursors[0].row == 11
+
+
+@pytest.mark.usefixtures("one_at_a_time")
+def test_rows_asked_for_in_turn_from_four_places_cost_a_pass_for_each(tmp_path: Path) -> None:
+    data = [bytes([n]) * 10 for n in range(200)]
+    table = pa.table({"image": pa.array(data, pa.binary())})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    file, values = column(tmp_path / "rows.parquet")
+    for row in range(50):
+        for place in range(0, 200, 50):
+            assert values.value(place + row).as_py() == data[place + row]
+    assert file.passes == 4
 
 
 def test_rows_slightly_out_of_order_cost_one_pass(shard: Path) -> None:
@@ -67,6 +92,7 @@ def test_rows_slightly_out_of_order_cost_one_pass(shard: Path) -> None:
     assert file.passes == 1
 
 
+@pytest.mark.usefixtures("one_at_a_time")
 def test_second_reader_behind_the_first_costs_one_more_pass(shard: Path) -> None:
     file, values = column(shard)
     for row in range(11):
