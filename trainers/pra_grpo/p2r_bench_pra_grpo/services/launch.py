@@ -21,7 +21,10 @@ def main() -> None:
     facts = {"pid": os.getpid(), "birth": birth(os.getpid()), "command": command}
     beside.write_text(json.dumps(facts), "utf-8")
     beside.replace(path)
-    os.execvp(command[0], command)
+    try:
+        os.execvp(command[0], command)
+    except OSError as error:
+        sys.exit(f"{command[0]}: cannot be started: {error.strerror}")
 
 
 if __name__ == "__main__":
