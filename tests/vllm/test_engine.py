@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from p2r_bench.adapter import parse_boxes
-from p2r_bench.adapter.two_stage import BOXES_SCHEMA
+from p2r_bench.adapter import TwoStage, decode, load_profile, parse_boxes, realise
 from p2r_bench.engines import vllm_sharing
 from p2r_bench.engines.vllm import VLLMEngine
 from p2r_bench.errors import EngineError, UserError
-from p2r_bench.types import Completion, EngineConfig
+from p2r_bench.tasks.reading import probe, read_image
+from p2r_bench.tasks.synth_hr import SynthHR
+from p2r_bench.types import Completion, DataSource, EngineConfig
 from tests.engines.requests_made import make_request
 from tests.vllm.adapters import Adapted
 from tests.vllm.conftest import ARGS, Loop
@@ -61,15 +62,34 @@ def test_prompts_have_the_transformers_engines_tokens(
 
 
 def test_a_schema_is_followed(loop: Loop, engines: dict[str, VLLMEngine]) -> None:
-    request, images = make_request(3, sizes=((128, 96),), text="Where is it?", max_tokens=160)
-    free, bound = ask(
-        loop, engines["base"], [(request, images), (replace(request, schema=BOXES_SCHEMA), images)]
-    )
+    request, images = make_request(3, sizes=((128, 96),), text="Is it there?", max_tokens=40)
+    bound = replace(request, schema={"enum": ["yes", "no"]})
+    free, asked = ask(loop, engines["base"], [(request, images), (bound, images)])
     with pytest.raises(ValueError):
         json.loads(free.text)
-    assert isinstance(json.loads(bound.text), list) or bound.finish_reason == "length"
-    assert bound.text.startswith("[")
-    assert all(box.label for box in parse_boxes(bound.text))
+    assert json.loads(asked.text) in ("yes", "no")
+
+
+def test_boxes_asked_for_by_a_schema_are_those_that_the_model_gives_freely(
+    loop: Loop, engines: dict[str, VLLMEngine]
+) -> None:
+    free, bound = (
+        TwoStage(load_profile("tiny")),
+        TwoStage(load_profile("tiny").replace(structured_boxes=True)),
+    )
+    pairs: list[Any] = []
+    for sample in SynthHR().samples(DataSource(params={"seed": 11, "rows": 8})):
+        data = read_image(sample.image)
+        sample = replace(sample, image=probe(sample.image, data))
+        for two in (free, bound):
+            request = two.perceive_request(sample)
+            images = [realise(recipe, decode(data)) for recipe in request.recipes]
+            pairs.append((request, images))
+    answers = texts(ask(loop, engines["base"], pairs))
+    assert answers[::2] == answers[1::2]
+    assert [pair[0].schema is None for pair in pairs[:2]] == [True, False]
+    for text in answers:
+        assert len(parse_boxes(text)) == len(json.loads(text)) >= 1
 
 
 def test_urgent_requests_run_before_those_that_wait(
