@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
-from p2r_bench.engines.attention import choose_attention
+from p2r_bench.engines.attention import Attention, choose_attention
+from p2r_bench.engines.transformers import TransformersEngine
 from p2r_bench.errors import UserError
+from p2r_bench.types import EngineConfig
 
 
 class Able:
@@ -84,3 +89,50 @@ def test_flash_attn_asked_for_and_absent_is_refused_with_the_reason(
 def test_sdpa_asked_for_and_absent_is_refused() -> None:
     with pytest.raises(UserError, match="Plain does not support it"):
         choose_attention("sdpa", **GPU, model_class=Plain)
+
+
+@pytest.mark.parametrize(
+    ("there", "asked", "taken"),
+    [
+        (True, "auto", "flash_attention_2"),
+        (True, "flash-attn", "flash_attention_2"),
+        (True, "eager", "eager"),
+        (False, "auto", "sdpa"),
+    ],
+)
+def test_what_was_chosen_is_what_the_model_is_loaded_with_and_what_is_recorded(
+    tiny_folder: Path, monkeypatch: pytest.MonkeyPatch, there: bool, asked: Attention, taken: str
+) -> None:
+    """On a stand-in for a GPU machine: the model stays on the CPU, with an implementation that runs there."""
+    import torch
+    from transformers import Qwen3VLForConditionalGeneration as Model
+
+    from p2r_bench.engines import loading
+
+    monkeypatch.setitem(sys.modules, "flash_attn", ModuleType("flash_attn") if there else None)
+    monkeypatch.setattr(loading, "choose_device", lambda asked: "cuda:0")
+    monkeypatch.setattr(loading, "choose_dtype", lambda asked, device: "bfloat16")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda where: "a stand-in")
+    monkeypatch.setattr(Model, "to", lambda self, where: self)
+    real, loaded_with = Model.from_pretrained, []
+
+    def from_pretrained(*args: Any, attn_implementation: str, **kwargs: Any) -> Any:
+        loaded_with.append(attn_implementation)
+        return real(*args, attn_implementation="eager", **kwargs)
+
+    monkeypatch.setattr(Model, "from_pretrained", from_pretrained)
+    loaded = loading.load(
+        tiny_folder, "tiny", device="auto", dtype="auto", attention=asked, lora=None
+    )
+    assert loaded_with == [taken]
+    assert (loaded.facts["attention"], loaded.facts["device"]) == (taken, "a stand-in")
+
+
+def test_an_engine_that_is_asked_for_flash_attn_on_a_cpu_does_not_start(
+    tiny_folder: Path, with_flash_attn: None
+) -> None:
+    engine = TransformersEngine(
+        EngineConfig(str(tiny_folder), args={"attention": "flash-attn", "device": "cpu"})
+    )
+    with pytest.raises(UserError, match=r"attention=flash-attn cannot be used: .* CUDA"):
+        asyncio.run(engine.start())
