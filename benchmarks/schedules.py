@@ -1,6 +1,6 @@
 """Pipelined against barrier: the same rows and answers, both ways of working, one after the other.
 
-    python -m benchmarks.schedules [--rows 256] [--engine sleeping|vllm|transformers] [--json]
+    python -m benchmarks.schedules [--rows 128] [--engine sleeping|vllm|transformers] [--json]
 
 Rows are HR-Bench's format at 8K with four rotations an image. `barrier` is the published way: 256 rows at a time, all
 images prepared in one thread, all perceived, all drawn, all reasoned, with prefix and image caches off. The last line
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,14 @@ from benchmarks.output import emit, options_of
 from benchmarks.running import TASK, Timed, results_folder, samples_of, timed_run
 from p2r_bench.run.spec import RunSpec, Schedule
 
-PUBLISHED_MEMORY = 32 << 30
-"""Bytes of decoded images that the published way may hold: it keeps all of a batch."""
+PUBLISHED_MEMORY = 36 << 30
+"""Bytes that the published way takes for the decoded 8K images of a batch of 256."""
+
+
+def barrier_memory() -> int:
+    """What the barrier may keep of decoded images here: what it needs, but at most 45 % of the memory there is."""
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(PUBLISHED_MEMORY, int(0.45 * there))
 
 
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -39,6 +46,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "rows": options.rows,
         "resolution": options.resolution,
         "pixels": options.pixels,
+        "barrier_memory": options.barrier_memory,
         "rows_per_s": round(pipelined.rows_per_s, 3),
         "rows_per_s_barrier": round(barrier.rows_per_s, 3),
         "ratio": round(pipelined.rows_per_s / barrier.rows_per_s, 2),
@@ -67,13 +75,13 @@ async def _run(options: argparse.Namespace, folder: Path, schedule: Schedule) ->
 
 def main() -> None:
     parser = options_of(__doc__)
-    parser.add_argument("--rows", type=int, default=256)
+    parser.add_argument("--rows", type=int, default=128)
     parser.add_argument("--resolution", choices=["4k", "8k"], default="8k")
     parser.add_argument("--pixels", choices=["exact", "fast"], default="exact")
     parser.add_argument(
         "--barrier-memory",
         type=int,
-        default=PUBLISHED_MEMORY,
+        default=barrier_memory(),
         help="bytes of decoded images that the barrier may keep; beyond it they are decoded again",
     )
     data.add_option(parser)
