@@ -30,7 +30,7 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
 @click.option("--tasks", help="Tasks, separated by commas, such as V-Star,HR-Bench.")
 @click.option("--model", help="Local folder, hub id, or the bundled p2r-tiny (the default).")
 @click.option(
-    "--engine", help="What runs the model: transformers (the default), openai, or a plugin's"
+    "--engine", help="What runs the model: transformers (the default), vllm, openai, or a plugin's"
 )
 @click.option("--revision", help="Hub revision of the model.")
 @click.option(
