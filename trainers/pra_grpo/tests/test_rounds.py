@@ -286,3 +286,24 @@ def test_a_stopped_training_plans_nothing_more(tmp_path: Path) -> None:
     assert told["state"].startswith("stopped after round 1: no gain of 100 points")
     assert PRAGRPO(values).plan() == [] and told["next"] is None
     assert "round-2" not in json.dumps(State.read(tmp_path / "out").steps)
+
+
+def test_the_plan_is_what_is_left(tmp_path: Path) -> None:
+    values = tiny_training(tmp_path)
+    whole = [row["step"] for row in PRAGRPO(values).plan()]
+
+    def stop(step: Any, moment: str) -> None:
+        if (step.name, moment) == ("round-1/perceiver/merge", "begins"):
+            raise UserError("stop here")
+
+    config = load_config(values)
+    rounds = Rounds(
+        config, make_backend(config), say=lambda _: None, view=lambda _: None, watch=stop
+    )
+    with pytest.raises(UserError, match="stop here"):
+        rounds.run()
+    left = [row["step"] for row in PRAGRPO(values).plan()]
+    assert left == whole[whole.index("round-1/perceiver/merge") :]
+    told = PRAGRPO(values).status()
+    assert (told["done"], told["next"]) == (3, "round-1/perceiver/merge")
+    assert told["state"] == "under way"
