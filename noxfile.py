@@ -18,7 +18,16 @@ NEW_PLUGINS = {
 
 nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
-nox.options.sessions = ["wheel", "plugins", "integration", "ray", "lmms", "trainers", "vllm", "verl"]
+nox.options.sessions = [
+    "wheel",
+    "plugins",
+    "integration",
+    "ray",
+    "lmms",
+    "trainers",
+    "vllm",
+    "verl",
+]
 
 VLLM_WITHOUT_GPU = {
     "VLLM_CPU_KVCACHE_SPACE": "1",
