@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import socket
 import sys
 from dataclasses import replace
@@ -307,3 +309,37 @@ def test_the_plan_is_what_is_left(tmp_path: Path) -> None:
     told = PRAGRPO(values).status()
     assert (told["done"], told["next"]) == (3, "round-1/perceiver/merge")
     assert told["state"] == "under way"
+
+
+def test_a_termination_signal_stops_the_servers(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "p2r_bench_pra_grpo.testing.server", "--port", "{port}"]
+    service = {"kind": "start", "command": [*command, "--model", "{name}"], "port": free_port()}
+    values = tiny_training(tmp_path, services={"reasoner": service, "perceiver": service})
+    config = load_config(values)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def terminate(step: Any, moment: str) -> None:
+        if (step.name, moment) == ("round-1/perceiver/train", "begins"):
+            assert served_models(f"http://127.0.0.1:{service['port']}/v1")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    rounds = Rounds(
+        config, make_backend(config), say=lambda _: None, view=lambda _: None, watch=terminate
+    )
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            rounds.run()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert served_models(f"http://127.0.0.1:{service['port']}/v1") is None
+    assert PRAGRPO(values).status()["next"] == "round-1/perceiver/train"
+
+
+def test_services_can_be_moved(tmp_path: Path) -> None:
+    values = tiny_training(tmp_path, judges={"verifier": {"url": "http://a/v1", "model": "m"}})
+    train(values)
+    moved = {**values, "judges": {"verifier": {"url": "http://b/v1", "model": "m"}}}
+    PRAGRPO({**moved, "services": {**values["services"], "concurrency": 3}}).run()
+    other = {**values, "judges": {"verifier": {"url": "http://a/v1", "model": "other"}}}
+    with pytest.raises(UserError, match=r"judges\.verifier\.model"):
+        PRAGRPO(other).run()

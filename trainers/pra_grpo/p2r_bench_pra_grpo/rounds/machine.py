@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,15 @@ Say = Callable[[str], None]
 Moment = Literal["begins", "done", "recorded"]
 Watch = Callable[[Step, Moment], None]
 """Is told of every step when it begins, when it is done, and when that is on disk."""
+
+
+def _heed_termination() -> None:
+    """A termination signal ends the training as an interrupt does: servers are stopped.
+
+    Before every step, because an evaluation puts its own handlers in place and takes them away.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _nothing(step: Step, moment: Moment) -> None: ...
@@ -124,6 +135,7 @@ class Rounds:
         samples: Sequence[Sample],
         desk: ServiceDesk,
     ) -> None:
+        _heed_termination()
         self._say(step.name)
         self._watch(step, "begins")
         result: Mapping[str, Any]

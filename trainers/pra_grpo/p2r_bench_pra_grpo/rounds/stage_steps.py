@@ -94,6 +94,7 @@ class StageSteps:
         self._desk.need_verifier()
         samples, frozen = list(self._samples), self._frozen()
         if self.stage.role == "reasoner":
+            self._desk.release_frozen(self.stage)  # it has said all it has to say
             store = self._store()
             samples = [s for s in samples if s in store]
         self.stage.folder.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,9 @@ from p2r_bench_pra_grpo.config import Config
 FILE = "state.json"
 VERSION = 1
 
+_PLACES = ("url", "api_key", "cache_dir", "timeout", "retries", "concurrency")
+"""Arguments of judges that say where a service is, not what it decides."""
+
 
 class State:
     """Finished steps with their results, in the order in which they ended."""
@@ -118,10 +121,14 @@ def identity_of(config: Config) -> dict[str, Any]:
     How many rounds there are does not, nor where servers are: a training can be prolonged and moved.
     """
     plain = json.loads(json.dumps(asdict(config), default=str))
-    kept = ("model", "revision", "backend", "stages", "seed", "grpo", "roles", "reward", "judges")
+    kept = ("model", "revision", "backend", "stages", "seed", "grpo", "roles", "reward")
     tables = {config.backend: _deciding(config.backend, plain.get(config.backend, {}))}
     data = [{k: v for k, v in d.items() if k not in ("path", "images")} for d in plain["data"]]
-    return {**{name: plain[name] for name in kept}, **tables, "data": data}
+    judges = {
+        name: {k: v for k, v in own.items() if k not in _PLACES}
+        for name, own in plain["judges"].items()
+    }
+    return {**{name: plain[name] for name in kept}, **tables, "data": data, "judges": judges}
 
 
 def _deciding(backend: str, table: dict[str, Any]) -> dict[str, Any]:
