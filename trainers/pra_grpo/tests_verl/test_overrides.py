@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,6 +14,7 @@ from p2r_bench_pra_grpo.backends.verl.overrides import written
 from p2r_bench_pra_grpo.backends.verl.paths import StagePaths
 from p2r_bench_pra_grpo.config import load_config, preset_names
 from p2r_bench_pra_grpo.stage import StageRole
+from verl.trainer.constants_ppo import get_ppo_ray_runtime_env
 from verl.trainer.ppo.utils import need_critic, need_reference_policy
 from verl.utils.config import validate_config
 
@@ -87,6 +89,22 @@ def test_loggers_are_reached_by_configuration(tmp_path: Path) -> None:
     assert variables.VERL_FILE_LOGGER_PATH.endswith("attempt-1/steps.jsonl")
 
 
+def test_verls_own_entry_point_reads_the_planned_command(tmp_path: Path) -> None:
+    backend = VerlBackend(config_of(tmp_path / "a, b=c", verl={"gpus_per_node": 1, "gpus": [3]}))
+    stage = stage_of(backend.config, "reasoner")
+    command = backend.command(stage, StagePaths.next(stage), steps=5)
+    done = subprocess.run(
+        [*command, "--cfg", "job"], capture_output=True, text=True, cwd=tmp_path, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    told = OmegaConf.create(done.stdout)
+    assert told.trainer.total_training_steps == 5
+    assert told.data.train_files == str(StagePaths.next(stage).rows)
+    assert backend.settings.process_environment == {"CUDA_VISIBLE_DEVICES": "3"}
+    kept = OmegaConf.merge(get_ppo_ray_runtime_env(told), told.ray_kwargs.ray_init.runtime_env)
+    assert str(StagePaths.next(stage).log) == kept.env_vars.VERL_FILE_LOGGER_PATH
+
+
 def test_own_overrides_win(tmp_path: Path) -> None:
     own = ["actor_rollout_ref.actor.clip_ratio_high=0.28", "+actor_rollout_ref.rollout.new=1"]
     told = composed(config_of(tmp_path, verl={"overrides": own}), "baseline")
@@ -106,6 +124,19 @@ def test_padding_is_removed_only_with_flash_attn(choice: str, packs: bool, tmp_p
 def test_an_unknown_key_of_the_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="gpu_per_node"):
         VerlBackend(config_of(tmp_path, verl={"gpu_per_node": 4}))
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"gpus_per_node": 3}, "3 GPUs do not divide the 8 rollouts"),
+        ({"gpus_per_node": 2, "gpus": [0]}, "1 devices"),
+        ({"environment": {"CUDA_VISIBLE_DEVICES": "0"}}, r"verl\.gpus"),
+    ],
+)
+def test_gpus_that_do_not_fit_are_refused(table: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=said):
+        VerlBackend(config_of(tmp_path, verl=table))
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ class VerlBackend:
                 "command": self.command(stage, paths),
                 "hosts": f"{settings.nodes} × {settings.gpus_per_node} GPUs of {cluster}",
                 "ports": {} if settings.ray_address else RAY_PORTS,
-                "gpus": settings.nodes * settings.gpus_per_node,
+                "gpus": list(settings.gpus) or settings.nodes * settings.gpus_per_node,
                 "files": {
                     "rows": str(paths.rows),
                     "stage": str(paths.stage_file),
@@ -122,7 +122,10 @@ class VerlBackend:
                 view(row)
 
         status = process.run(
-            self.command(stage, paths, steps), paths.output, self.settings.environment, follow
+            self.command(stage, paths, steps),
+            paths.output,
+            self.settings.process_environment,
+            follow,
         )
         if (merging.latest_step(paths.checkpoints) or 0) < steps:
             raise self._ended(status, paths)
@@ -198,7 +201,7 @@ class VerlBackend:
             stage.model,
             stage.start,
             paths.folder / "merge.log",
-            self.settings.environment,
+            self.settings.process_environment,
         )
 
     def _steps(self, stage: Stage, rows: int) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from p2r_bench.errors import UserError
 from p2r_bench_pra_grpo.config import Config
 from p2r_bench_pra_grpo.fields import read
 
@@ -18,6 +19,8 @@ class VerlSettings:
 
     Attributes:
         nodes, gpus_per_node: What training uses; the services of the frozen models have their own GPUs.
+        gpus: Devices of this machine for the cluster that verl starts here (CUDA_VISIBLE_DEVICES), as many as
+            `gpus_per_node`; empty leaves the variable alone.
         ray_address: Running Ray cluster, such as "10.0.0.1:6379"; None starts one on this machine.
         strategy: How weights are sharded.
         tensor_parallel: GPUs that one rollout engine spans.
@@ -38,6 +41,7 @@ class VerlSettings:
 
     nodes: int = field(default=1, metadata={"least": 1})
     gpus_per_node: int = field(default=4, metadata={"least": 1})
+    gpus: tuple[int, ...] = ()
     ray_address: str | None = None
     strategy: Literal["fsdp", "fsdp2"] = "fsdp"
     tensor_parallel: int = field(default=1, metadata={"least": 1})
@@ -62,6 +66,12 @@ class VerlSettings:
         return self.python or sys.executable
 
     @property
+    def process_environment(self) -> dict[str, str]:
+        """Environment variables of the process that starts verl."""
+        devices = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, self.gpus))} if self.gpus else {}
+        return {**self.environment, **devices}
+
+    @property
     def packs(self) -> bool:
         """Whether sequences are packed, with flash-attn."""
         if self.remove_padding == "auto":
@@ -73,6 +83,23 @@ def settings_of(config: Config) -> VerlSettings:
     """The settings of a configuration.
 
     Raises:
-        UserError: A key is unknown or a value of the wrong type.
+        UserError: A key is unknown, a value is of the wrong type, or the GPUs do not fit each other or the batch.
     """
-    return read(VerlSettings, config.verl, "verl")
+    settings = read(VerlSettings, config.verl, "verl")
+    if "CUDA_VISIBLE_DEVICES" in settings.environment:
+        raise UserError(
+            "verl.environment.CUDA_VISIBLE_DEVICES: Ray gives every process its own; say verl.gpus = [0, 1]"
+        )
+    if settings.gpus and len(settings.gpus) != settings.gpus_per_node:
+        raise UserError(
+            f"verl.gpus: {len(settings.gpus)} devices, and verl.gpus_per_node = {settings.gpus_per_node}"
+        )
+    total = settings.nodes * settings.gpus_per_node
+    for role in config.stages:
+        grpo = config.grpo_for(role)
+        if (rollouts := grpo.prompts_per_update * grpo.group) % total:
+            raise UserError(
+                f"{total} GPUs do not divide the {rollouts} rollouts of an update of the {role} "
+                "(grpo.mini_batch × grpo.group); verl would fill up every batch with empty rows"
+            )
+    return settings
