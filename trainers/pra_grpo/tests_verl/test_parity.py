@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
+import numpy as np
 import pytest
-from making import config_of, stage_of, verl_config
+import torch
+from making import TINY, config_of, stage_of, verl_config
+from omegaconf import OmegaConf
 from p2r_bench_pra_grpo.backends.verl import rows as verl_rows
 from p2r_bench_pra_grpo.backends.verl.backend import VerlBackend
 from p2r_bench_pra_grpo.backends.verl.dataset import StageDataset
 from p2r_bench_pra_grpo.backends.verl.paths import StagePaths
+from p2r_bench_pra_grpo.backends.verl.reward import RolloutFailed, StageRewardManager
 from p2r_bench_pra_grpo.backends.verl.rows import Row
 from p2r_bench_pra_grpo.backends.verl.stage_file import StageFile
-from p2r_bench_pra_grpo.parity import Calls, boxes_for, differences, parity_samples
+from p2r_bench_pra_grpo.images import SampleImages
+from p2r_bench_pra_grpo.parity import (
+    Calls,
+    Rendered,
+    boxes_for,
+    differences,
+    parity_samples,
+    rendered,
+)
 from p2r_bench_pra_grpo.parity.sides import by_evaluation, by_verl
 from p2r_bench_pra_grpo.stage import StageRole
+from verl import DataProto
+from verl.utils import hf_tokenizer
 
 from p2r_bench.adapter import Profile
-from p2r_bench.types import Sample
+from p2r_bench.types import Completion, Request, Sample
 
 ROLES = get_args(StageRole)
 COUNT = 50
@@ -36,7 +51,8 @@ def expected(samples: list[Sample], tmp_path_factory: pytest.TempPathFactory) ->
 
 def dataset(samples: list[Sample], role: StageRole, folder: Path) -> StageDataset:
     """Rows of the samples, written and read as a stage's are."""
-    backend = VerlBackend(config_of(folder, profile="tiny"))
+    verifier = {"url": "http://127.0.0.1:9/v1", "model": "none", "retries": 0}
+    backend = VerlBackend(config_of(folder, profile="tiny", judges={"verifier": verifier}))
     stage = stage_of(backend.config, role)
     paths = StagePaths.next(stage)
     rows = [Row(s, boxes_for(s) if role == "reasoner" else None) for s in samples]
@@ -56,6 +72,53 @@ def test_verls_rows_are_evaluations_calls(
     assert len(calls) == len(samples) == 6 * COUNT
     for key, call in calls.items():
         assert differences(call, expected[key], rollout=True) == []
+
+
+def test_verls_reward_makes_evaluations_calls(
+    samples: list[Sample], expected: Calls, tmp_path: Path
+) -> None:
+    data = dataset(samples, "perceiver", tmp_path)
+    tokenizer = hf_tokenizer(str(TINY))
+    told = OmegaConf.create({"data": data.config, "reward": {"num_workers": 1}})
+    manager = StageRewardManager(told, tokenizer)
+    recorder = Recorder(samples)
+    manager._frozen = recorder  # type: ignore[assignment]
+
+    async def reward_all() -> None:
+        for item, sample in enumerate(samples):
+            with suppress(RolloutFailed):  # no verifier here: the calls have been made all the same
+                await manager.run_single(rollout(data[item], boxes_for(sample), tokenizer))
+
+    manager.loop.run_until_complete(reward_all())
+    assert len(recorder.calls) == len(samples)
+    for key, call in recorder.calls.items():
+        assert differences(call, expected[key]) == []
+
+
+def rollout(row: dict[str, Any], text: str, tokenizer: Any) -> DataProto:
+    """What verl's agent loop hands the reward for a generated text."""
+    ids = torch.tensor([tokenizer(text)["input_ids"] + [tokenizer.eos_token_id]])
+    values = {name: np.array([value], dtype=object) for name, value in row.items()}
+    del values["dummy_tensor"]
+    tensors = {
+        "prompts": ids[:, :1],
+        "responses": ids,
+        "attention_mask": torch.ones(1, 1 + ids.shape[1]),
+    }
+    return DataProto.from_dict(tensors=tensors, non_tensors=values)
+
+
+class Recorder:
+    """The frozen reasoner, which is asked by the reward and says one thing."""
+
+    def __init__(self, samples: list[Sample]) -> None:
+        self.calls: dict[tuple[str, str], Rendered] = {}
+        self._images = SampleImages(samples)
+
+    async def ask(self, request: Request) -> Completion:
+        async with self._images.of(request) as images:
+            self.calls[request.sample_id, request.role] = rendered(request, images)
+        return Completion("<answer>A</answer>", request=request)
 
 
 def test_a_changed_profile_is_seen(
