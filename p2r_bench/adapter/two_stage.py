@@ -14,7 +14,7 @@ from p2r_bench.adapter.boxes import BoxReading, check_boxes, read_boxes
 from p2r_bench.adapter.geometry import crop_rect, final_sizes, strokes_for, upright_size
 from p2r_bench.adapter.profile import Profile
 from p2r_bench.errors import ImageError
-from p2r_bench.types import Box, Evidence, Message, Recipe, Rect, Request, Sample, Stroke
+from p2r_bench.types import Box, Evidence, Message, Recipe, Rect, Request, Sample, Sampling, Stroke
 
 REASON_FIRST = -1
 """Priority of stage 2 and single calls: finishing samples goes before starting others."""
@@ -163,7 +163,11 @@ class TwoStage:
             sample_id=sample.id,
             role=role,
             messages=(Message("system", (profile.pack.system,)), Message("user", tuple(content))),
-            sampling=dataclasses.replace(profile.sampling.for_role(role), **sampling),
+            sampling=_drawn(profile.sampling.for_role(role), sampling),
             priority=0 if role == "perceive" else REASON_FIRST,
             schema=schema,
         )
+
+
+def _drawn(sampling: Sampling, changes: dict[str, Any]) -> Sampling:
+    return dataclasses.replace(sampling, **changes) if changes else sampling

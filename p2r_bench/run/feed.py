@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from p2r_bench.errors import ImageError
 from p2r_bench.run.images import EncodedImage
 from p2r_bench.tasks.reading import ImageReader, probe
-from p2r_bench.types import ErrorInfo, ImageRef, Sample
+from p2r_bench.types import ErrorInfo, ImageRef, Sample, changed
 
 _BATCH_ROWS = 32
 _BATCH_BYTES = 32 << 20
@@ -85,14 +85,14 @@ def _batch(reading: Iterator[Ready]) -> list[Ready]:
 
 
 def _probed(sample: Sample, seen: ImageRef) -> Sample:
-    ref = replace(
+    ref = changed(
         sample.image,
         data=None,
         digest=seen.digest,
         size=seen.size,
         orientation=seen.orientation,
     )
-    return replace(sample, image=ref, group=sample.group or seen.digest)
+    return changed(sample, image=ref, group=sample.group or seen.digest)
 
 
 class _Images:
@@ -109,7 +109,7 @@ class _Images:
             image = self._image(work.sample.image)
         except ImageError as error:
             return Ready(work, ErrorInfo("image", str(error)))
-        return Ready(replace(work, sample=_probed(work.sample, image.ref)), image)
+        return Ready(changed(work, sample=_probed(work.sample, image.ref)), image)
 
     def _image(self, ref: ImageRef) -> EncodedImage:
         place = (ref.path, ref.row, ref.column) if ref.data is None else id(ref.data)

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from p2r_bench.errors import UserError
 from p2r_bench.judges.select import applicable
@@ -16,7 +16,7 @@ from p2r_bench.run.hopeless import FirstFailures
 from p2r_bench.run.images import EncodedImage, ImageWork, RowImages
 from p2r_bench.run.places import Places
 from p2r_bench.run.solving import Solver
-from p2r_bench.types import ErrorInfo, Judge, Prediction, Sample, Verdict
+from p2r_bench.types import ErrorInfo, Judge, Prediction, Sample, Verdict, changed
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ async def judge_all(
     for judge in applicable(judges, sample):
         begun = time.perf_counter()
         verdict = await verdict_of(judge, sample, prediction)
-        verdicts.append(replace(verdict, seconds=time.perf_counter() - begun))
+        verdicts.append(changed(verdict, seconds=time.perf_counter() - begun))
     return tuple(verdicts)
 
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from p2r_bench.adapter import Profile
 from p2r_bench.errors import EngineError, ImageError, UserError
 from p2r_bench.run.accounting import EngineMeter
 from p2r_bench.run.images import RowImages
 from p2r_bench.run.seeds import CallSeeds
-from p2r_bench.types import Completion, Engine, ErrorInfo, Mode, Prediction, Request, Sample
+from p2r_bench.types import (
+    Completion,
+    Engine,
+    ErrorInfo,
+    Mode,
+    Prediction,
+    Request,
+    Sample,
+    changed,
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +92,7 @@ class _Calls:
             "queue": prepared.waited + told.get("queue", 0.0),
             "image": prepared.worked,
         }
-        completion = replace(
+        completion = changed(
             completion, request=request, visual_tokens=request.visual_tokens, timings=timings
         )
         self.finished.append(completion)
