@@ -14,6 +14,7 @@ PAGES = sorted(
         "*.md",
         "docs/**/*.md",
         "results/*.md",
+        "benchmarks/*.md",
         "p2r_bench/bundled/**/*.md",
         "plugins/*/*.md",
         "trainers/*/*.md",
