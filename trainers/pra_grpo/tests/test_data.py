@@ -214,3 +214,28 @@ def test_synth_hr_is_trained_on_its_training_split(tmp_path: Path) -> None:
     assert "train-" in (first.image.path or "") and first.boxes
     with pytest.raises(UserError, match="the test scenes are for the evaluation"):
         load_samples(config(tmp_path, {"format": "synth-hr", "params": {"split": "test"}}))
+
+
+def checked(tmp_path: Path, file: Path) -> Any:
+    from click.testing import CliRunner
+    from p2r_bench_pra_grpo.data.__main__ import main
+
+    toml = tmp_path / "train.toml"
+    toml.write_text(
+        f'model = "m"\nout = "{tmp_path / "out"}"\n[[data]]\nformat = "p2r-10k"\npath = "{file}"\n',
+        "utf-8",
+    )
+    return CliRunner().invoke(main, [str(toml)])
+
+
+def test_data_can_be_checked_before_a_training(file: Path, tmp_path: Path) -> None:
+    result = checked(tmp_path, file)
+    assert result.exit_code == 0 and "P2R-10k  choice" in result.output
+    assert "images: 6, digest: " in result.output
+
+
+def test_the_check_reads_pixels_and_names_what_is_broken(file: Path, tmp_path: Path) -> None:
+    picture = file.parent / "images" / "3.png"
+    picture.write_bytes(picture.read_bytes()[:-40])
+    result = checked(tmp_path, file)
+    assert result.exit_code == 2 and "3.png" in result.output

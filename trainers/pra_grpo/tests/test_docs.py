@@ -64,7 +64,7 @@ def test_the_pages_configuration_has_a_plan_with_commands_hosts_ports_and_gpus(
     assert serve["environment"] == {"CUDA_VISIBLE_DEVICES": "2"}
     assert by_name["round-1/perceiver/serve (verifier)"]["ports"] == [8101]
     train = by_name["round-1/reasoner/train"]
-    assert "verl.trainer.main_ppo" in train["command"] and train["gpus"] == 2
+    assert "verl.trainer.main_ppo" in train["command"] and train["gpus"] == [0, 1]
     assert {"round-1/perceiver/merge", "round-1/evaluate", "round-1/plot"} <= by_name.keys()
     assert not (tmp_path / "out").exists()
 
