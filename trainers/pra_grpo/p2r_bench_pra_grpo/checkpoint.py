@@ -97,9 +97,7 @@ def tensors_not_finite(folder: Path) -> Iterator[str]:
         tensors = {k: v for k, v in header.items() if k != "__metadata__"}
         end = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
         if size != 8 + length + end:
-            raise BadCheckpoint(
-                f"{path}: {size} bytes where {8 + length + end} should be"
-            )
+            raise BadCheckpoint(f"{path}: {size} bytes where {8 + length + end} should be")
         for name, entry in tensors.items():
             begin, stop = entry["data_offsets"]
             kind = _EXPONENT.get(entry["dtype"])
