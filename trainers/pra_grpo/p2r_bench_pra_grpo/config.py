@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
 from p2r_bench.adapter import Profile, load_profile
 from p2r_bench.bundled import model_profile
 from p2r_bench.errors import UserError
+from p2r_bench_pra_grpo.contradictions import check
 from p2r_bench_pra_grpo.fields import read
+from p2r_bench_pra_grpo.preset_files import merged, read_preset
 from p2r_bench_pra_grpo.stage import STAGE_ROLES, StageRole
 
 DataFormat = Literal["p2r-10k", "synth-hr"]
@@ -289,7 +289,7 @@ def load_config(values: Mapping[str, Any]) -> Config:
         role: read(GRPO, {**grpo, **own}, f"grpo.{role}") for role, own in overrides.items()
     }
     config = replace(config, roles=roles)
-    _check(config)
+    check(config)
     return config
 
 
@@ -300,74 +300,3 @@ def profile_of(config: Config) -> Profile:
         UserError: There is no such profile.
     """
     return load_profile(config.profile or model_profile(config.model) or "p2r")
-
-
-def preset_names() -> tuple[str, ...]:
-    """Presets of this distribution."""
-    folder = resources.files("p2r_bench_pra_grpo") / "presets"
-    return tuple(
-        sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
-    )
-
-
-def read_preset(name: object) -> dict[str, Any]:
-    """The values of a preset.
-
-    Raises:
-        UserError: There is none of this name.
-    """
-    if name not in preset_names():
-        raise UserError(f"preset = {name!r}: no such preset; there are {', '.join(preset_names())}")
-    file = resources.files("p2r_bench_pra_grpo") / "presets" / f"{name}.toml"
-    return tomllib.loads(file.read_text("utf-8"))
-
-
-def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `over`, table by table."""
-    result = dict(base)
-    for key, value in over.items():
-        old = result.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        result[key] = merged(old, value) if both else value  # type: ignore[arg-type]
-    return result
-
-
-def _check(config: Config) -> None:
-    if not config.data:
-        raise UserError("data: there is no source; add a table [[data]]")
-    if not config.stages:
-        raise UserError("stages: there is none; one or more of perceiver, reasoner, baseline")
-    for source, data in enumerate(config.data):
-        if data.format == "p2r-10k" and data.path is None:
-            raise UserError(
-                f"data[{source}].path: missing; format p2r-10k needs a file or a folder"
-            )
-    services = {"reasoner": config.services.reasoner, "perceiver": config.services.perceiver}
-    if config.services.verifier is not None:
-        services["verifier"] = config.services.verifier
-        if config.services.verifier.kind == "engine":
-            raise UserError(
-                'services.verifier.kind = "engine": the verifier is a server: "start" or "url"'
-            )
-    for name, service in services.items():
-        if service.kind == "start" and not service.command:
-            raise UserError(
-                f"services.{name}.command: missing; kind start needs the server's command"
-            )
-        if service.kind == "url" and not service.urls:
-            raise UserError(f"services.{name}.urls: missing; kind url needs at least one")
-    for role in config.stages:
-        grpo = config.grpo_for(role)
-        if grpo.batch % grpo.prompts_per_update:
-            raise UserError(
-                f"grpo.mini_batch = {grpo.mini_batch}: does not divide the batch of {grpo.batch} ({role})"
-            )
-    if config.backend == "verl" and any(
-        s.kind == "engine" for n, s in services.items() if n != "verifier"
-    ):
-        needed = [r for r in config.stages if r != "baseline"]
-        if needed:
-            raise UserError(
-                'services: the verl backend reaches frozen models over HTTP; set kind = "start" or "url" '
-                "for services.reasoner and services.perceiver"
-            )

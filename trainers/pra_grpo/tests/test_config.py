@@ -8,8 +8,9 @@ from dataclasses import asdict
 from typing import Any
 
 import pytest
-from p2r_bench_pra_grpo.config import Config, load_config, merged, preset_names, read_preset
+from p2r_bench_pra_grpo.config import Config, load_config
 from p2r_bench_pra_grpo.fields import read
+from p2r_bench_pra_grpo.preset_files import merged, preset_names, read_preset
 
 from p2r_bench import UserError
 

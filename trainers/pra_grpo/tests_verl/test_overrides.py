@@ -12,7 +12,8 @@ from omegaconf import OmegaConf
 from p2r_bench_pra_grpo.backends.verl.backend import VerlBackend
 from p2r_bench_pra_grpo.backends.verl.overrides import written
 from p2r_bench_pra_grpo.backends.verl.paths import StagePaths
-from p2r_bench_pra_grpo.config import load_config, preset_names
+from p2r_bench_pra_grpo.config import load_config
+from p2r_bench_pra_grpo.preset_files import preset_names
 from p2r_bench_pra_grpo.stage import StageRole
 from verl.trainer.constants_ppo import get_ppo_ray_runtime_env
 from verl.trainer.ppo.utils import need_critic, need_reference_policy

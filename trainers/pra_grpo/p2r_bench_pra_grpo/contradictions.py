@@ -1,0 +1,56 @@
+"""What the values of a configuration say about each other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from p2r_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from p2r_bench_pra_grpo.config import Config
+
+
+def check(config: Config) -> None:
+    """Refuse values that contradict each other.
+
+    Raises:
+        UserError: Names the key and what it lacks.
+    """
+    if not config.data:
+        raise UserError("data: there is no source; add a table [[data]]")
+    if not config.stages:
+        raise UserError("stages: there is none; one or more of perceiver, reasoner, baseline")
+    for source, data in enumerate(config.data):
+        if data.format == "p2r-10k" and data.path is None:
+            raise UserError(
+                f"data[{source}].path: missing; format p2r-10k needs a file or a folder"
+            )
+    services = {"reasoner": config.services.reasoner, "perceiver": config.services.perceiver}
+    if config.services.verifier is not None:
+        services["verifier"] = config.services.verifier
+        if config.services.verifier.kind == "engine":
+            raise UserError(
+                'services.verifier.kind = "engine": the verifier is a server: "start" or "url"'
+            )
+    for name, service in services.items():
+        if service.kind == "start" and not service.command:
+            raise UserError(
+                f"services.{name}.command: missing; kind start needs the server's command"
+            )
+        if service.kind == "url" and not service.urls:
+            raise UserError(f"services.{name}.urls: missing; kind url needs at least one")
+    for role in config.stages:
+        grpo = config.grpo_for(role)
+        if grpo.batch % grpo.prompts_per_update:
+            raise UserError(
+                f"grpo.mini_batch = {grpo.mini_batch}: does not divide the batch of {grpo.batch} ({role})"
+            )
+    if config.backend == "verl" and any(
+        s.kind == "engine" for n, s in services.items() if n != "verifier"
+    ):
+        needed = [r for r in config.stages if r != "baseline"]
+        if needed:
+            raise UserError(
+                'services: the verl backend reaches frozen models over HTTP; set kind = "start" or "url" '
+                "for services.reasoner and services.perceiver"
+            )
