@@ -16,8 +16,11 @@ NEVER = -100.0
 """Logit bias of a forbidden token: the lowest that the API takes, a chance of e⁻¹⁰⁰ at equal logits."""
 
 
-class StageAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]
+class StageAgentLoop(SingleTurnAgentLoop):
     """A single turn. A prompt whose images a processor would resize is an error, not a rollout."""
+
+    tokenizer: Any
+    processor: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -39,7 +42,9 @@ class StageAgentLoop(SingleTurnAgentLoop):  # type: ignore[misc]
                 int(kwargs.get("session_id", 0)),
             )
             sampling_params = {**sampling_params, "seed": seed}
-        return await super().run({**sampling_params, "logit_bias": self._bias}, **kwargs)
+        params = {**sampling_params, "logit_bias": self._bias}
+        output: AgentLoopOutput = await super().run(params, **kwargs)
+        return output
 
     async def ct_build_initial_tokens(
         self, messages: list[dict[str, Any]], *args: Any, **kwargs: Any

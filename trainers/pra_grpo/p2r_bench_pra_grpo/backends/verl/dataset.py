@@ -79,7 +79,7 @@ class StageDataset(RLHFDataset):
     @classmethod
     async def process_multi_modal_info(
         cls, messages: list[dict[str, Any]], image_patch_size: int, config: Any
-    ) -> tuple[list[Any] | None, None, None]:
+    ) -> Any:
         """(images, videos, audios) of a row's messages; verl's agent loop calls it in its own process."""
         return await images_of(messages) or None, None, None
 

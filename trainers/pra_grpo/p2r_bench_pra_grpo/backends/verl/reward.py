@@ -24,7 +24,7 @@ class RolloutFailed(RuntimeError):
     """A rollout has no reward. verl then has no trajectory of it, and its group goes on with the others."""
 
 
-class StageRewardManager(RewardManagerBase):  # type: ignore[misc]
+class StageRewardManager(RewardManagerBase):
     """Rewards one rollout at a time, many at once, in a process of its own.
 
     Every outcome has the same keys: the reward's terms and `correct`.
@@ -113,10 +113,11 @@ class StageRewardManager(RewardManagerBase):  # type: ignore[misc]
     def _completion(self, item: Any) -> Completion:
         ids = item.batch["responses"]
         count = int(item.batch["attention_mask"][-len(ids) :].sum())
-        text = self.tokenizer.decode(
+        tokenizer: Any = self.tokenizer
+        text = tokenizer.decode(
             ids[:count], skip_special_tokens=True, clean_up_tokenization_spaces=False
         )
-        ended = count > 0 and int(ids[count - 1]) == self.tokenizer.eos_token_id
+        ended = count > 0 and int(ids[count - 1]) == tokenizer.eos_token_id
         cut = count >= self._longest and not ended
         return Completion(text, "length" if cut else "stop", output_tokens=count)
 

@@ -102,8 +102,8 @@ def image_from(values: Mapping[str, Any]) -> ImageRef:
 
 
 def _stored(sample: Sample, images: Path) -> Sample:
-    image = sample.image
-    if image.digest is None or image.size is None:
+    image, digest = sample.image, sample.image.digest
+    if digest is None or image.size is None:
         raise UserError(f"sample {sample.id}: its image was not probed")
     if image.data is None:
         if image.path is not None and not Path(image.path).is_absolute():
@@ -111,7 +111,7 @@ def _stored(sample: Sample, images: Path) -> Sample:
         return dataclasses.replace(sample, image=image)
     from p2r_bench.tasks.reading import read_image
 
-    file = images / image.digest
+    file = images / digest
     if not file.is_file():
         images.mkdir(parents=True, exist_ok=True)
         with replacing(file) as beside:

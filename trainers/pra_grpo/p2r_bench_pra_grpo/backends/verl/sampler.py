@@ -19,7 +19,7 @@ LEAST = 2
 """Rollouts that make a group."""
 
 
-class GroupSampler(ReplayBuffer):  # type: ignore[misc]
+class GroupSampler(ReplayBuffer):
     """verl's sampler without groups of fewer than two rollouts; the next prompts take their place.
 
     `trainer.v1.sampler.sampler_kwargs` holds `group`, the rollouts per prompt, and `give_up_after`: so many
