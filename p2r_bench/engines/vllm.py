@@ -16,6 +16,7 @@ from p2r_bench.engines.arguments import read_arguments
 from p2r_bench.engines.model_folder import lora_digest, model_digest, model_folder
 from p2r_bench.engines.vllm_arguments import Arguments
 from p2r_bench.engines.vllm_lora import Adapter, read_adapter
+from p2r_bench.engines.vllm_requests import lost_image
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.types import Capabilities, Completion, EngineConfig, Request
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from p2r_bench.engines.vllm_requests import Format
     from p2r_bench.engines.vllm_sharing import Shared
     from p2r_bench.engines.vllm_starting import Running
+
+SENDINGS = 4
+"""How often a request is sent whose images vLLM's engine process has dropped from its cache."""
 
 _made: WeakSet[VLLMEngine] = WeakSet()
 
@@ -68,6 +72,7 @@ class VLLMEngine:
         from p2r_bench.engines.vllm_starting import prepare_environment
 
         prepare_environment()
+        _made.add(self)
         try:
             import transformers
             import vllm  # noqa: F401
@@ -144,7 +149,7 @@ class VLLMEngine:
 
         assert self._shared is not None and self._format is not None
         factor, image_id = self._format.factor, self._format.text.image_id
-        most = self.arguments.max_pixels // factor**2
+        most = min(self.arguments.max_pixels // factor**2, self._format.context - 1)
         rows = math.isqrt(most)
         for across, down in ((1, 1), (most // rows, rows)):
             image = Image.new("RGB", (across * factor, down * factor))
@@ -186,23 +191,8 @@ class VLLMEngine:
         prompt = await asyncio.get_running_loop().run_in_executor(
             self._preparing, self._format.prompt, request, images
         )
-        llm, recipes = self._shared.running.llm, request.recipes
         try:
-            # Images become patches here, in vLLM's own threads.
-            (rendered,) = await llm.renderer.render_cmpl_async([prompt])
-            self._format.check_rendered(request, rendered)
-            with self._shared.ranks.place(recipes[0].source if recipes else None) as rank:
-                outputs = [
-                    output
-                    async for output in llm.generate(
-                        rendered,
-                        self._format.sampling(request),
-                        f"{request.id}:{next(self._numbers)}",
-                        lora_request=self._lora,
-                        priority=request.priority,
-                        data_parallel_rank=rank if self.arguments.data_parallel > 1 else None,
-                    )
-                ]
+            output = await self._output(request, prompt)
         except VLLMClientError as error:
             raise EngineError(
                 f"{request.id}: vLLM refuses it: {error}", kind="refused", retryable=False
@@ -216,7 +206,31 @@ class VLLMEngine:
         except (EngineGenerateError, ValueError) as error:
             cause = error.__cause__ or error
             raise EngineError(f"{request.id}: vLLM failed: {cause!r}", kind="model") from error
-        return self._format.completion(request, outputs[-1], begun)
+        return self._format.completion(request, output, begun)
+
+    async def _output(self, request: Request, prompt: dict[str, Any]) -> Any:
+        """vLLM's final output for a prompt."""
+        assert self._shared is not None and self._format is not None
+        llm, recipes = self._shared.running.llm, request.recipes
+        with self._shared.ranks.place(recipes[0].source if recipes else None) as rank:
+            for _ in range(SENDINGS):
+                # Images become patches here, in vLLM's own threads.
+                (rendered,) = await llm.renderer.render_cmpl_async([prompt])
+                self._format.check_rendered(request, rendered)
+                (output,) = [
+                    output
+                    async for output in llm.generate(
+                        rendered,
+                        self._format.sampling(request),
+                        f"{request.id}:{next(self._numbers)}",
+                        lora_request=self._lora,
+                        priority=request.priority,
+                        data_parallel_rank=rank if self.arguments.data_parallel > 1 else None,
+                    )
+                ]
+                if not lost_image(output):
+                    break
+        return output
 
     async def close(self) -> None:
         """Stop vLLM, unless another engine of this process uses it."""

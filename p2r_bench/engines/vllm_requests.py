@@ -141,3 +141,13 @@ class Format:
             },
             engine={"engine": "vllm"},
         )
+
+
+def lost_image(output: Any) -> bool:
+    """Whether a request ended because vLLM's engine process no longer had an image that this process thought it had.
+
+    vLLM keeps processed images in the engine process and remembers here which ones; the two may drift apart when
+    the cache is full or a request is cancelled. It forgets the image here then, and the request is to be sent again.
+    """
+    (answer,) = output.outputs
+    return answer.finish_reason == "error" and not answer.token_ids

@@ -322,10 +322,12 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 class OneAnswer:
-    """An AsyncLLM that answers with given tokens, or fails."""
+    """An AsyncLLM that answers with given tokens, or fails; it may lose the images of the first requests."""
 
-    def __init__(self, form: Format, outcome: Exception | list[int], finish: str = "stop") -> None:
-        self.form, self.outcome, self.finish = form, outcome, finish
+    def __init__(
+        self, form: Format, outcome: Exception | list[int], finish: str = "stop", lost: int = 0
+    ) -> None:
+        self.form, self.outcome, self.finish, self.lost = form, outcome, finish, lost
         self.renderer = self
         self.asked: dict[str, Any] = {}
 
@@ -338,8 +340,11 @@ class OneAnswer:
         self.asked = {"sampling": sampling, "id": request_id, **more}
         if isinstance(self.outcome, Exception):
             raise self.outcome
+        tokens, finish = self.outcome, self.finish
+        if self.lost:
+            self.lost, tokens, finish = self.lost - 1, [], "error"
         times = SimpleNamespace(queued_ts=10.0, scheduled_ts=10.5, last_token_ts=12.5)
-        answer = SimpleNamespace(token_ids=self.outcome, finish_reason=self.finish)
+        answer = SimpleNamespace(token_ids=tokens, finish_reason=finish)
         yield SimpleNamespace(
             outputs=[answer],
             prompt_token_ids=prompt["prompt_token_ids"],
@@ -408,6 +413,15 @@ def test_a_failure_is_an_error_of_its_own_kind(
 def test_an_answer_that_was_broken_off_is_an_error(stand_in: None, finish: str) -> None:
     with pytest.raises(EngineError, match=finish):
         answer(OneAnswer(make_format(), [5], finish))
+
+
+def test_a_request_whose_images_vllm_has_lost_is_sent_again(stand_in: None) -> None:
+    form = make_format()
+    tokens = [*form.text.tokenizer("B")["input_ids"], 1616]
+    assert answer(OneAnswer(form, tokens, lost=2)).text == "B"
+    with pytest.raises(EngineError) as caught:
+        answer(OneAnswer(form, tokens, lost=100))
+    assert caught.value.retryable
 
 
 def test_an_engine_that_does_not_run_answers_with_an_error() -> None:

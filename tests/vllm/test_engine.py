@@ -177,6 +177,23 @@ def test_a_cancelled_request_is_aborted(loop: Loop, engines: dict[str, VLLMEngin
     assert running() == 0  # else they would go on for thousands of tokens
 
 
+def test_an_image_that_vllms_process_does_not_have_is_sent_again(
+    loop: Loop, engines: dict[str, VLLMEngine]
+) -> None:
+    engine = engines["base"]
+    request, images = make_request(700, sizes=((64, 64), (96, 64)), max_tokens=6)
+
+    async def session() -> list[Completion]:
+        llm = engine._shared.running.llm
+        prompt = engine._format.prompt(request, images)
+        await llm.renderer.render_cmpl_async([prompt])  # as if the request had then been cancelled
+        lost = await engine.generate(request, images)
+        return [lost, await engine.generate(request, images)]
+
+    first, second = texts(loop.run(session()))
+    assert first == second == with_transformers("p2r-tiny", [(request, images)])[0].text
+
+
 def test_what_does_not_fit_is_an_error_of_its_own_kind(
     loop: Loop, engines: dict[str, VLLMEngine]
 ) -> None:
