@@ -12,6 +12,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
+from p2r_bench_pra_grpo.backends.verl.settings import VerlSettings
 from p2r_bench_pra_grpo.config import (
     GRPO,
     Config,
@@ -37,6 +38,7 @@ TABLES = {
     "services": Services,
     "services.reasoner]`, `[services.perceiver]`, `[services.verifier": ServiceConfig,
     "evaluation": Evaluation,
+    "verl": VerlSettings,
 }
 """Name of a table of the file to what it is read into."""
 
