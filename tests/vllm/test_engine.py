@@ -145,7 +145,7 @@ def test_what_is_reused_of_an_image_changes_no_answer(
 
 
 def test_a_cancelled_request_is_aborted(loop: Loop, engines: dict[str, VLLMEngine]) -> None:
-    from prometheus_client import REGISTRY
+    from prometheus_client import REGISTRY  # shows the vLLM that was started last
 
     engine = engines["base"]
     llm = engine._shared.running.llm
@@ -164,8 +164,9 @@ def test_a_cancelled_request_is_aborted(loop: Loop, engines: dict[str, VLLMEngin
             request, images = make_request(number, sizes=(), max_tokens=3000)
             request = replace(request, schema={**LONG, "minItems": 3000})
             doomed.append(asyncio.ensure_future(engine.generate(request, images)))
-        while running() < 16:
-            await asyncio.sleep(0.05)
+        async with asyncio.timeout(200):
+            while running() < 16:
+                await asyncio.sleep(0.05)
         for task in doomed:
             task.cancel()
         await asyncio.wait(doomed)
