@@ -47,7 +47,10 @@ def seconds(out: Path) -> dict[str, tuple[int, float]]:
     told: dict[str, tuple[int, float]] = {}
     for path in sorted(out.glob("round-*/*/metrics.parquet")):
         rows = StepFile(path).rows
-        told[str(path.parent.relative_to(out))] = (len(rows), sum(row["seconds"] for row in rows))
+        told[str(path.parent.relative_to(out))] = (
+            len(rows),
+            sum(row["seconds"] or 0.0 for row in rows),
+        )
     return told
 
 
