@@ -30,12 +30,14 @@ class Seat:
     Attributes:
         restarts: How often it was started again.
         retired: It will not be started again.
-        prepared: What it is ready for; None before that, and once it is lost.
+        place: Where it runs; None while it waits for room, and once it is lost.
+        job: What it is ready for; None before that, and once it is lost.
     """
 
     name: str
     link: Link | None = None
     place: Place | None = None
+    job: Job | None = None
     prepared: Prepared | None = None
     restarts: int = 0
     retired: bool = False
@@ -108,7 +110,8 @@ class Fleet:
         """
         if seat.link is not None:
             seat.link.kill()
-        name, seat.link, seat.prepared = str(seat), None, None
+        name = str(seat)
+        seat.link = seat.place = seat.job = None
         if seat.restarts >= self._most_restarts:
             raise UserError(f"{name} was lost {seat.restarts + 1} times, the last time: {lost}")
         seat.restarts += 1
@@ -117,29 +120,40 @@ class Fleet:
             *(name, lost, seat.restarts, self._most_restarts),
         )
 
+    def retire(self, seat: Seat) -> None:
+        """End a replica for good."""
+        if seat.link is not None:
+            seat.link.kill()
+        seat.link = seat.place = seat.job = None
+        seat.retired = True
+
     async def close(self) -> None:
         """End all replicas; safe to call twice."""
-        links = [seat.link for seat in self.seats if seat.link is not None]
+        closing = []
         for seat in self.seats:
-            seat.link = seat.prepared = None
-        await asyncio.gather(*(link.close() for link in links))
+            if seat.link is not None and seat.place is None:
+                seat.link.kill()
+            elif seat.link is not None:
+                closing.append(seat.link.close())
+            seat.link = seat.place = seat.job = None
+        await asyncio.gather(*closing)
         if self._joined:
             self._cluster.leave()
         self._joined = None
 
     async def _prepare(self, seat: Seat, job: Job) -> Prepared:
         if seat.link is None:
-            seat.link, seat.place = self._cluster.spawn(), None
-            seat.place = await _patiently(
-                seat.link.describe(), f"room in the cluster for replica {seat.name}"
-            )
+            seat.link = self._cluster.spawn()
+        if seat.place is None:
+            room = f"room in the cluster for replica {seat.name}"
+            seat.place = await _patiently(seat.link.describe(), room)
         _check_versions(seat.place, allow_mixed=job.spec.allow_mixed)
         seat.prepared = await _patiently(seat.link.prepare(job), f"{seat} to start its engines")
+        seat.job = job
         return seat.prepared
 
 
-def _check_versions(place: Place | None, *, allow_mixed: bool) -> None:
-    assert place is not None
+def _check_versions(place: Place, *, allow_mixed: bool) -> None:
     here: Mapping[str, str] = environment.versions()
     different = [
         f"{name} {place.versions.get(name, 'is missing')} there, {here.get(name, 'is missing')} here"

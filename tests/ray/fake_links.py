@@ -19,7 +19,6 @@ from p2r_bench.run.spec import RunSpec
 from p2r_bench.store.identity import RunIdentity
 from p2r_bench.types import ErrorInfo, ImageRef, Prediction, Sample
 
-
 VERSIONS = environment.versions()
 
 

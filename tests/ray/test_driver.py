@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from p2r_bench.errors import UserError
 from p2r_bench.run.feed import Work
 from p2r_bench.run.ray_fleet import Fleet
-from p2r_bench.run.ray_launcher import RayLauncher, bundles
+from p2r_bench.run.ray_launcher import RayLauncher
+from p2r_bench.run.ray_shift import bundles
 from p2r_bench.types import ImageRef, Sample
 from tests.ray.fake_links import FakeCluster, FakeLink, Record, drive, job, samples
 
@@ -158,6 +159,27 @@ def test_other_versions_are_refused(name: str, allow: bool) -> None:
     other.versions = {**other.versions, name: "0.0"}
     with pytest.raises(UserError, match=rf"there, process 1: other versions.*{name} 0\.0 there"):
         drive(WORK, FakeLink(WORK), other, allow_mixed=allow)
+
+
+def test_a_replica_that_waits_for_room_keeps_neither_this_run_nor_the_next_from_going_on() -> None:
+    class Waiting(FakeLink):
+        async def describe(self):  # type: ignore[no-untyped-def]
+            await asyncio.Event().wait()
+
+    waiting, records = Waiting(WORK), [Record(), Record()]
+
+    async def two_runs() -> None:
+        links = [FakeLink(WORK, dies_after=3), FakeLink(WORK, speed=1), waiting]
+        fleet = Fleet(2, FakeCluster(links))
+        for record in records:
+            launcher = RayLauncher(fleet, job(), ())
+            await launcher.start()
+            await launcher.run(WORK, record)
+        await fleet.close()
+
+    asyncio.run(two_runs())
+    assert [record.written for record in records] == [ALL_OK, ALL_OK]
+    assert waiting.killed and not waiting.closed
 
 
 def test_other_engines_are_refused_unless_allowed() -> None:
