@@ -116,13 +116,15 @@ class StageRun:
         open_as = {"device": settings.device, "dtype": settings.dtype}
         loaded, builder = open_model(stage.start, **open_as)
         policy = Policy(loaded, temperature=grpo.temperature, train_vision=settings.train_vision)
-        reference = Policy(open_model(stage.start, **open_as)[0], temperature=grpo.temperature)
+        start, prompts = open_model(stage.start, **open_as)
+        reference = Policy(start, temperature=grpo.temperature)
         reference.model.requires_grad_(False)
         frozen: LocalModel | Frozen | None = stored
         if self._local():
             assert stage.frozen is not None
-            model, prompts = open_model(stage.frozen, **open_as)
-            frozen = LocalModel(model, prompts, pictures, settings.frozen_batch)
+            if stage.frozen.resolve() != stage.start.resolve():
+                start, prompts = open_model(stage.frozen, **open_as)
+            frozen = LocalModel(start, prompts, pictures, settings.frozen_batch)
         two = TwoStage(self.profile)
         return Training(
             stage,
