@@ -7,6 +7,7 @@ import heapq
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -76,9 +77,8 @@ class ImagePool:
         self._done.append((future, result, error))
         if not self._waking:
             self._waking = True
-            loop = future.get_loop()
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(self._resolve)
+            with suppress(RuntimeError):  # a loop that was closed has nobody waiting
+                future.get_loop().call_soon_threadsafe(self._resolve)
 
     def _resolve(self) -> None:
         self._waking = False

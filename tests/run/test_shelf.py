@@ -1,0 +1,153 @@
+"""Room for images: who waits, who shares, and what is kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from p2r_bench.run.shelf import Claim, Shelf, Wanted
+
+
+def shelf(capacity: int = 100, idle: int = 100) -> Shelf[str]:
+    return Shelf(capacity, idle)
+
+
+def filled(shelf: Shelf[str], *keys: str, size: int = 40) -> Claim[str]:
+    """A claim whose values are there."""
+    claim = shelf.take([Wanted(key, size) for key in keys])
+    assert claim is not None
+    for entry in claim.entries:
+        if not entry.begun:
+            entry.set(f"value of {entry.key}")
+    return claim
+
+
+def test_what_others_hold_takes_no_room() -> None:
+    held = shelf()
+    filled(held, "a", "b")
+    assert held.take([Wanted("c", 40)]) is None
+    assert held.take([Wanted("a", 40), Wanted("b", 40)]) is not None
+
+
+def test_a_claim_larger_than_everything_is_granted_alone() -> None:
+    held = shelf()
+    large = filled(held, "large", size=500)
+    assert held.take([Wanted("b", 1)]) is None
+    large.give_back()
+    assert held.take([Wanted("b", 1)]) is not None
+
+
+def test_a_request_s_images_are_claimed_all_or_none() -> None:
+    held = shelf()
+    first = filled(held, "a", "b")
+    assert held.take([Wanted("b", 40), Wanted("c", 40)]) is None
+    first.give_back()
+    assert held.take([Wanted("b", 40), Wanted("c", 40)]) is not None
+
+
+def test_what_nobody_holds_makes_room_the_longest_unused_first() -> None:
+    held = shelf()
+    for key in ("a", "b"):
+        filled(held, key).give_back()
+    filled(held, "a").give_back()
+    filled(held, "c")
+    assert [held.peek(key) for key in ("a", "b", "c")] == ["value of a", None, "value of c"]
+
+
+def test_no_more_is_kept_than_asked_for() -> None:
+    held = shelf(idle=50)
+    filled(held, "a", "b").give_back()
+    assert [held.peek(key) for key in ("a", "b")] == [None, "value of b"]
+
+
+async def taking(held: Shelf[str], order: list[str], key: str, priority: int) -> None:
+    claim = await held.wait([Wanted(key, 60)], priority)
+    order.append(key)
+    await asyncio.sleep(0)
+    claim.give_back()
+
+
+@pytest.mark.parametrize(
+    ("waiting", "served"),
+    [
+        ([("a", 0), ("b", 0), ("c", 0)], ["a", "b", "c"]),
+        ([("a", 0), ("b", -1), ("c", 0)], ["b", "a", "c"]),
+    ],
+)
+def test_who_waits_is_served_by_priority_then_in_order(
+    waiting: Sequence[tuple[str, int]], served: list[str]
+) -> None:
+    order: list[str] = []
+
+    async def main() -> None:
+        held = shelf()
+        first = filled(held, "first", size=60)
+        tasks = [asyncio.create_task(taking(held, order, key, p)) for key, p in waiting]
+        await asyncio.sleep(0)
+        first.give_back()
+        await asyncio.gather(*tasks)
+
+    asyncio.run(main())
+    assert order == served
+
+
+def test_a_newcomer_does_not_pass_those_who_wait() -> None:
+    async def main() -> None:
+        held = shelf()
+        first = filled(held, "first", size=60)
+        waiting = asyncio.create_task(taking(held, [], "second", 0))
+        await asyncio.sleep(0)
+        assert held.take([Wanted("small", 1)]) is None
+        first.give_back()
+        await waiting
+        assert held.take([Wanted("small", 1)]) is not None
+
+    asyncio.run(main())
+
+
+def test_who_is_cancelled_while_waiting_leaves_its_place_to_the_next() -> None:
+    async def main() -> None:
+        held, order = shelf(), list[str]()
+        first = filled(held, "first", size=60)
+        tasks = [asyncio.create_task(taking(held, order, key, 0)) for key in ("a", "b")]
+        await asyncio.sleep(0)
+        first.give_back()
+        tasks[0].cancel()  # in the moment in which it was served
+        await asyncio.gather(*tasks, return_exceptions=True)
+        assert order == ["b"]
+        assert held.take([Wanted("c", 100)]) is not None
+
+    asyncio.run(main())
+
+
+def test_a_value_that_could_not_be_made_is_not_kept() -> None:
+    async def main() -> None:
+        held = shelf()
+        claim = held.take([Wanted("a", 40)])
+        assert claim is not None
+        coming: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        claim.entries[0].begin(coming)
+        coming.set_exception(LookupError("broken"))
+        with pytest.raises(LookupError):
+            await claim.entries[0].ready()
+        claim.give_back()
+        again = held.take([Wanted("a", 40)])
+        assert again is not None and not again.entries[0].begun
+
+    asyncio.run(main())
+
+
+def test_what_nobody_waits_for_any_more_is_abandoned_unless_it_is_part_of_something() -> None:
+    async def main() -> None:
+        held = shelf()
+        futures = [asyncio.get_running_loop().create_future() for _ in range(2)]
+        for future, part in zip(futures, (None, 0), strict=True):
+            claim = held.take([Wanted(f"part {part}", 40)])
+            assert claim is not None
+            claim.entries[0].begin(future, part)
+            claim.give_back()
+        assert [future.cancelled() for future in futures] == [True, False]
+
+    asyncio.run(main())
