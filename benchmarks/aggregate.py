@@ -18,14 +18,12 @@ from typing import Any
 from benchmarks import data
 from benchmarks.output import emit, options_of
 from benchmarks.running import OneEngine, results_folder, samples_of
-from benchmarks.small import small_run, small_spec
+from benchmarks.small import InstantEngine, small_run, small_spec
 from benchmarks.usage import peak_mb
-from p2r_bench.engines.scripted import ScriptedEngine
 from p2r_bench.judges.select import DEFAULT_SCORER, close_judges, headline_scorers, make_judges
 from p2r_bench.run.runner import run
 from p2r_bench.store.run_folder import RunFolder
 from p2r_bench.tasks.hr_bench import HRBench
-from p2r_bench.types import EngineConfig
 
 
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
@@ -59,7 +57,7 @@ async def _taken(cache: Path, count: int, out: Path) -> dict[str, float]:
         assert len(folder.done) == count
         folder.finish(cells, scorer=scorers)
     finished = time.perf_counter()
-    result = await run(spec, OneEngine(ScriptedEngine(EngineConfig("scripted"))))
+    result = await run(spec, OneEngine(InstantEngine()))
     resumed = time.perf_counter()
     assert result.added == 0 and result.complete
     return {
