@@ -36,7 +36,9 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         )
         async with engines.started(options, samples) as running:
             in_flight = 2 * running.get(choice).capabilities().concurrency
+            before = cpu_seconds()
             whole = await timed_run(spec, running)
+            whole_cpu = cpu_seconds() - before
     peak = peak_mb()
     rows = await ready_rows(samples)
     asked = await requests_of(rows, whole.texts, profile_of(spec))
@@ -63,6 +65,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
         "run_s": round(whole.seconds, 2),
         "engine_s": round(engine_s, 2),
         "images_s": round(images_s, 2),
+        "run_cpu_s": round(whole_cpu, 2),
         "engine_cpu_s": round(engine_cpu, 2),
         "images_cpu_s": round(images_cpu, 2),
         "peak_mb": round(peak),
@@ -82,6 +85,7 @@ def main() -> None:
         (f"{figures['run_s']:.1f} s", f"the run: {figures['rows_per_s']:.2f} rows/s"),
         (f"{figures['engine_s']:.1f} s", "the engine alone, fed with ready-made requests"),
         (f"{figures['images_s']:.1f} s", "the images alone"),
+        (f"{figures['run_cpu_s']:.1f} s", "of processor time, the run"),
         (f"{figures['engine_cpu_s']:.1f} s", "of processor time, the engine alone"),
         (f"{figures['images_cpu_s']:.1f} s", "of processor time, the images alone"),
         (f"{figures['floor_ratio']:.3f}", "times the floor"),
