@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 _LINE_EVERY_S = 15.0
+_BAR_EVERY_S = 0.1
 
 
 @dataclass
@@ -101,7 +102,7 @@ class Bar:
     """A progress bar with rows per second, time left, accuracy so far and errors."""
 
     def begin(self, title: str, tally: Tally) -> None:
-        self._begun = time.monotonic()
+        self._begun = self._last = time.monotonic()
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -117,12 +118,17 @@ class Bar:
         )
 
     def update(self, tally: Tally) -> None:
-        rate = tally.done / max(time.monotonic() - self._begun, 1e-9)
-        self._progress.update(self._bar, completed=tally.done, rate=rate, summary=tally.summary)
+        if time.monotonic() - self._last >= _BAR_EVERY_S:
+            self._last = time.monotonic()
+            self._show(tally)
 
     def end(self, tally: Tally) -> None:
-        self.update(tally)
+        self._show(tally)
         self._progress.stop()
+
+    def _show(self, tally: Tally) -> None:
+        rate = tally.done / max(time.monotonic() - self._begun, 1e-9)
+        self._progress.update(self._bar, completed=tally.done, rate=rate, summary=tally.summary)
 
 
 def progress_view(quiet: bool = False) -> ProgressView:
