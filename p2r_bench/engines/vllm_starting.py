@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -179,7 +181,8 @@ def start(checkpoint: Checkpoint, arguments: Arguments, keywords: dict[str, Any]
     with set_current_vllm_config(config):
         attention, vision_attention = _attention(arguments.attention, config)
     try:
-        llm = AsyncLLM.from_vllm_config(config)
+        with _interrupts_for_this_process_only():
+            llm = AsyncLLM.from_vllm_config(config)
     except (RuntimeError, ValueError, OSError) as error:
         raise UserError(
             f"{checkpoint.name}: vLLM did not start: {_text(error)} The cause is in its own messages above. Out of "
@@ -189,6 +192,16 @@ def start(checkpoint: Checkpoint, arguments: Arguments, keywords: dict[str, Any]
         ) from error
     facts = {**_facts(config), "attention": attention, "vision_attention": vision_attention}
     return Running(llm, int(config.model_config.max_model_len), facts)
+
+
+@contextmanager
+def _interrupts_for_this_process_only() -> Iterator[None]:
+    """A terminal's Ctrl-C goes to all processes; those started here are to be stopped by this one, when it is ready."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _attention(asked: str, config: Any) -> tuple[str, str]:
