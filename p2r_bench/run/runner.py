@@ -107,12 +107,12 @@ async def run(
         with RunFolder.open(spec.out, identity, labels, metrics=resolved.task.metrics) as folder:
             skip = folder.done if spec.retry_errors else folder.done | folder.errors
             todo = [work for work in resolved.work() if (work.sample.id, work.repeat) not in skip]
-            finished = True
+            finished, added = True, 0
             if todo:
                 own = launchers or Launchers(engines)
                 launcher = await own.of(resolved, identity, judges)
                 try:
-                    finished = await _work(
+                    finished, added = await _work(
                         resolved, folder, judges, launcher, todo, view or Silent()
                     )
                 finally:
@@ -124,9 +124,7 @@ async def run(
             rows = await asyncio.to_thread(folder.finish, resolved.cells, scorer=headlines)
             await asyncio.to_thread(update_leaderboard, spec.out, rows)
             used_up = folder.noted("accounting") if todo else None
-            return RunResult(
-                folder.run_id, folder.path, tuple(rows), len(todo), not finished, used_up
-            )
+            return RunResult(folder.run_id, folder.path, tuple(rows), added, not finished, used_up)
     finally:
         await close_judges(judges)
 
@@ -138,8 +136,8 @@ async def _work(
     launcher: Launcher,
     todo: Sequence[Work],
     view: ProgressView,
-) -> bool:
-    """Have the launcher do what is missing, and write it down; False when a signal stopped it."""
+) -> tuple[bool, int]:
+    """Have the launcher do what is missing, and write it down: whether no signal stopped it, and how many it wrote."""
     spec = resolved.spec
     session = session_of(await launcher.start(), resolved.choices, spec.schedule)
     folder.begin(session, allow_mixed=spec.allow_mixed)
@@ -177,9 +175,9 @@ async def _work(
         async with _stopping_on_signals(working):
             await asyncio.wait([working])
         if working.cancelled():
-            return False
+            return False, tally.done
         working.result()
-        return True
+        return True, tally.done
     finally:
         view.end(tally)
         seconds = time.perf_counter() - begun

@@ -58,6 +58,11 @@ def undisturbed(data: Path, tmp_path: Path) -> Path:
     return run_folder(out)
 
 
+def added_in(output: str) -> int:
+    """How many samples a child says that it ran."""
+    return int(output.split("added ")[1].split()[0])
+
+
 def test_kill_9_in_the_middle_changes_nothing_in_the_end(
     data: Path, undisturbed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,14 +74,17 @@ def test_kill_9_in_the_middle_changes_nothing_in_the_end(
         process.communicate()
     capsys.readouterr()
     assert run_here(str(data), str(out), "0") == 0
-    added = int(capsys.readouterr().out.split("added ")[1].split()[0])
-    assert 0 < added < SAMPLES
+    assert 0 < added_in(capsys.readouterr().out) < SAMPLES
     assert differences(run_folder(out), undisturbed) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_cleanly_and_the_same_command_goes_on(
-    data: Path, undisturbed: Path, tmp_path: Path, number: signal.Signals
+    data: Path,
+    undisturbed: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    number: signal.Signals,
 ) -> None:
     out = tmp_path / "stopped"
     process = started(data, out)
@@ -86,7 +94,9 @@ def test_a_signal_stops_cleanly_and_the_same_command_goes_on(
     assert process.returncode == 130, errors
     assert "interrupted True" in output
     assert (run_folder(out) / "samples.parquet").exists()
+    capsys.readouterr()
     assert run_here(str(data), str(out), "0") == 0
+    assert added_in(output) + added_in(capsys.readouterr().out) == SAMPLES
     assert differences(run_folder(out), undisturbed) == []
 
 
