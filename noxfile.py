@@ -213,6 +213,7 @@ def verl(session: nox.Session) -> None:
     # Not `python -m pytest`, which would put the source tree before what is installed.
     session.run(
         *("pytest", "--config-file", str(trainer / "pyproject.toml"), "-o", "pythonpath="),
-        *("-p", "no:cacheprovider", "--timeout", "300", str(trainer / "tests_verl")),
+        *("-p", "no:cacheprovider", "--timeout", "300", "--disable-warnings"),
+        str(trainer / "tests_verl"),
         *session.posargs,
     )
