@@ -5,15 +5,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 from benchmarks.answers import Answers
-from benchmarks.running import SLEEPING, OneEngine
+from benchmarks.running import SLEEPING, OneEngine, results_folder, timed_run
 from benchmarks.sleeping_engine import SleepingEngine
+from benchmarks.small import small_spec
 from p2r_bench.run.engines import EngineSet
 from p2r_bench.run.spec import EngineChoice
 from p2r_bench.types import Sample
 
 MAX_IMAGES = 4
+WARM_UP_ROWS = 8
 UNCACHED = {"vllm": {"prefix_caching": "false", "image_cache_gb": "0"}}
 """Arguments that switch off what the published evaluation has switched off."""
 
@@ -48,7 +51,7 @@ def choice_of(options: argparse.Namespace, *, caching: bool = True) -> EngineCho
 async def started(
     options: argparse.Namespace, samples: Iterable[Sample], *, caching: bool = True
 ) -> AsyncIterator[EngineSet]:
-    """Engines with the one asked for already running."""
+    """Engines with the one asked for running; a real one has answered a few small rows already."""
     if options.engine == "sleeping":
         answers = Answers(samples)
         engines: EngineSet = OneEngine(
@@ -59,6 +62,18 @@ async def started(
     engine = engines.get(choice_of(options, caching=caching))
     try:
         await engines.start([engine])
+        if options.engine != "sleeping":
+            await _warm_up(options, engines, caching=caching)
         yield engines
     finally:
         await engine.close()
+
+
+async def _warm_up(options: argparse.Namespace, engines: EngineSet, *, caching: bool) -> None:
+    """What an engine does once, at its first requests."""
+    choice = choice_of(options, caching=caching)
+    with results_folder() as out:
+        spec = replace(
+            small_spec(options.cache_dir, WARM_UP_ROWS, out), choice=choice, profile=None
+        )
+        await timed_run(spec, engines)
