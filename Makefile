@@ -47,7 +47,9 @@ demo: $(VENV)/.run $(DEMO)/data/.synthesised
 	@echo "The table is $(DEMO)/results/leaderboard.parquet: pandas.read_parquet reads it."
 	@echo "The runs are in $(DEMO)/results/runs; run \`make demo\` again and no sample runs twice."
 
-train-demo train-control: train-%: $(VENV)/.train
+train-demo: $(VENV)/.train
+train-control: $(VENV)/.train
+train-demo train-control: train-%:
 	$(BIN)/p2r-bench train pra-grpo --config trainers/pra_grpo/$*.toml
 	$(BIN)/python -m p2r_bench_pra_grpo.gain .demo/train-$*
 	@echo
