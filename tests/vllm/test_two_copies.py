@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 
 from p2r_bench.engines.vllm import VLLMEngine
@@ -16,10 +16,15 @@ from tests.engines.requests_made import make_request
 from tests.vllm.conftest import ARGS, Loop
 from tests.vllm.reading import with_transformers
 
+if TYPE_CHECKING:
+    import psutil
+
 pytestmark = [pytest.mark.vllm, pytest.mark.timeout(600)]
 
 
 def engine_processes() -> set[psutil.Process]:
+    import psutil  # comes with vLLM; this file is collected where there is none
+
     children = psutil.Process(os.getpid()).children(recursive=True)
     return {child for child in children if "EngineCore" in " ".join(child.cmdline())}
 
