@@ -15,6 +15,7 @@ from typing import Any
 from p2r_bench.judges.select import close_judges, headline_scorer, headline_scorers, make_judges
 from p2r_bench.run import environment
 from p2r_bench.run.accounting import Ledger, judge_seconds
+from p2r_bench.run.collector import seldom_collecting
 from p2r_bench.run.engines import EngineSet
 from p2r_bench.run.feed import Work
 from p2r_bench.run.launcher import EngineFacts, Launcher
@@ -172,8 +173,9 @@ async def _work(
     try:
         ordered = todo if spec.schedule == "barrier" else near_each_other(todo)
         working = asyncio.ensure_future(launcher.run(ordered, record))
-        async with _stopping_on_signals(working):
-            await asyncio.wait([working])
+        with seldom_collecting():
+            async with _stopping_on_signals(working):
+                await asyncio.wait([working])
         if working.cancelled():
             return False, tally.done
         working.result()
