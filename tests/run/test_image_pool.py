@@ -87,7 +87,8 @@ def test_closing_waits_for_what_has_begun_and_drops_the_rest() -> None:
         pool.submit(lambda: ran.append("never"))
         await asyncio.to_thread(gate.begun.wait, 30)
         closing = asyncio.create_task(asyncio.to_thread(pool.close))
-        await asyncio.sleep(0)
+        while not pool._closing:
+            await asyncio.sleep(0.001)
         gate.go_on.set()
         await closing
 
