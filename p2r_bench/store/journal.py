@@ -44,7 +44,7 @@ class Journal:
 
     GROUP_BYTES = 4 << 20
 
-    def __init__(self, path: Path, *, window: float = 0.005) -> None:
+    def __init__(self, path: Path, *, window: float = 0.02) -> None:
         """Open for appending, cutting off a last line that a killed process left unfinished.
 
         Raises:
@@ -147,11 +147,11 @@ class Journal:
         first = self._queue.get()
         if first is None:
             return [], True
+        time.sleep(self._window)  # waking up for every record would take turns with who makes them
         group, size = [first], sum(map(len, first.lines))
-        closes = time.monotonic() + self._window
         while size < self.GROUP_BYTES:
             try:
-                more = self._queue.get(timeout=max(0.0, closes - time.monotonic()))
+                more = self._queue.get_nowait()
             except queue.Empty:
                 break
             if more is None:
