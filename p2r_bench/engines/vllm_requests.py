@@ -131,7 +131,7 @@ class Format:
             text=cut_at_stop(text, request.sampling.stop),
             finish_reason=answer.finish_reason,
             prompt_tokens=len(output.prompt_token_ids),
-            cached_tokens=output.num_cached_tokens or 0,
+            cached_tokens=output.num_cached_tokens,
             output_tokens=len(tokens),
             visual_tokens=self.expected_tokens(request),
             timings={
