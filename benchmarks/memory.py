@@ -10,7 +10,6 @@ with peak_mb (of the longest run), peak_mb_by_rows, ratio (longest over shortest
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from benchmarks import data, engines
 from benchmarks.output import emit, options_of
 from benchmarks.running import TASK, results_folder, samples_of, timed_run
 from benchmarks.usage import peak_mb
+from p2r_bench.run.loop import run_in_loop
 from p2r_bench.run.spec import RunSpec
 
 SPEED = 4.0
@@ -72,7 +72,7 @@ def main() -> None:
     parser.set_defaults(speed=SPEED)
     options = parser.parse_args()
     if options.in_this_process:
-        print(json.dumps(asyncio.run(one_run(options, int(options.rows)))))
+        print(json.dumps(run_in_loop(one_run(options, int(options.rows)))))
         return
     figures = measure(options)
     peaks = figures["peak_mb_by_rows"].items()

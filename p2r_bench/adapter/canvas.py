@@ -1,4 +1,9 @@
-"""Many recipes from one source: what they have in common is computed once."""
+"""Many recipes from one source: what they have in common is computed once.
+
+Pillow resizes rows first and columns after that, with whole levels in between, so the rows that a box does not
+touch are the same in every annotated image as in the clean one. They are resized once; of an annotated image only
+those rows are drawn and resized that its boxes touch. The pixels are those of `realise`, to the bit.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +13,49 @@ from dataclasses import replace
 from PIL import Image
 
 from p2r_bench.adapter.pixels import realise
-from p2r_bench.types import Recipe, Stroke
+from p2r_bench.types import Recipe, Size, Stroke
 
 EXACT = "exact"
 
 
-class Canvas:
-    """A decoded source image of which several recipes are realised, as a group of rollouts needs them.
+def narrow_width(recipe: Recipe, size: Size) -> int | None:
+    """Width of the narrowed source that a recipe can be realised from; None where it needs the source itself.
 
-    Pillow resizes rows first and columns after that, with whole levels in between, so the rows that a box
-    does not touch are the same in every annotated image. `realise` here gives the pixels of
-    `adapter.realise`, to the bit, and resizes only the rows that were drawn on. Not for several threads at once.
+    Args:
+        size: (width, height) of the decoded source.
+    """
+    width, height = recipe.resize[0]
+    whole = recipe.crop is None and recipe.route == EXACT
+    return width if whole and width != size[0] and height != size[1] else None
+
+
+def narrowed(source: Image.Image, width: int) -> Image.Image:
+    """The source at another width and its own height.
+
+    Args:
+        source: As `decode` gives it: RGB, upright. It is not changed.
+    """
+    return source.resize((width, source.height), Image.Resampling.BICUBIC)
+
+
+def realise_narrowed(recipe: Recipe, source: Image.Image, narrow: Image.Image) -> Image.Image:
+    """The image that a recipe describes; see `realise`.
+
+    Args:
+        recipe: One that has a `narrow_width`.
+        source: As `decode` gives it. It is not changed.
+        narrow: `narrowed` to that width. It is not changed.
+    """
+    if recipe.strokes:
+        narrow = narrow.copy()
+        for top, bottom in _bands(recipe.strokes, source.height):
+            strip = _drawn_rows(source, recipe.strokes, top, bottom)
+            narrow.paste(narrowed(strip, narrow.width), (0, top))
+    return realise(replace(recipe, strokes=()), narrow)
+
+
+class Canvas:
+    """A decoded source of which several recipes are realised. Not for several threads at once.
 
     Args:
         source: As `decode` gives it: RGB, upright. It is not changed.
@@ -30,43 +67,22 @@ class Canvas:
 
     def realise(self, recipe: Recipe) -> Image.Image:
         """The image that a recipe describes; see `adapter.realise`."""
-        width, height = recipe.resize[0]
-        shortcut = (
-            recipe.crop is None
-            and recipe.route == EXACT
-            and self.source.mode == "RGB"
-            and width != self.source.width
-            and height != self.source.height
-        )
-        if not shortcut:
+        width = narrow_width(recipe, self.source.size)
+        if width is None:
             return realise(recipe, self.source)
-        narrow = self._narrowed(width)
-        if recipe.strokes:
-            narrow = narrow.copy()
-            for top, bottom in _bands(recipe.strokes, self.source.height):
-                narrow.paste(self._strip(recipe.strokes, top, bottom, width), (0, top))
-        return realise(replace(recipe, strokes=()), narrow)
-
-    def _narrowed(self, width: int) -> Image.Image:
-        """The clean source at the final width and its own height."""
         if width not in self._narrow:
-            self._narrow[width] = _narrow(self.source, width)
-        return self._narrow[width]
-
-    def _strip(self, strokes: Sequence[Stroke], top: int, bottom: int, width: int) -> Image.Image:
-        """Some rows of the annotated image at the final width."""
-        strip = self.source.crop((0, top, self.source.width, bottom))
-        moved = tuple(
-            replace(s, rect=(s.rect[0], s.rect[1] - top, s.rect[2], s.rect[3] - top))
-            for s in strokes
-        )
-        size = (strip.width, strip.height)
-        drawn = Recipe("", "ignore", "drop", moved, None, (size,))
-        return _narrow(realise(drawn, strip), width)
+            self._narrow[width] = narrowed(self.source, width)
+        return realise_narrowed(recipe, self.source, self._narrow[width])
 
 
-def _narrow(image: Image.Image, width: int) -> Image.Image:
-    return image.resize((width, image.height), Image.Resampling.BICUBIC)
+def _drawn_rows(
+    source: Image.Image, strokes: Sequence[Stroke], top: int, bottom: int
+) -> Image.Image:
+    strip = source.crop((0, top, source.width, bottom))
+    moved = tuple(
+        replace(s, rect=(s.rect[0], s.rect[1] - top, s.rect[2], s.rect[3] - top)) for s in strokes
+    )
+    return realise(Recipe("", "ignore", "drop", moved, None, (strip.size,)), strip)
 
 
 def _bands(strokes: Sequence[Stroke], height: int) -> list[tuple[int, int]]:

@@ -126,8 +126,8 @@ def _fit_once(size: Size, min_pixels: int, max_pixels: int, factor: int) -> Size
     return new_width, new_height
 
 
-def upright_size(image: ImageRef, profile: Profile) -> Size:
-    """Width and height in pixels after the profile's EXIF policy.
+def upright_size(image: ImageRef, exif: str) -> Size:
+    """Width and height in pixels after an EXIF policy, "apply" or "ignore".
 
     Raises:
         ValueError: The image was not probed, so that its size is not known.
@@ -135,7 +135,7 @@ def upright_size(image: ImageRef, profile: Profile) -> Size:
     if image.size is None:
         raise ValueError("the image's size is not known: probe it before building requests")
     width, height = image.size
-    turned = profile.image.exif == "apply" and image.orientation in (5, 6, 7, 8)
+    turned = exif == "apply" and image.orientation in (5, 6, 7, 8)
     return (height, width) if turned else (width, height)
 
 

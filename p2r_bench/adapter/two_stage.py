@@ -90,7 +90,7 @@ class TwoStage:
 
     def crop(self, sample: Sample, box: Box) -> Recipe | None:
         """Recipe of the padded crop around a box, or None when there is nothing to cut out."""
-        rect = crop_rect(box, upright_size(sample.image, self.profile), self.profile)
+        rect = crop_rect(box, upright_size(sample.image, self.profile.image.exif), self.profile)
         if rect is None:
             return None
         try:
@@ -113,7 +113,7 @@ class TwoStage:
                 crop_boxes.append(index)
         annotated = None
         if crops:
-            size = upright_size(sample.image, self.profile)
+            size = upright_size(sample.image, self.profile.image.exif)
             annotated = self._recipe(sample, strokes=strokes_for(reading.boxes, size, self.profile))
         return Evidence(
             boxes=reading.boxes,
@@ -130,7 +130,7 @@ class TwoStage:
         if sample.image.digest is None:
             raise ValueError(f"sample {sample.id}: probe the image before building requests")
         policy = self.profile.image
-        size = upright_size(sample.image, self.profile)
+        size = upright_size(sample.image, self.profile.image.exif)
         shown = (crop[2] - crop[0], crop[3] - crop[1]) if crop else size
         return Recipe(
             source=sample.image.digest,

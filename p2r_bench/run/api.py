@@ -10,6 +10,7 @@ from typing import Any
 
 from p2r_bench.run.engines import EngineSet, max_images_of
 from p2r_bench.run.launchers import Launchers
+from p2r_bench.run.loop import run_in_loop
 from p2r_bench.run.progress import ProgressView, Silent
 from p2r_bench.run.resolve import make_mode, profile_of
 from p2r_bench.run.runner import RunResult, run
@@ -100,17 +101,17 @@ def _names(value: str | Sequence[str]) -> list[str]:
 
 
 def _run_to_end(work: Any) -> None:
-    """`asyncio.run`, also where an event loop is running already, as in a notebook."""
+    """`run_in_loop`, also where an event loop is running already, as in a notebook."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        asyncio.run(work())
+        run_in_loop(work())
         return
     failed: list[BaseException] = []
 
     def in_thread() -> None:
         try:
-            asyncio.run(work())
+            run_in_loop(work())
         except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
             failed.append(error)
 

@@ -14,6 +14,8 @@ from typing import Protocol
 from PIL import Image
 
 from p2r_bench.adapter import decode, realise
+from p2r_bench.adapter.canvas import narrow_width, narrowed, realise_narrowed
+from p2r_bench.adapter.geometry import upright_size
 from p2r_bench.run.image_pool import ImagePool
 from p2r_bench.run.shelf import Claim, Entry, Shelf, Wanted
 from p2r_bench.types import ImageRef, Recipe, Size
@@ -71,7 +73,8 @@ class RowImages(Protocol):
 class ImageWork:
     """Makes images for samples that share sources and recipes.
 
-    A source is decoded once while somebody needs it and kept after that while there is room; so is a
+    A source is decoded once while somebody needs it and kept after that while there is room; so is what it
+    comes to at the width of a whole image, from which annotated ones are made as well (`adapter.canvas`), and so is a
     realised image. Of the budget, three eighths are for decoded sources and half for realised images; the
     rest is for encoded ones, which the feed holds back by. Images at work take up to two sources more
     per thread.
@@ -159,16 +162,28 @@ class ImageWork:
             self._sources.keep(Wanted(key, pixel_bytes(decoded.size)), decoded)
 
     async def _make(self, recipe: Recipe, source: EncodedImage, priority: int) -> Image.Image:
-        wanted = [Wanted(_source_key(recipe), pixel_bytes(source.ref.size or (0, 0)))]
+        key, size = _source_key(recipe), upright_size(source.ref, recipe.exif)
+        wanted = [Wanted(key, pixel_bytes(size))]
+        width = narrow_width(recipe, size)
+        if width is not None:
+            wanted.append(Wanted(f"{key}:{width}", pixel_bytes((width, size[1]))))
         claim = self._sources.take(wanted) or await self._sources.wait(wanted, priority)
         try:
-            (entry,) = claim.entries
-            if not entry.begun:
+            if not claim.entries[0].begun:
                 self.counts["decoded"] += 1
-                entry.begin(self._pool.submit(lambda: _decode(recipe, source), priority))
-            decoded = await entry.ready()
+                claim.entries[0].begin(self._pool.submit(lambda: _decode(recipe, source), priority))
+            decoded = await claim.entries[0].ready()
             self.counts["made"] += 1
-            return await self._pool.submit(lambda: realise(recipe, decoded), priority)
+            if width is None:
+                return await self._pool.submit(lambda: realise(recipe, decoded), priority)
+            if not claim.entries[1].begun:
+                claim.entries[1].begin(
+                    self._pool.submit(lambda: narrowed(decoded, width), priority)
+                )
+            narrow = await claim.entries[1].ready()
+            return await self._pool.submit(
+                lambda: realise_narrowed(recipe, decoded, narrow), priority
+            )
         finally:
             claim.give_back()
 

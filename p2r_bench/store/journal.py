@@ -15,13 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from p2r_bench.errors import UserError
 from p2r_bench.store.atomic import sync_folder
 
 Span = tuple[int, int]
 """Offset and length in bytes of a record's line in the journal, line end included."""
 
-# ASCII output keeps every text on one line and lets lone surrogates through.
+# For what orjson refuses: lone surrogates, and integers of more than 64 bits.
 _encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
@@ -189,7 +191,14 @@ class Journal:
 
 
 def _lines(records: Sequence[Mapping[str, Any]]) -> list[bytes]:
-    return [_encode(record).encode("ascii") + b"\n" for record in records]
+    return [_line(record) for record in records]
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        return _encode(record).encode("ascii") + b"\n"
 
 
 def _told(waiting: _Waiting, places: list[Span]) -> list[Span] | Exception:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from p2r_bench.adapter import TwoStage, decode, load_profile, realise
+from p2r_bench.adapter.canvas import narrowed
 from p2r_bench.errors import ImageError
 from p2r_bench.run import images as images_module
 from p2r_bench.run.images import EncodedImage, ImageWork
@@ -72,6 +73,42 @@ def test_rows_that_share_an_image_decode_it_once(decoded: Counter[bytes]) -> Non
 
     asyncio.run(main())
     assert decoded[source.data] == 1
+
+
+def test_a_large_source_is_narrowed_once_for_all_annotated_images(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    widths: list[int] = []
+
+    def counting(source: Image.Image, width: int) -> Image.Image:
+        widths.append(width)
+        return narrowed(source, width)
+
+    monkeypatch.setattr(images_module, "narrowed", counting)
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6  # stored lying down
+    Image.effect_noise((1500, 1100), 90).convert("RGB").save(buffer, "PNG", exif=exif)
+    source = EncodedImage(
+        probe(ImageRef(data=buffer.getvalue()), buffer.getvalue()), buffer.getvalue()
+    )
+    sample, two = sample_of(source), TwoStage(load_profile("tiny"))
+    boxes = [Box((100, 100 * n, 300, 100 * n + 90)) for n in range(1, 5)]
+    requests = [two.reason_request(sample, two.evidence_from_boxes(sample, [box])) for box in boxes]
+    upright = decode(source.data)
+
+    async def one(work: ImageWork, recipes: Sequence[Recipe]) -> None:
+        images = await lent(work, recipes, source)
+        assert [i.tobytes() for i in images] == [realise(r, upright).tobytes() for r in recipes]
+
+    async def main() -> None:
+        work = ImageWork(workers=2)
+        asked = [(two.whole(sample),), *(request.recipes for request in requests)]
+        await asyncio.gather(*(one(work, recipes) for recipes in asked))
+        work.close()
+
+    asyncio.run(main())
+    assert upright.size == (1100, 1500)
+    assert widths == [two.whole(sample).size[0]]
 
 
 def test_many_images_pass_through_a_budget_smaller_than_one(decoded: Counter[bytes]) -> None:
