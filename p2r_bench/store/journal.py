@@ -79,7 +79,7 @@ class Journal:
     ) -> list[Span]:
         """Add records; returns where they are, after they are on disk.
 
-        Cancelling the caller does not take the records back.
+        A float that is no number, or infinite, is null: JSON has no word for it. Cancelling the caller does not take the records back.
 
         Args:
             written: Called on the journal's thread with the places, before anyone hears of them and
@@ -198,7 +198,8 @@ def _line(record: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
     except TypeError:
-        return _encode(record).encode("ascii") + b"\n"
+        told = json.loads(_encode(record), parse_constant=lambda _: None)
+        return _encode(told).encode("ascii") + b"\n"
 
 
 def _told(waiting: _Waiting, places: list[Span]) -> list[Span] | Exception:

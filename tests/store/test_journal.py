@@ -52,6 +52,17 @@ def test_any_text_comes_back(records: list[dict[str, str]]) -> None:
         assert records_in(path) == expected
 
 
+def test_a_number_that_is_none_is_not_told(tmp_path: Path) -> None:
+    numbers, told = (
+        {"a": float("nan"), "b": float("-inf"), "c": 0.1},
+        {"a": None, "b": None, "c": 0.1},
+    )
+    odd = {"text": "\ud800", "n": 2**70}
+    with Journal(tmp_path / "journal.jsonl") as journal:
+        journal.submit([numbers, {**numbers, **odd}]).result()
+    assert records_in(tmp_path / "journal.jsonl") == [told, {**told, **odd}]
+
+
 def test_records_are_read_back_at_the_places_that_append_returned(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     with Journal(path) as journal:

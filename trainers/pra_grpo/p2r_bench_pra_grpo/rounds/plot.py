@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from p2r_bench.store.atomic import replacing
 from p2r_bench_pra_grpo.config import Config
@@ -37,23 +39,33 @@ def plot_round(config: Config, number: int, done: Mapping[str, Any]) -> dict[str
             axis.set_title(f"{stage.role}: {title}", fontsize=9)
             axis.tick_params(labelsize=7)
             axis.grid(alpha=0.3)
-            for name in names:
-                values = [m[name] for m in metrics]
-                if any(v is not None for v in values):
-                    shown = [float("nan") if v is None else v for v in values]
-                    axis.plot(
-                        steps,
-                        shown,
-                        label=name.replace("_", " "),
-                        marker="." if len(steps) < 30 else "",
-                    )
-            if axis.lines:
+            drawn = [
+                _draw(axis, place, name, steps, [m[name] for m in metrics])
+                for place, name in enumerate(names)
+            ]
+            if any(drawn):
                 axis.legend(fontsize=7)
+            else:
+                axis.set_visible(False)
     figure.suptitle(_title(number, done), fontsize=10)
     path = config.out / f"round-{number}" / "metrics.png"
     with replacing(path) as beside:
         figure.savefig(beside, format="png", dpi=110, metadata={"Software": None})
     return {"plot": str(Path(f"round-{number}") / path.name)}
+
+
+def _draw(
+    axis: Any, place: int, name: str, steps: Sequence[int], values: Sequence[float | None]
+) -> bool:
+    """A column faintly, and its running mean over a fifteenth of the steps; False where it has no value."""
+    if all(value is None for value in values):
+        return False
+    column = pd.Series(values, dtype=float)
+    mean = column.rolling(max(1, len(steps) // 15), center=True, min_periods=1).mean()
+    style = {"color": f"C{place}", "marker": "." if len(steps) < 30 else ""}
+    axis.plot(steps, column, alpha=0.3, **style)
+    axis.plot(steps, mean, linestyle=("-", "--")[place], label=name.replace("_", " "), **style)
+    return True
 
 
 def _title(number: int, done: Mapping[str, Any]) -> str:
