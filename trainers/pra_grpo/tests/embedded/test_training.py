@@ -101,6 +101,18 @@ def test_a_stage_trains_and_becomes_a_model_folder(config: Config, role: StageRo
     assert EmbeddedBackend(config).facts(stage)["steps"] == 3
 
 
+def test_a_stage_in_bfloat16_keeps_its_weights_in_float32(config: Config) -> None:
+    embedded = {**config.embedded, "dtype": "bfloat16"}
+    config = replace(config, embedded=embedded, grpo=replace(config.grpo, max_steps=1))
+    stage = stage_of(config)
+    assert len(trained(config, stage)) == 1
+    checkpoint = read_checkpoint(stage.folder)
+    assert checkpoint is not None
+    assert {values.dtype for values in checkpoint.parameters.values()} == {torch.float32}
+    weights = load_file(EmbeddedBackend(config).merge(stage) / "model.safetensors")
+    assert {values.dtype for values in weights.values()} == {torch.float16}, "the start model's own"
+
+
 def test_a_finished_stage_is_not_trained_again(config: Config) -> None:
     stage = stage_of(config)
     trained(config, stage)
@@ -187,6 +199,10 @@ def test_other_settings_do_not_take_up_a_checkpoint(config: Config) -> None:
     other = replace(config, grpo=replace(config.grpo, learning_rate=5e-4, max_steps=4))
     with pytest.raises(UserError, match="other settings"):
         trained(other, stage)
+    judged = replace(config, evaluation=replace(config.evaluation, scorer="original"))
+    with pytest.raises(UserError, match="other settings"):
+        trained(judged, stage)
+    assert trained(replace(config, embedded={**config.embedded, "frozen_batch": 2}), stage) == []
     longer = replace(config, grpo=replace(config.grpo, max_steps=4))
     assert [row["step"] for row in trained(longer, stage)] == [4]
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from p2r_bench_pra_grpo.backends.embedded.frozen import open_model
 from p2r_bench_pra_grpo.backends.embedded.policy import Policy
 from p2r_bench_pra_grpo.backends.embedded.rollouts import sample_groups
 from p2r_bench_pra_grpo.backends.embedded.settings import Settings
 from p2r_bench_pra_grpo.backends.embedded.update import Group, Learner
 from p2r_bench_pra_grpo.config import GRPO
 
+from p2r_bench.bundled import resolve_model
 from p2r_bench.engines.prompts import Prompt, PromptBuilder
 from p2r_bench.errors import UserError
 from p2r_bench.types import Sampling
 
+MODEL = Path(resolve_model("p2r-tiny-base"))
 SAMPLING = Sampling(temperature=1.0, max_tokens=16)
 PLAIN = GRPO(batch=3, learning_rate=1e-4, kl=0.0)
 ADVANTAGES = (1.2, 0.3, -1.5)
@@ -105,6 +110,46 @@ def test_the_vision_tower_stays_as_it_is_unless_it_is_to_be_trained(
     Learner(whole, opened[0], PLAIN, Settings()).update(groups, 1)
     assert before
     assert any(not torch.equal(p, before[n]) for n, p in whole.trained().items() if n in before)
+
+
+def test_in_bfloat16_steps_that_are_too_small_for_a_weight_add_up(
+    prompts: Sequence[Prompt],
+) -> None:
+    policy = Policy(open_model(MODEL, device="cpu", dtype="bfloat16")[0])
+    grpo = replace(PLAIN, learning_rate=1e-6)
+    learner = Learner(policy, policy, grpo, Settings(weight_decay=0.0))
+    groups = groups_of(policy, prompts)
+    before = {name: values.clone() for name, values in learner.state()[0].items()}
+    for step in range(1, 4):
+        learner.update(groups, step)
+    after, _ = learner.state()
+    moved = max(float((after[name] - values).abs().max()) for name, values in before.items())
+    assert moved == pytest.approx(3e-6, rel=0.1), "three of AdamW's first steps"
+    for name, parameter in policy.trained().items():
+        assert parameter.dtype == torch.bfloat16 and after[name].dtype == torch.float32
+        assert torch.equal(parameter, after[name].bfloat16()), name
+
+
+def test_a_policy_in_bfloat16_goes_on_as_it_would_have(prompts: Sequence[Prompt]) -> None:
+    def learner() -> Learner:
+        policy = Policy(open_model(MODEL, device="cpu", dtype="bfloat16")[0])
+        return Learner(policy, policy, PLAIN, Settings(micro_batch=1))
+
+    straight, resumed = learner(), learner()
+    groups = groups_of(straight.policy, prompts)
+    straight.update(groups, 1)
+    parameters, optimizer = straight.state()
+    resumed.restore(parameters, deepcopy(optimizer))
+    for one in (straight, resumed):
+        one.update(groups, 2)
+    ends = [one.state()[0] for one in (straight, resumed)]
+    assert all(torch.equal(values, ends[1][name]) for name, values in ends[0].items())
+
+
+def test_a_policy_in_float32_is_changed_itself(policy: Policy) -> None:
+    weights, _ = Learner(policy, policy, PLAIN, Settings()).state()
+    for name, parameter in policy.trained().items():
+        assert weights[name].data_ptr() == parameter.data_ptr(), name
 
 
 def test_the_learning_rate_rises_and_stays(policy: Policy) -> None:

@@ -12,7 +12,8 @@ class Settings:
 
     Attributes:
         device: "auto" (cuda, then mps, then cpu), or torch's name.
-        dtype: Precision of weights and computation.
+        dtype: Precision of computation, and of the weights that are read. The optimiser keeps float32 weights beside
+            bfloat16 ones, which are rounded from them after every update.
         threads: Torch's threads on the CPU; None leaves torch's own choice. Part of what makes a run repeatable.
         train_vision: Also train the vision tower. Where not, it sees every image once.
         micro_batch: Prompts whose rollouts go through the model together when gradients are computed.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from p2r_bench.engines.prompts import Prompt
 from p2r_bench.errors import UserError
@@ -36,15 +36,21 @@ class Group:
 
 
 class Learner:
-    """The policy, its frozen reference and the optimiser."""
+    """The policy, its frozen reference and the optimiser.
+
+    The optimiser changes weights in float32: in bfloat16, which has three digits, a step of a usual learning rate is
+    rounded to nothing. A policy of another precision has its weights rounded from them after every step; one in
+    float32 is changed itself.
+    """
 
     def __init__(self, policy: Policy, reference: Policy, grpo: GRPO, settings: Settings) -> None:
         self.policy = policy
         self.reference = reference
         self.grpo = grpo
         self.settings = settings
+        self._weights = {name: _in_float32(p) for name, p in policy.trained().items()}
         self.optimizer = torch.optim.AdamW(
-            list(policy.trained().values()),
+            list(self._weights.values()),
             lr=grpo.learning_rate,
             weight_decay=settings.weight_decay,
         )
@@ -55,15 +61,16 @@ class Learner:
         return self.grpo.learning_rate * rise
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Trained parameters by name, and the optimiser's state."""
-        trained = self.policy.trained()
-        return {name: p.detach() for name, p in trained.items()}, self.optimizer.state_dict()
+        """Trained parameters by name, in float32, and the optimiser's state."""
+        weights = {name: weight.detach() for name, weight in self._weights.items()}
+        return weights, self.optimizer.state_dict()
 
     def restore(self, parameters: Mapping[str, Tensor], optimizer: dict[str, Any]) -> None:
         """Put a saved state back."""
         with torch.no_grad():
-            for name, parameter in self.policy.trained().items():
-                parameter.copy_(parameters[name])
+            for name, weight in self._weights.items():
+                weight.copy_(parameters[name])
+        self._round()
         self.optimizer.load_state_dict(optimizer)
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
@@ -87,15 +94,35 @@ class Learner:
         return {**told.columns(), "learning_rate": self.learning_rate(step)}
 
     def _step(self) -> float:
-        parameters = list(self.policy.trained().values())
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.settings.max_grad_norm))
+        weights = list(self._weights.values())
+        norm = float(torch.nn.utils.clip_grad_norm_(weights, self.settings.max_grad_norm))
         if not math.isfinite(norm):
             raise UserError(
                 "the gradient is not finite: the training has diverged. Lower grpo.learning_rate; the newest "
                 "checkpoint is from before"
             )
         self.optimizer.step()
+        self._round()
         return norm
+
+    def _round(self) -> None:
+        """Give the policy the weights in its own precision."""
+        with torch.no_grad():
+            for weight, parameter in self._rounded():
+                parameter.copy_(weight)
+
+    def _take_gradients(self) -> None:
+        """Move the policy's gradients to the weights, where those of all micro-batches are added up in float32."""
+        for weight, parameter in self._rounded():
+            if parameter.grad is not None:
+                gradient, parameter.grad = parameter.grad.to(weight.dtype), None
+                weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
+
+    def _rounded(self) -> Iterator[tuple[Tensor, nn.Parameter]]:
+        """Weights and the policy's parameters that are rounded from them; none for a policy in float32."""
+        for name, parameter in self.policy.trained().items():
+            if (weight := self._weights[name]) is not parameter:
+                yield weight, parameter
 
     def _gradients(
         self, mini: Sequence[Group], references: dict[int, list[Tensor]], told: _Told
@@ -125,6 +152,7 @@ class Learner:
                 values = values + self.grpo.kl * divergence
             share = aggregate(values, scored.mask, how, total)
             torch.autograd.backward(share)
+            self._take_gradients()
             told.note(share, scored, loss.clipped, divergence)
 
     @torch.no_grad()
@@ -163,6 +191,13 @@ class _Told:
             "kl": self.divergence / tokens,
             "entropy": self.entropy / tokens,
         }
+
+
+def _in_float32(parameter: nn.Parameter) -> Tensor:
+    """The parameter itself, or a copy where its precision is another."""
+    if parameter.dtype == torch.float32:
+        return parameter
+    return parameter.detach().float().requires_grad_()
 
 
 def _score(policy: Policy, groups: Sequence[Group]) -> Scored:
