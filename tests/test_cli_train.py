@@ -106,6 +106,17 @@ def test_run_and_status(trainer: None, config: str) -> None:
     assert "done" in run("status", "rounds", "--config", config).output
 
 
+def test_rounds_on_the_command_line_go_before_the_files(trainer: None, config: str) -> None:
+    options = ["--config", config, "--json"]
+    assert len(json.loads(run("rounds", *options, "--dry-run", "--rounds", "3").output)) == 3
+    assert run("rounds", "--config", config, "--rounds", "1").exit_code == 0
+    assert [step["round"] for step in DONE] == [0]
+    assert run("rounds", "--config", config, "--rounds", "3").exit_code == 0
+    assert [step["round"] for step in DONE] == [0, 1, 2]
+    assert json.loads(run("status", "rounds", *options, "--rounds", "4").output)["of"] == 4
+    assert run("rounds", "--config", config, "--rounds", "0").exit_code == 2
+
+
 def test_help_lists_the_trainers(trainer: None) -> None:
     assert "rounds" in run("--help").output
 

@@ -22,6 +22,11 @@ config_option = click.option(
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The trainer's TOML file.",
 )
+rounds_option = click.option(
+    "--rounds",
+    type=click.IntRange(min=1),
+    help="How many rounds in all, in place of the file's `rounds`; finished ones are kept.",
+)
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -45,10 +50,11 @@ def command() -> None:
 @command.command("status")
 @click.argument("name")
 @config_option
+@rounds_option
 @as_json_option
-def status(name: str, config: Path, as_json: bool) -> None:
+def status(name: str, config: Path, rounds: int | None, as_json: bool) -> None:
     """Say how far the training of trainer NAME with this configuration is."""
-    told = _trainer(name, config).status()
+    told = _trainer(name, config, rounds).status()
     click.echo(
         json.dumps(told, indent=2) if as_json else table(("FIELD", "VALUE"), list(told.items()))
     )
@@ -57,10 +63,11 @@ def status(name: str, config: Path, as_json: bool) -> None:
 def _training(name: str) -> click.Command:
     @click.command(name, short_help=f"Train with {name}.")
     @config_option
+    @rounds_option
     @click.option("--dry-run", is_flag=True, help="Print the plan and do nothing.")
     @as_json_option
-    def train(config: Path, dry_run: bool, as_json: bool) -> None:
-        trainer = _trainer(name, config)
+    def train(config: Path, rounds: int | None, dry_run: bool, as_json: bool) -> None:
+        trainer = _trainer(name, config, rounds)
         if dry_run:
             click.echo(
                 json.dumps(list(trainer.plan()), indent=2) if as_json else _steps(trainer.plan())
@@ -72,7 +79,7 @@ def _training(name: str) -> click.Command:
     return train
 
 
-def _trainer(name: str, config: Path) -> Trainer:
+def _trainer(name: str, config: Path, rounds: int | None) -> Trainer:
     found = registry()
     if not found.names("trainer"):
         raise UserError("no trainer is installed; pip install 'p2r-bench[train]' brings pra-grpo")
@@ -81,7 +88,7 @@ def _trainer(name: str, config: Path) -> Trainer:
         values = tomllib.loads(config.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{config}: not valid TOML: {error}") from error
-    trainer: Trainer = kind(values)
+    trainer: Trainer = kind(values if rounds is None else {**values, "rounds": rounds})
     return trainer
 
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from p2r_bench.adapter import Profile, builtin_profiles
+from p2r_bench.adapter import Profile, builtin_profiles, load_profile
+from p2r_bench.bundled import model_profile
 from p2r_bench.engines.model_folder import model_digest
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.plugins import registry
@@ -128,8 +129,27 @@ def write_manifest(
         **facts,
     }
     _write(stage.model / MANIFEST, manifest)
-    if profile.name in builtin_profiles():
-        _write(stage.model / "p2r_bench.json", {"profile": profile.name})
+    _label(stage.model, profile)
+
+
+def _label(folder: Path, profile: Profile) -> None:
+    """Have the folder ask for the profile that it was trained under, or for none: a name alone may be another's."""
+    path = folder / "p2r_bench.json"
+    for name in dict.fromkeys((profile.name, *builtin_profiles())):
+        if name in builtin_profiles() and load_profile(name).hash == profile.hash:
+            _write(path, {"profile": name})
+            return
+    if not _asks_for(folder, profile):
+        path.unlink(missing_ok=True)
+
+
+def _asks_for(folder: Path, profile: Profile) -> bool:
+    """Whether what came along from the start model names this profile."""
+    try:
+        name = model_profile(folder)
+        return name is not None and load_profile(name).hash == profile.hash
+    except UserError:
+        return False
 
 
 def _write(path: Path, value: object) -> None:

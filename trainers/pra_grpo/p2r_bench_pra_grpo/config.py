@@ -143,9 +143,9 @@ class ServiceConfig:
         environment: Environment variables of that server, beside this process's own.
         host, port: Where the started server listens.
         gpus: Devices for the started server (CUDA_VISIBLE_DEVICES); empty leaves the variable alone.
-        urls: Base URLs of servers that run already.
+        urls: Base URLs of servers that run already; of the verifier one.
         model: Name under which the model is served. None expects one that holds the digest of
-            the weights, so that a server with other weights is refused.
+            the weights, so that a server with other weights is refused; the verifier needs a name.
         start_timeout: Seconds a started server may take until it answers.
     """
 
@@ -172,12 +172,12 @@ class Services:
     """The frozen models and the verifier.
 
     Attributes:
-        verifier: Server of the judge "verifier"; its URL is handed to the judge. None leaves the judge as
-            `judges` says.
-        concurrency: Requests in flight at once, per frozen model.
+        verifier: Server of the judge "verifier"; its URL and its model's name, which is needed, are handed to the
+            judge. None leaves the judge as `judges` says.
+        concurrency: Requests in flight at once, per frozen model, and to the verifier.
         timeout: Seconds to wait for an answer.
         retries: How often a failed call is repeated before its rollout leaves its group.
-        pause_after: So many calls failing in a row pause the stage until the model answers again.
+        pause_after: So many calls of one of them failing in a row pause the stage until it answers again.
         pause_at_most: Seconds of such a pause, after which the training stops, to be resumed.
     """
 
@@ -294,9 +294,14 @@ def load_config(values: Mapping[str, Any]) -> Config:
 
 
 def profile_of(config: Config) -> Profile:
-    """The profile of a training: the one that is named, else the start model's own, else `p2r`.
+    """The profile of a training.
 
     Raises:
         UserError: There is no such profile.
     """
-    return load_profile(config.profile or model_profile(config.model) or "p2r")
+    return load_profile(profile_name(config))
+
+
+def profile_name(config: Config) -> str:
+    """Its name or path: the one that is configured, else the start model's own, else "p2r"."""
+    return config.profile or model_profile(config.model) or "p2r"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from p2r_bench.errors import UserError
 
 if TYPE_CHECKING:
     from p2r_bench_pra_grpo.config import Config
+    from p2r_bench_pra_grpo.stage import StageRole
 
 
 def check(config: Config) -> None:
@@ -20,6 +22,12 @@ def check(config: Config) -> None:
         raise UserError("data: there is no source; add a table [[data]]")
     if not config.stages:
         raise UserError("stages: there is none; one or more of perceiver, reasoner, baseline")
+    for role in config.stages:
+        if config.stages.count(role) > 1:
+            raise UserError(
+                f"stages: {role} stands there {config.stages.count(role)} times; a round trains a role once, and "
+                "`rounds` goes through all of them again"
+            )
     for source, data in enumerate(config.data):
         if data.format == "p2r-10k" and data.path is None:
             raise UserError(
@@ -32,6 +40,16 @@ def check(config: Config) -> None:
             raise UserError(
                 'services.verifier.kind = "engine": the verifier is a server: "start" or "url"'
             )
+        if len(config.services.verifier.urls) > 1:
+            raise UserError(
+                "services.verifier.urls: more than one; the verifier is one server, or the address of what divides "
+                "requests among several"
+            )
+        if not config.services.verifier.model:
+            raise UserError(
+                "services.verifier.model: missing; the name under which the verifier is served. Its verdicts are "
+                "kept under this name, so every model needs one of its own"
+            )
     for name, service in services.items():
         if service.kind == "start" and not service.command:
             raise UserError(
@@ -39,6 +57,7 @@ def check(config: Config) -> None:
             )
         if service.kind == "url" and not service.urls:
             raise UserError(f"services.{name}.urls: missing; kind url needs at least one")
+    _check_ports(config)
     for role in config.stages:
         grpo = config.grpo_for(role)
         if grpo.batch % grpo.prompts_per_update:
@@ -53,4 +72,19 @@ def check(config: Config) -> None:
             raise UserError(
                 'services: the verl backend reaches frozen models over HTTP; set kind = "start" or "url" '
                 "for services.reasoner and services.perceiver"
+            )
+
+
+def _check_ports(config: Config) -> None:
+    """The verifier runs beside each of the frozen models, which take turns and may share a port."""
+    verifier = config.services.verifier
+    if verifier is None or verifier.kind != "start":
+        return
+    other: Mapping[StageRole, str] = {"perceiver": "reasoner", "reasoner": "perceiver"}
+    for role, name in other.items():
+        frozen = config.service_for(role)
+        if role in config.stages and frozen.kind == "start" and frozen.port == verifier.port:
+            raise UserError(
+                f"services.verifier.port = {verifier.port}: services.{name} has the same, and both run at once; "
+                "choose another"
             )

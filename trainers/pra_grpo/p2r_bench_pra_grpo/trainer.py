@@ -41,9 +41,18 @@ class PRAGRPO:
         self._backend = make_backend(self.config)
 
     def plan(self) -> Sequence[Mapping[str, Any]]:
-        """Every step that is left, with its commands, hosts, ports, GPUs and files."""
-        from p2r_bench_pra_grpo.rounds.planning import plan
+        """Every step that is left, with its commands, hosts, ports, GPUs and files.
 
+        Raises:
+            UserError: The folder holds a training with another configuration.
+        """
+        from p2r_bench_pra_grpo.identity import identity_of
+        from p2r_bench_pra_grpo.rounds.planning import plan
+        from p2r_bench_pra_grpo.rounds.state import State
+
+        state = State.read(self.config.out)
+        if state.begun:
+            state.identify(identity_of(self.config))
         return plan(self.config, self._backend)
 
     def run(self) -> None:

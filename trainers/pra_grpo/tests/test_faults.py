@@ -225,7 +225,7 @@ def test_another_process_reaches_the_same_model(config: Config, server: FakeServ
 @pytest.fixture
 def verified(tmp_path: Path) -> Iterator[tuple[Config, FakeServer]]:
     with FakeServer("verifier") as server:
-        verifier = {"kind": "url", "urls": [server.url]}
+        verifier = {"kind": "url", "urls": [server.url], "model": "verifier"}
         data = write_p2r10k(tmp_path / "free", forms=("free_form",))
         values = tiny_training(
             tmp_path,

@@ -171,8 +171,10 @@ def test_a_training_can_be_prolonged(tmp_path: Path) -> None:
 def test_another_configuration_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     values = tiny_training(tmp_path)
     train(values)
-    with pytest.raises(UserError, match=r"grpo\.kl: 0\.01 before, 0\.02 now"):
-        PRAGRPO({**values, "grpo": {**values["grpo"], "kl": 0.02}}).run()
+    changed = PRAGRPO({**values, "grpo": {**values["grpo"], "kl": 0.02}})
+    for refused in (changed.run, changed.plan):
+        with pytest.raises(UserError, match=r"grpo\.perceiver\.kl: 0\.01 before, 0\.02 now"):
+            refused()
 
 
 def test_changed_data_are_refused_before_anything_is_trained(tmp_path: Path) -> None:

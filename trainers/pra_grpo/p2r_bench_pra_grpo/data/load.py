@@ -33,9 +33,12 @@ def load_samples(config: Config) -> list[Sample]:
 
 
 def samples_digest(samples: Sequence[Sample]) -> str:
-    """Identity of an epoch: ids, images, questions and answers, in order."""
+    """Identity of an epoch: ids, images, questions, answers and their forms, in order."""
     return digest_of(
-        [[s.id, s.image.digest, s.question, dict(s.options), s.answer] for s in samples]
+        [
+            [s.id, s.image.digest, s.question, dict(s.options), s.answer, s.answer_form]
+            for s in samples
+        ]
     )
 
 

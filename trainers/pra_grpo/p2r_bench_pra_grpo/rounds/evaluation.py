@@ -7,14 +7,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from p2r_bench.adapter import Profile, builtin_profiles
 from p2r_bench.errors import UserError
 from p2r_bench.run.api import evaluate
-from p2r_bench_pra_grpo.config import Config
+from p2r_bench_pra_grpo.config import Config, profile_name
 from p2r_bench_pra_grpo.rewarding import judge_params
 
 
-def evaluate_model(config: Config, model: str, profile: Profile) -> dict[str, Any]:
+def evaluate_model(config: Config, model: str) -> dict[str, Any]:
     """Run every mode on every task; runs and the leaderboard's rows go where `p2r-bench run` puts them.
 
     Returns:
@@ -33,7 +32,7 @@ def evaluate_model(config: Config, model: str, profile: Profile) -> dict[str, An
         engine_args={k: _text(v) for k, v in wanted.engine_args.items()},
         data_dir=wanted.data_dir,
         out=results_folder(config),
-        profile=config.profile or (profile.name if profile.name in builtin_profiles() else None),
+        profile=profile_name(config),
         task_params=dict(wanted.task_params),
         judge_params=judge_params(config),
         limit=wanted.limit,

@@ -13,11 +13,12 @@ from p2r_bench.adapter import Profile
 from p2r_bench.engines.model_folder import model_digest, model_folder
 from p2r_bench.store.lock import Lock
 from p2r_bench.types import Sample
-from p2r_bench_pra_grpo.config import Config, profile_of
+from p2r_bench_pra_grpo.config import Config, profile_name, profile_of
 from p2r_bench_pra_grpo.data.load import load_samples, samples_digest
+from p2r_bench_pra_grpo.identity import identity_of, verifier_model
 from p2r_bench_pra_grpo.rounds import evaluation
 from p2r_bench_pra_grpo.rounds.stage_steps import StageSteps
-from p2r_bench_pra_grpo.rounds.state import State, identity_of
+from p2r_bench_pra_grpo.rounds.state import State
 from p2r_bench_pra_grpo.rounds.steps import Step, model_of, steps
 from p2r_bench_pra_grpo.services.desk import ServiceDesk
 from p2r_bench_pra_grpo.stage import Backend, View
@@ -94,12 +95,13 @@ class Rounds:
     def _run(self, state: State) -> None:
         config = self._located()
         profile, samples = profile_of(config), load_samples(config)
-        digests = {
+        found = {
             "profile_hash": profile.hash,
             "start_digest": model_digest(model_of(config, 0)),
             "data_digest": samples_digest(samples),
+            "verifier_model": verifier_model(config, samples),
         }
-        state.identify({**identity_of(self.config), **digests})
+        state.identify(identity_of(self.config), found)
         desk = ServiceDesk(config, samples, self._say)
         try:
             for step in steps(config):
@@ -117,7 +119,7 @@ class Rounds:
         folder = model_folder(self.config.model, self.config.revision)
         named = self.config.profile
         if named is None and folder.resolve() != Path(self.config.model).expanduser().resolve():
-            named = profile_of(self.config).name
+            named = profile_name(self.config)
         return replace(self.config, model=str(folder.resolve()), profile=named)
 
     def _named(self, step: Step) -> str:
@@ -150,7 +152,7 @@ class Rounds:
             result = plot_round(config, step.round, state.steps)
         else:
             desk.need_verifier()
-            result = evaluation.evaluate_model(config, self._named(step), profile)
+            result = evaluation.evaluate_model(config, self._named(step))
             self._say(f"{step.name}: {evaluation.shown(result)}")
         self._watch(step, "done")
         state.record(step.name, result)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from p2r_bench.errors import UserError
 from p2r_bench.store.atomic import replacing
 from p2r_bench.store.rows import now
-from p2r_bench_pra_grpo.config import Config
 
 FILE = "state.json"
-VERSION = 1
+VERSION = 2
 
-_PLACES = ("url", "api_key", "cache_dir", "timeout", "retries", "concurrency")
-"""Arguments of judges that say where a service is, not what it decides."""
+FOUND: Mapping[str, str] = {
+    "profile_hash": "the profile's content",
+    "start_digest": "the weights of `model`",
+    "data_digest": "the samples of `data`",
+    "verifier_model": "the model that verifies free answers",
+}
+"""Parts of the identity that stand in no configuration to what they are of."""
 
 
 class State:
@@ -46,7 +49,8 @@ class State:
             ) from error
         if version != VERSION:
             raise UserError(
-                f"{path}: written by another version (format {version}, known is {VERSION})"
+                f"{path}: written by another version (format {version}, known is {VERSION}); "
+                "choose another `out`"
             )
         return cls(path, content)
 
@@ -66,29 +70,32 @@ class State:
         stopped: str | None = self._content["stopped"]
         return stopped
 
-    def identify(self, identity: Mapping[str, Any]) -> None:
+    def identify(self, identity: Mapping[str, Any], found: Mapping[str, Any] | None = None) -> None:
         """Take up the training, or refuse when it is another one.
 
         Args:
-            identity: Everything that decides the result; parts that were recorded before must be equal.
+            identity: Everything of the configuration that decides the result.
+            found: Values of `FOUND`; None while they are not known, and then they are not compared.
 
         Raises:
-            UserError: Names what differs.
+            UserError: Names every key that differs, that is new, or that is gone.
         """
-        before = self._content["identity"]
-        changed = [
-            f"{name}: {_shown(before[name])} before, {_shown(value)} now"
-            for name, value in _flat(identity).items()
-            if name in before and before[name] != value
-        ]
-        if changed:
+        before: dict[str, Any] = self._content["identity"]
+        given = _flat(json.loads(json.dumps({**identity, **(found or {})})))
+        names = [name for name in {**before, **given} if found is not None or name not in FOUND]
+        changed = [name for name in names if before.get(name) != given.get(name)]
+        if before and changed:
+            lines = [
+                f"{name}{f' ({FOUND[name]})' if name in FOUND else ''}: "
+                f"{before.get(name, 'not set')} before, {given.get(name, 'not set')} now"
+                for name in changed
+            ]
             raise UserError(
                 f"{self._path.parent}: begun with another configuration; choose another `out`, or restore:\n  "
-                + "\n  ".join(changed)
+                + "\n  ".join(lines)
             )
-        merged = {**before, **_flat(identity)}
-        if merged != before:
-            self._content["identity"] = merged
+        if changed:
+            self._content["identity"] = given
             self._write()
 
     def record(self, name: str, result: Mapping[str, Any]) -> None:
@@ -115,39 +122,12 @@ class State:
             )
 
 
-def identity_of(config: Config) -> dict[str, Any]:
-    """What of a configuration decides the result.
-
-    How many rounds there are does not, nor where servers are: a training can be prolonged and moved.
-    """
-    plain = json.loads(json.dumps(asdict(config), default=str))
-    kept = ("model", "revision", "backend", "stages", "seed", "grpo", "roles", "reward")
-    tables = {config.backend: _deciding(config.backend, plain.get(config.backend, {}))}
-    data = [{k: v for k, v in d.items() if k not in ("path", "images")} for d in plain["data"]]
-    judges = {
-        name: {k: v for k, v in own.items() if k not in _PLACES}
-        for name, own in plain["judges"].items()
-    }
-    return {**{name: plain[name] for name in kept}, **tables, "data": data, "judges": judges}
-
-
-def _deciding(backend: str, table: dict[str, Any]) -> dict[str, Any]:
-    """The part of a backend's table that decides the result; for verl most of it says where it runs."""
-    if backend != "verl":
-        return table
-    return {key: table[key] for key in ("freeze_vision", "overrides") if key in table}
-
-
-def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        if isinstance(item, Mapping) and item:
-            flat |= _flat(item, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = item
-    return flat
-
-
-def _shown(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Dotted names to the values below; what is None is as good as not there."""
+    if isinstance(value, Mapping):
+        parts = [(f"{name}.{key}" if name else str(key), item) for key, item in value.items()]
+    elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):
+        parts = [(f"{name}[{number}]", item) for number, item in enumerate(value)]
+    else:
+        return {} if value is None else {name: value}
+    return {key: own for part, item in parts for key, own in _flat(item, part).items()}

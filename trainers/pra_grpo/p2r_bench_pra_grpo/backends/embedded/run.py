@@ -31,6 +31,7 @@ from p2r_bench_pra_grpo.backends.embedded.training import StepOutcome, Training,
 from p2r_bench_pra_grpo.backends.embedded.update import Learner
 from p2r_bench_pra_grpo.config import Config, profile_of
 from p2r_bench_pra_grpo.data.load import samples_digest
+from p2r_bench_pra_grpo.identity import deciding, reward_identity
 from p2r_bench_pra_grpo.metrics import METRICS, ROLLOUTS, StepFile, rollout_row
 from p2r_bench_pra_grpo.rewarding import make_rewarder
 from p2r_bench_pra_grpo.stage import Frozen, Stage, View
@@ -155,10 +156,8 @@ class StageRun:
                 "profile": self.profile.hash,
                 "samples": samples_digest(samples),
                 "grpo": grpo,
-                "reward": asdict(self.config.reward),
-                "embedded": {
-                    k: v for k, v in asdict(self.settings).items() if k != "image_workers"
-                },
+                "rewarding": reward_identity(self.config),
+                "embedded": deciding("embedded", asdict(self.settings)),
             }
         )
 
