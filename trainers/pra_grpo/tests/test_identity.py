@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from p2r_bench_pra_grpo.config import load_config
+from p2r_bench_pra_grpo.backends.embedded.settings import Settings
+from p2r_bench_pra_grpo.backends.verl.settings import VerlSettings
+from p2r_bench_pra_grpo.config import GRPO, DataConfig, load_config
 from p2r_bench_pra_grpo.data.load import samples_digest
-from p2r_bench_pra_grpo.identity import identity_of, verifier_model
+from p2r_bench_pra_grpo.identity import FREE, identity_of, verifier_model
 from p2r_bench_pra_grpo.preset_files import merged
 from p2r_bench_pra_grpo.rounds.state import State
 
@@ -130,6 +132,14 @@ def test_where_it_runs_and_how_long_may_change(
     state.identify(identity_of(load_config(merged(begun, changes))))
     state.identify(identity_of(load_config(merged(begun, changes))), FOUND)
     assert (tmp_path / "state.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("table", "kind"),
+    [("grpo", GRPO), ("data", DataConfig), ("embedded", Settings), ("verl", VerlSettings)],
+)
+def test_what_may_change_are_keys(table: str, kind: type) -> None:
+    assert FREE[table] <= {field.name for field in fields(kind)}
 
 
 def test_a_role_that_is_not_trained_decides_nothing(tmp_path: Path) -> None:
