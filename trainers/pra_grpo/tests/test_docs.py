@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from p2r_bench_pra_grpo.config import load_config
 from p2r_bench_pra_grpo.cost import Assumptions, estimate, main, parameters_of
 from p2r_bench_pra_grpo.rounds.steps import steps
-from p2r_bench_pra_grpo.testing import write_model, write_p2r10k
+from p2r_bench_pra_grpo.testing import write_interpreter, write_model, write_p2r10k
 from p2r_bench_pra_grpo.trainer import PRAGRPO
 
 from p2r_bench import UserError
@@ -38,6 +38,8 @@ def documented(tmp_path: Path) -> dict[str, Any]:
     values["model"] = str(write_model(tmp_path / "Qwen3-VL-4B-Instruct"))
     values["out"] = str(tmp_path / "out")
     values["data"][0]["path"] = str(write_p2r10k(tmp_path / "data"))
+    values["data"][0]["images"] = str(tmp_path / "data" / "images")
+    values["verl"]["python"] = str(write_interpreter(tmp_path / "python", {"verl": "0.9.1"}))
     return values
 
 
@@ -65,7 +67,10 @@ def test_the_pages_configuration_has_a_plan_with_commands_hosts_ports_and_gpus(
     assert by_name["round-1/perceiver/serve (verifier)"]["ports"] == [8101]
     train = by_name["round-1/reasoner/train"]
     assert "verl.trainer.main_ppo" in train["command"] and train["gpus"] == [0, 1]
+    assert train["environment"] == {"CUDA_VISIBLE_DEVICES": "0,1"}
     assert {"round-1/perceiver/merge", "round-1/evaluate", "round-1/plot"} <= by_name.keys()
+    assert by_name["round-1/reasoner/boxes"]["gpus"] == [2]
+    assert "verifier:url=http://127.0.0.1:8101/v1" in by_name["round-1/evaluate"]["command"]
     assert not (tmp_path / "out").exists()
 
 

@@ -22,6 +22,7 @@ from p2r_bench_pra_grpo.backends.verl.paths import StagePaths
 from p2r_bench_pra_grpo.backends.verl.progress import VERL_KEYS, Progress
 from p2r_bench_pra_grpo.metrics import METRICS, ROLLOUTS, StepFile
 from p2r_bench_pra_grpo.stage import Reward, ServiceDown, Stage
+from p2r_bench_pra_grpo.testing import write_interpreter
 
 from p2r_bench.errors import UserError
 from p2r_bench.testing.samples import tiny_sample
@@ -42,15 +43,14 @@ def reward_of(sample: Any, value: float) -> Reward:
     )
 
 
-def fake_verl(folder: Path, script: str) -> str:
+def fake_verl(folder: Path, script: str, version: str = "0.9.1") -> str:
     """An interpreter that runs this script in place of verl; `argv` holds the overrides by name."""
     file = folder / "fake_verl.py"
     head = "import json, pathlib, sys, time\nargv = dict(w.split('=', 1) for w in sys.argv if '=' in w)\n"
     file.write_text(head + textwrap.dedent(script))
-    python = folder / "python"
-    python.write_text(f'#!/bin/sh\nexec {sys.executable} {file} "$@"\n')
-    python.chmod(0o755)
-    return str(python)
+    versions = {"verl": version, "flash-attn": "2.8.3"}
+    run = f'exec {sys.executable} {file} "$@"'
+    return str(write_interpreter(folder / f"python-{version}", versions, run))
 
 
 def test_the_plan_is_the_command_and_does_nothing(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_the_plan_is_the_command_and_does_nothing(tmp_path: Path) -> None:
     assert train["command"] == backend.command(stage, StagePaths.next(stage))
     assert train["command"][1:3] == ["-m", "verl.trainer.main_ppo"]
     assert merge["command"][1:3] == ["-m", "verl.model_merger"]
-    assert (train["gpus"], merge["gpus"]) == (4, 0)
+    assert (train["gpus"], merge["gpus"]) == ("4 that Ray chooses", [])
     assert all(str(stage.folder.resolve()) in path for path in train["files"].values())
 
 
@@ -140,15 +140,50 @@ def test_a_failed_run_says_where_its_output_is(tmp_path: Path) -> None:
         go()
 
 
-def test_a_service_that_is_down_pauses_the_stage(tmp_path: Path) -> None:
+def test_a_service_that_a_worker_gives_up_ends_the_run_at_once(tmp_path: Path) -> None:
     script = f"""
     stage = json.loads(pathlib.Path(argv['+data.p2r_stage']).read_text())
     (pathlib.Path(stage['journals']) / '{DOWN}').write_text('the frozen reasoner is gone')
-    sys.exit(1)
+    time.sleep(3600)
     """
     _, _, go = train(tmp_path, script, "perceiver")
     with pytest.raises(ServiceDown, match="the frozen reasoner is gone"):
         go()
+
+
+def test_a_stage_goes_on_when_the_service_is_back(tmp_path: Path) -> None:
+    gone = f"""
+    stage = json.loads(pathlib.Path(argv['+data.p2r_stage']).read_text())
+    (pathlib.Path(stage['journals']) / '{DOWN}').write_text('the frozen reasoner is gone')
+    sys.exit(1)
+    """
+    stage, seen, go = train(tmp_path, gone, "perceiver")
+    with pytest.raises(ServiceDown):
+        go()
+    fake_verl(tmp_path, STEPS)
+    go()
+    assert (
+        [row["step"] for row in seen] == [1, 2] == [r["step"] for r in StepFile(stage.metrics).rows]
+    )
+
+
+def test_facts_are_those_of_the_environment_that_trained(tmp_path: Path) -> None:
+    def backend(version: str) -> VerlBackend:
+        table = {"python": fake_verl(tmp_path, STEPS, version), "remove_padding": "auto"}
+        return VerlBackend(config_of(tmp_path / "out", rows=4, verl=table))
+
+    first, second, later = backend("0.9.1"), backend("0.9.2"), VerlBackend(config_of(tmp_path))
+    stage = stage_of(first.config, "baseline")
+    samples = samples_of(first.config)
+    first.train(stage, samples, None, lambda row: None)
+    facts = later.facts(stage)
+    assert (facts["verl"], facts["flash-attn"], facts["torch"]) == ("0.9.1", "2.8.3", None)
+    assert facts["use_remove_padding"] is True and "earlier_attempts" not in facts
+    (StagePaths.attempts(stage)[0].checkpoints / LATEST).write_text("1")
+    second.train(stage, samples, None, lambda row: None)
+    facts = later.facts(stage)
+    assert facts["verl"] == "0.9.2"
+    assert [one["verl"] for one in facts["earlier_attempts"]] == ["0.9.1"]
 
 
 def test_too_few_samples_for_a_batch_are_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from p2r_bench.plugins import registry
 from p2r_bench.types import DataSource, Sample, Task, digest_of
 from p2r_bench_pra_grpo.config import Config, DataConfig
 from p2r_bench_pra_grpo.data.mixing import mixed
-from p2r_bench_pra_grpo.data.p2r10k import load_p2r10k
+from p2r_bench_pra_grpo.data.p2r10k import files_of, load_p2r10k
 from p2r_bench_pra_grpo.data.probing import probed
 
 SYNTH = "Synth-HR"
@@ -30,6 +30,23 @@ def load_samples(config: Config) -> list[Sample]:
     unique = {sample.id: sample for sample in epoch}
     ready = {s.id: s for s in probed(list(unique.values()), config.out / "data" / "probes.json")}
     return [ready[sample.id] for sample in epoch]
+
+
+def check_there(config: Config) -> None:
+    """See that files and folders of all data are there, without reading a row.
+
+    Raises:
+        UserError: Names what is not.
+    """
+    for number, data in enumerate(config.data):
+        for key, place in (("path", data.path), ("images", data.images)):
+            if place is not None and not place.exists():
+                raise UserError(f"data[{number}].{key}: {place} is not there")
+        if data.format == "p2r-10k" and data.path is not None:
+            files_of(data.path)
+    folder = config.evaluation.data_dir
+    if folder is not None and not folder.is_dir():
+        raise UserError(f"evaluation.data_dir: {folder} is no folder")
 
 
 def samples_digest(samples: Sequence[Sample]) -> str:

@@ -70,10 +70,7 @@ def scan(
     Raises:
         UserError: The file or folder itself cannot be read, or lacks a column.
     """
-    files = [path] if path.is_file() else find_shards(path) if path.is_dir() else []
-    if not files:
-        raise UserError(f"{path}: no parquet file there; P2R-10k's rows are expected")
-    for file in files:
+    for file in files_of(path):
         shard = open_shard(file)
         columns = _columns(file, shard.schema.names)
         root = (images or file.parent).resolve()
@@ -84,6 +81,18 @@ def scan(
                 yield _sample(row, f"{prefix}/{number}", root, unpacked)
             except UserError as error:
                 yield error
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file, or the shards of the folder.
+
+    Raises:
+        UserError: There is none.
+    """
+    files = [path] if path.is_file() else find_shards(path) if path.is_dir() else []
+    if not files:
+        raise UserError(f"{path}: no parquet file there; P2R-10k's rows are expected")
+    return files
 
 
 def _columns(file: Path, names: list[str]) -> list[str]:

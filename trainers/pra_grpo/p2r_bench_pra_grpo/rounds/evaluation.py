@@ -23,22 +23,7 @@ def evaluate_model(config: Config, model: str) -> dict[str, Any]:
         UserError: The evaluation cannot run, or left samples without an outcome.
     """
     wanted = config.evaluation
-    results = evaluate(
-        wanted.modes,
-        wanted.tasks,
-        model,
-        engine=wanted.engine,
-        revision=config.revision if model.count("/") == 1 and not Path(model).exists() else None,
-        engine_args={k: _text(v) for k, v in wanted.engine_args.items()},
-        data_dir=wanted.data_dir,
-        out=results_folder(config),
-        profile=profile_name(config),
-        task_params=dict(wanted.task_params),
-        judge_params=judge_params(config),
-        limit=wanted.limit,
-        seed=wanted.seed,
-        scorer=wanted.scorer,
-    )
+    results = evaluate(wanted.modes, wanted.tasks, model, **_options(config, model))
     rows: list[dict[str, Any]] = []
     for result in results:
         overall = result.overall
@@ -64,6 +49,40 @@ def evaluate_model(config: Config, model: str) -> dict[str, Any]:
         ]
     first = [row["value"] for row in rows if row["mode"] == wanted.modes[0]]
     return {"value": fmean(first), "runs": rows}
+
+
+def evaluation_command(config: Config, model: str) -> list[str]:
+    """Words of the `p2r-bench run` that does what `evaluate_model` does."""
+    wanted, given = config.evaluation, _options(config, model)
+    words = ["p2r-bench", "run", "--mode", ",".join(wanted.modes)]
+    words += ["--tasks", ",".join(wanted.tasks), "--model", model]
+    pairs = [("--engine-arg", key, value) for key, value in given.pop("engine_args").items()]
+    pairs += [("--task-arg", key, value) for key, value in given.pop("task_params").items()]
+    for scorer, own in given.pop("judge_params").items():
+        pairs += [("--judge-arg", f"{scorer}:{key}", value) for key, value in own.items()]
+    for key, value in given.items():
+        words += [f"--{key.replace('_', '-')}", str(value)] if value is not None else []
+    for flag, key, value in pairs:
+        words += [flag, f"{key}={_text(value)}"]
+    return words
+
+
+def _options(config: Config, model: str) -> dict[str, Any]:
+    """How a model is evaluated, as keyword arguments of `evaluate`."""
+    wanted = config.evaluation
+    return {
+        "engine": wanted.engine,
+        "revision": config.revision if model.count("/") == 1 and not Path(model).exists() else None,
+        "engine_args": {k: _text(v) for k, v in wanted.engine_args.items()},
+        "data_dir": wanted.data_dir,
+        "out": results_folder(config),
+        "profile": profile_name(config),
+        "task_params": dict(wanted.task_params),
+        "judge_params": judge_params(config),
+        "limit": wanted.limit,
+        "seed": wanted.seed,
+        "scorer": wanted.scorer,
+    }
 
 
 def results_folder(config: Config) -> Path:

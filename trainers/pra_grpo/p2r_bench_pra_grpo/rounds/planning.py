@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from p2r_bench.engines.model_folder import model_folder
 from p2r_bench_pra_grpo.config import Config, ServiceConfig
-from p2r_bench_pra_grpo.rounds.evaluation import reason_to_stop, results_folder
+from p2r_bench_pra_grpo.data.load import check_there
+from p2r_bench_pra_grpo.devices import devices
+from p2r_bench_pra_grpo.rounds.evaluation import (
+    evaluation_command,
+    reason_to_stop,
+    results_folder,
+)
 from p2r_bench_pra_grpo.rounds.state import State
-from p2r_bench_pra_grpo.rounds.steps import Step, model_of, steps
+from p2r_bench_pra_grpo.rounds.steps import Step, model_of, start_folder, steps
 from p2r_bench_pra_grpo.services.desk import frozen_name, verifier_server
 from p2r_bench_pra_grpo.services.naming import served_name
 from p2r_bench_pra_grpo.services.server import Server
@@ -17,21 +25,28 @@ from p2r_bench_pra_grpo.stage import Backend, Stage
 
 Row = dict[str, Any]
 
-_BACKENDS_OWN = ("train", "merge")
-
 
 def plan(config: Config, backend: Backend) -> Sequence[Mapping[str, Any]]:
     """The steps that are left, in order. Nothing is done or fetched; names that follow from weights which do not
-    exist yet stand as "p2r-DIGEST"."""
+    exist yet stand as "p2r-DIGEST".
+
+    Raises:
+        UserError: The model or data are not there, or the backend cannot run.
+    """
     state = State.read(config.out)
     if reason_to_stop(config, state.steps):
         return []
-    rows: list[Row] = []
-    for step in steps(config):
-        if step.name in state.steps:
-            continue
-        rows += _rows(step, config, backend, state)
-    return rows
+    left = [step for step in steps(config) if step.name not in state.steps]
+    if left:
+        _check_start(config)
+        check_there(config)
+    return [row for step in left for row in _rows(step, config, backend, state)]
+
+
+def _check_start(config: Config) -> None:
+    """Refuse a start model that is not there. Whether the hub has an id is not asked."""
+    if start_folder(config).is_dir() or config.model.count("/") != 1:
+        model_folder(config.model, config.revision)
 
 
 def _rows(step: Step, config: Config, backend: Backend, state: State) -> list[Row]:
@@ -55,33 +70,14 @@ def _rows(step: Step, config: Config, backend: Backend, state: State) -> list[Ro
 
 
 def _evaluate(step: Step, config: Config) -> Row:
-    wanted, model = config.evaluation, model_of(config, step.round)
-    command = [
-        "p2r-bench",
-        "run",
-        "--mode",
-        ",".join(wanted.modes),
-        "--tasks",
-        ",".join(wanted.tasks),
-    ]
-    command += ["--model", str(model), "--engine", wanted.engine]
-    for key, value in wanted.engine_args.items():
-        command += ["--engine-arg", f"{key}={value}"]
-    for flag, given in (
-        ("--data-dir", wanted.data_dir),
-        ("--profile", config.profile),
-        ("--limit", wanted.limit),
-        ("--scorer", wanted.scorer),
-    ):
-        command += [flag, str(given)] if given is not None else []
-    for key, value in wanted.task_params.items():
-        command += ["--task-arg", f"{key}={value}"]
-    command += ["--seed", str(wanted.seed), "--out", str(results_folder(config))]
+    wanted = config.evaluation
+    model = str(model_of(config, step.round)) if step.round else config.model
     return {
         "step": step.name,
         "does": "evaluates the model in this process, as this command does" if step.round
         else "evaluates the start model in this process, as this command does",
-        "command": command,
+        "command": evaluation_command(config, model),
+        **_engine(wanted.engine, wanted.engine_args),
         "files": [str(results_folder(config) / "leaderboard.parquet")],
     }  # fmt: skip
 
@@ -112,6 +108,7 @@ def _service(
         return {
             "step": name,
             "does": f"loads {model} into this process by the engine {service.engine}, as the frozen {role}",
+            **_engine(service.engine, service.engine_args),
         }
     folder = config.out.resolve() / "services"
     if model is None:
@@ -121,15 +118,13 @@ def _service(
         server = Server(role, service, str(model), served, folder, _silent)
     checks = f"checks that it serves {server.name} and answers a small request"
     if service.kind == "url":
-        return {"step": name, "does": checks, "hosts": list(server.urls)}
+        return {"step": name, "does": checks, **_reached(service)}
     return {
         "step": name,
         "does": f"starts a server, or adopts the one that is running; {checks}",
         "command": server.command,
         "environment": server.environment,
-        "hosts": [service.host],
-        "ports": [service.port],
-        "gpus": list(service.gpus),
+        **_reached(service),
         "files": [str(server.log)],
     }
 
@@ -139,6 +134,7 @@ def _boxes(stage: Stage, name: str, config: Config) -> list[Row]:
         {
             "step": name,
             "does": "asks the frozen perceiver once for the boxes of every sample",
+            **_reached(config.service_for(stage.role)),
             "files": [str(stage.boxes)],
         }
     ]
@@ -149,6 +145,7 @@ def _load_test(stage: Stage, name: str, config: Config) -> list[Row]:
         {
             "step": name,
             "does": f"loads {stage.model} by the engine {config.evaluation.engine} and generates once",
+            **_engine(config.evaluation.engine, config.evaluation.engine_args),
             "files": [str(stage.model / "training.json")],
         }
     ]
@@ -162,6 +159,23 @@ def _swap(stage: Stage, name: str, config: Config) -> list[Row]:
             "files": [str(config.out / "model")],
         }
     ]
+
+
+def _engine(name: str, args: Mapping[str, Any]) -> Row:
+    """Where an engine has its model: on servers, or in this process."""
+    urls = args.get("base_url") or os.environ.get("OPENAI_BASE_URL")
+    if name == "openai" and urls:
+        return {"hosts": urls.split(",") if isinstance(urls, str) else list(urls)}
+    return {"hosts": ["localhost"], "gpus": devices(str(args.get("device", "auto")))}
+
+
+def _reached(service: ServiceConfig) -> Row:
+    """Where a model is that has been served before."""
+    if service.kind == "engine":
+        return _engine(service.engine, service.engine_args)
+    if service.kind == "url":
+        return {"hosts": list(service.urls)}
+    return {"hosts": [service.host], "ports": [service.port], "gpus": list(service.gpus)}
 
 
 def _silent(line: str) -> None: ...

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from p2r_bench_pra_grpo.testing.backend import ScriptedBackend
-from p2r_bench_pra_grpo.testing.data import tiny_training, write_model, write_p2r10k
+from p2r_bench_pra_grpo.testing.data import (
+    tiny_training,
+    write_interpreter,
+    write_model,
+    write_p2r10k,
+)
 from p2r_bench_pra_grpo.testing.engine import scripted_engine
 from p2r_bench_pra_grpo.testing.server import FakeServer
 
@@ -12,6 +17,7 @@ __all__ = [
     "ScriptedBackend",
     "scripted_engine",
     "tiny_training",
+    "write_interpreter",
     "write_model",
     "write_p2r10k",
 ]

@@ -11,6 +11,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from p2r_bench.testing.bench import write_bench
+from p2r_bench_pra_grpo.backends.verl.installed import PACKAGES
 
 COLOURS = ("red", "green", "blue", "black")
 _QUESTIONS: Mapping[str, tuple[str, str]] = {
@@ -86,3 +87,16 @@ def tiny_training(folder: Path, **changes: Any) -> dict[str, Any]:
         "evaluation": {"tasks": ["HR-Bench"], "engine": "scripted", "data_dir": str(bench)},
     }
     return {**values, **changes}
+
+
+def write_interpreter(path: Path, versions: Mapping[str, str], otherwise: str = "exit 1") -> Path:
+    """A program in the place of an environment's interpreter, which only says what is installed there.
+
+    Args:
+        versions: Package to version; the others of `installed.PACKAGES` are not installed.
+        otherwise: Shell command for all other calls.
+    """
+    told = json.dumps({**dict.fromkeys(PACKAGES), **versions})
+    path.write_text(f"#!/bin/sh\n[ \"$1\" = -P ] && exec echo '{told}'\n{otherwise}\n", "utf-8")
+    path.chmod(0o755)
+    return path

@@ -14,6 +14,7 @@ from p2r_bench.errors import UserError
 from p2r_bench.types import Sample
 from p2r_bench_pra_grpo.backends.embedded.settings import Settings
 from p2r_bench_pra_grpo.config import Config
+from p2r_bench_pra_grpo.devices import devices
 from p2r_bench_pra_grpo.fields import read
 from p2r_bench_pra_grpo.stage import Frozen, Stage, View
 
@@ -46,7 +47,7 @@ class EmbeddedBackend:
                 "does": f"GRPO of the {stage.role} in {device}: {grpo.batch} prompts of {grpo.group} rollouts a step",
                 "hosts": ["localhost"],
                 "ports": [],
-                "gpus": [],
+                "gpus": devices(self.settings.device),
                 "files": [
                     str(path)
                     for path in (stage.folder / "checkpoint.pt", stage.metrics, stage.rollouts)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
+import json
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
 from p2r_bench.adapter import TwoStage
@@ -27,9 +26,8 @@ from p2r_bench_pra_grpo.metrics import METRICS, ROLLOUTS, StepFile
 from p2r_bench_pra_grpo.stage import FROZEN_ROLE, Frozen, ServiceDown, Stage, View
 
 _LOOP_CLASS = "p2r_bench_pra_grpo.backends.verl.agent_loop.StageAgentLoop"
-_FACTS = ("verl", "torch", "transformers", "vllm", "ray", "flash-attn")
-RAY_PORTS = {"cluster": 6379, "dashboard": 8265}
-"""Ray's own defaults; a cluster that runs already has its own."""
+RAY_PORTS = {"cluster": "any free one", "dashboard": "8265, or the next free one"}
+"""Of a cluster that verl starts; one that runs already has its own."""
 
 
 class VerlBackend:
@@ -43,7 +41,12 @@ class VerlBackend:
         self.profile = profile_of(config)
 
     def plan(self, stage: Stage) -> Sequence[Mapping[str, Any]]:
-        """See `Backend.plan`. The command is the one that `train` runs, but for the number of steps."""
+        """See `Backend.plan`. The command is the one that `train` runs, but for the number of steps.
+
+        Raises:
+            UserError: verl is not installed where it is to run.
+        """
+        self._check_installed()
         paths, settings = StagePaths.next(stage), self.settings
         cluster = settings.ray_address or "a Ray cluster that verl starts on this machine"
         grpo = self.config.grpo_for(stage.role)
@@ -53,9 +56,11 @@ class VerlBackend:
                 "does": f"GRPO of the {stage.role} with verl: {grpo.batch} prompts × {grpo.group} rollouts a step, "
                 + ("sequences packed by flash-attn" if settings.packs else "sequences padded"),
                 "command": self.command(stage, paths),
+                "environment": settings.process_environment,
                 "hosts": f"{settings.nodes} × {settings.gpus_per_node} GPUs of {cluster}",
                 "ports": {} if settings.ray_address else RAY_PORTS,
-                "gpus": list(settings.gpus) or settings.nodes * settings.gpus_per_node,
+                "gpus": list(settings.gpus)
+                or f"{settings.nodes * settings.gpus_per_node} that Ray chooses",
                 "files": {
                     "rows": str(paths.rows),
                     "stage": str(paths.stage_file),
@@ -73,7 +78,9 @@ class VerlBackend:
                     paths.checkpoints / "global_step_N" / "actor",
                     stage.model,
                 ),
-                "gpus": 0,
+                "environment": settings.process_environment,
+                "hosts": ["localhost"],
+                "gpus": [],
                 "files": {"model": str(stage.model)},
             },
         ]
@@ -85,24 +92,22 @@ class VerlBackend:
         return [self.settings.interpreter, "-m", "verl.trainer.main_ppo", *words, *hydra]
 
     def facts(self, stage: Stage) -> dict[str, Any]:
-        """What trained, for the checkpoint's manifest."""
-        found: dict[str, Any] = {"backend": self.name, "use_remove_padding": self.settings.packs}
-        for name in _FACTS:
-            try:
-                found[name] = metadata.version(name)
-            except metadata.PackageNotFoundError:
-                found[name] = None
-        return found
+        """What trained, as each attempt wrote it down, for the checkpoint's manifest."""
+        files = [paths.installed for paths in StagePaths.attempts(stage)]
+        told = [json.loads(file.read_text("utf-8")) for file in files if file.is_file()]
+        last = told[-1] if told else {}
+        others = [one for one in told if one != last]
+        return {
+            "backend": self.name,
+            **last,
+            **({"earlier_attempts": others} if others else {}),
+        }
 
     def train(
         self, stage: Stage, samples: Sequence[Sample], frozen: Frozen | None, view: View
     ) -> None:
         """See `Backend.train`."""
-        if self.settings.python is None and importlib.util.find_spec("verl") is None:
-            raise UserError(
-                "the verl backend needs verl: pip install 'p2r-bench-pra-grpo[verl]', or name an "
-                "environment's interpreter with verl.python"
-            )
+        self._check_installed()
         rows = self.rows(stage, samples, frozen)
         steps = self._steps(stage, len(rows))
         paths = StagePaths.next(stage)
@@ -120,6 +125,8 @@ class VerlBackend:
                 rollouts.append(*kept)
                 metrics.append(row)
                 view(row)
+            if (down := paths.journals / DOWN).is_file():
+                raise ServiceDown(down.read_text("utf-8"))
 
         status = process.run(
             self.command(stage, paths, steps),
@@ -177,6 +184,8 @@ class VerlBackend:
             beside.write_text(
                 f"- name: {AGENT_LOOP}\n  _target_: {_LOOP_CLASS}\n", encoding="utf-8"
             )
+        with replacing(paths.installed) as beside:
+            beside.write_text(json.dumps(self._runs_with(), indent=1), encoding="utf-8")
         StageFile(
             role=stage.role,
             round=stage.round,
@@ -204,6 +213,18 @@ class VerlBackend:
             self.settings.process_environment,
         )
 
+    def _check_installed(self) -> None:
+        if self.settings.versions["verl"] is None:
+            raise UserError(
+                f"{self.settings.interpreter}: verl is not installed there: pip install "
+                "'p2r-bench-pra-grpo[verl]', or name another environment's interpreter with verl.python"
+            )
+
+    def _runs_with(self) -> dict[str, Any]:
+        settings = self.settings
+        own = {"python": settings.interpreter, "use_remove_padding": settings.packs}
+        return {**own, **settings.versions}
+
     def _steps(self, stage: Stage, rows: int) -> int:
         grpo = self.config.grpo_for(stage.role)
         steps = grpo.epochs * (rows // grpo.batch)
@@ -213,10 +234,7 @@ class VerlBackend:
             )
         return min(steps, grpo.max_steps or steps)
 
-    def _ended(self, status: int, paths: StagePaths) -> Exception:
-        down = paths.journals / DOWN
-        if down.is_file():
-            return ServiceDown(down.read_text("utf-8"))
+    def _ended(self, status: int, paths: StagePaths) -> UserError:
         return UserError(
             f"verl ended with status {status} before the last step; its output is in {paths.output}, "
             f"and ends with:\n{process.tail(paths.output)}"

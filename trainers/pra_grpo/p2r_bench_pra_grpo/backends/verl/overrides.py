@@ -71,8 +71,10 @@ def _data(stage: Stage, config: Config, profile: Profile, paths: StagePaths) -> 
 
 
 def _model(stage: Stage, settings: VerlSettings) -> dict[str, Any]:
+    # In a plan the start may be a hub id, which is no path.
+    start = stage.start.resolve() if stage.start.is_dir() else stage.start
     values: dict[str, Any] = {
-        "actor_rollout_ref.model.path": str(stage.start.resolve()),
+        "actor_rollout_ref.model.path": str(start),
         "actor_rollout_ref.model.use_remove_padding": settings.packs,
         "actor_rollout_ref.model.enable_gradient_checkpointing": True,
     }

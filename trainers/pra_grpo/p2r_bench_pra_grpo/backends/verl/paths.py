@@ -51,6 +51,11 @@ class StagePaths:
         return self.folder / f"attempt-{self.attempt}"
 
     @property
+    def installed(self) -> Path:
+        """What this attempt runs with: interpreter, versions, whether sequences are packed."""
+        return self.attempt_folder / "installed.json"
+
+    @property
     def log(self) -> Path:
         """One JSON line per step, by verl's file logger."""
         return self.attempt_folder / "steps.jsonl"

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from p2r_bench.errors import UserError
-from p2r_bench_pra_grpo.config import Config
+from p2r_bench_pra_grpo.backends.verl.installed import Versions, installed
+from p2r_bench_pra_grpo.config import Config, ServiceConfig
 from p2r_bench_pra_grpo.fields import read
 
 
@@ -20,7 +21,7 @@ class VerlSettings:
     Attributes:
         nodes, gpus_per_node: What training uses; the services of the frozen models have their own GPUs.
         gpus: Devices of this machine for the cluster that verl starts here (CUDA_VISIBLE_DEVICES), as many as
-            `gpus_per_node`; empty leaves the variable alone.
+            `gpus_per_node`; empty leaves the variable alone. Needed where a server beside the training has `gpus`.
         ray_address: Running Ray cluster, such as "10.0.0.1:6379"; None starts one on this machine.
         strategy: How weights are sharded.
         tensor_parallel: GPUs that one rollout engine spans.
@@ -35,7 +36,7 @@ class VerlSettings:
         rollout_workers, reward_workers: Processes that build prompts, and that ask frozen models and judges.
         give_up_after: Groups left out of one step for lack of rewards that end the run; None takes the batch.
         environment: Environment variables of all of verl's processes.
-        python: Interpreter of an environment with verl; None takes this one.
+        python: Interpreter of an environment with verl and this package; None takes this one.
         overrides: Further Hydra overrides of verl's configuration; they win.
     """
 
@@ -62,8 +63,19 @@ class VerlSettings:
 
     @property
     def interpreter(self) -> str:
-        """Path of the interpreter that runs verl."""
-        return self.python or sys.executable
+        """Path of the interpreter that runs verl; a name without a folder is looked up as a command is."""
+        if self.python is None:
+            return sys.executable
+        return str(Path(self.python).expanduser().absolute()) if "/" in self.python else self.python
+
+    @property
+    def versions(self) -> Versions:
+        """What is installed where verl runs.
+
+        Raises:
+            UserError: The interpreter cannot be asked.
+        """
+        return installed(self.interpreter, self.process_environment)
 
     @property
     def process_environment(self) -> dict[str, str]:
@@ -75,7 +87,7 @@ class VerlSettings:
     def packs(self) -> bool:
         """Whether sequences are packed, with flash-attn."""
         if self.remove_padding == "auto":
-            return importlib.util.find_spec("flash_attn") is not None
+            return self.versions["flash-attn"] is not None
         return self.remove_padding == "yes"
 
 
@@ -83,7 +95,8 @@ def settings_of(config: Config) -> VerlSettings:
     """The settings of a configuration.
 
     Raises:
-        UserError: A key is unknown, a value is of the wrong type, or the GPUs do not fit each other or the batch.
+        UserError: A key is unknown, a value is of the wrong type, or the GPUs do not fit each other, the batch or the
+            services.
     """
     settings = read(VerlSettings, config.verl, "verl")
     if "CUDA_VISIBLE_DEVICES" in settings.environment:
@@ -102,4 +115,27 @@ def settings_of(config: Config) -> VerlSettings:
                 f"{total} GPUs do not divide the {rollouts} rollouts of an update of the {role} "
                 "(grpo.mini_batch × grpo.group); verl would fill up every batch with empty rows"
             )
+    if settings.ray_address is None:
+        for name, service in _beside_training(config).items():
+            _check_apart(settings, name, service)
     return settings
+
+
+def _beside_training(config: Config) -> dict[str, ServiceConfig]:
+    """Servers of this machine that run while verl trains. The frozen perceiver has been stopped by then."""
+    beside: dict[str, ServiceConfig | None] = {"verifier": config.services.verifier}
+    if "perceiver" in config.stages:
+        beside["reasoner"] = config.services.reasoner
+    return {name: s for name, s in beside.items() if s is not None and s.kind == "start"}
+
+
+def _check_apart(settings: VerlSettings, name: str, service: ServiceConfig) -> None:
+    if service.gpus and not settings.gpus:
+        raise UserError(
+            f"verl.gpus: missing; services.{name} has devices {list(service.gpus)} of this machine, and Ray would "
+            "hand them out as well. Say which ones verl gets"
+        )
+    if shared := sorted(set(settings.gpus) & set(service.gpus)):
+        raise UserError(
+            f"verl.gpus: {shared} are services.{name}.gpus as well, and both run at the same time"
+        )
