@@ -11,7 +11,7 @@ from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from string import Template
-from typing import Any, get_args
+from typing import Any, Protocol, get_args
 from urllib.parse import urlsplit
 
 import httpx
@@ -41,6 +41,14 @@ def parse_verdict(reply: str) -> bool | None:
     if not said and (alone := _VERDICT_ALONE.fullmatch(reply)):
         said = {alone[1].lower()}
     return said == {"correct"} if len(said) == 1 else None
+
+
+class ChatModel(Protocol):
+    """Asks a chat model; see `ChatService`."""
+
+    async def ask(self, payload: dict[str, object]) -> str: ...
+
+    async def close(self) -> None: ...
 
 
 class Verifier:
@@ -91,7 +99,7 @@ class Verifier:
         self._max_tokens = int(_number("max_tokens", max_tokens, 1))
         self._timeout = _number("timeout", timeout, 0.1)
         self._retries = int(_number("retries", retries, 0))
-        self._concurrency = int(_number("concurrency", concurrency, 1))
+        self.concurrency = int(_number("concurrency", concurrency, 1))
         self._transport = transport
         self._cache = ReplyCache(Path(cache_dir) if cache_dir else default_folder())
         self._prompt = files("p2r_bench.judges").joinpath("verifier_prompt.txt").read_text("utf-8")
@@ -147,7 +155,7 @@ class Verifier:
 
     async def close(self) -> None:
         """Close the connections; safe to call twice."""
-        await self._service.close()
+        await self.service.close()
 
     async def _verdict(self, texts: Mapping[str, str]) -> bool:
         key = {"model": self.model or "", "prompt": self.prompt_hash, **texts}
@@ -155,7 +163,7 @@ class Verifier:
         if cached is not None and (correct := parse_verdict(cached)) is not None:
             return correct
         prompt = Template(self._prompt).substitute(texts)
-        reply = await self._service.ask(
+        reply = await self.service.ask(
             {
                 "model": self.model,
                 "messages": [{"role": "user", "content": prompt}],
@@ -172,13 +180,14 @@ class Verifier:
         return correct
 
     @cached_property
-    def _service(self) -> ChatService:
+    def service(self) -> ChatModel:
+        """Whom questions without a cached reply go to. May be replaced, to put something in between."""
         return ChatService(
             self.url or "",
             os.environ.get(self._api_key) if self._api_key else None,
             timeout=self._timeout,
             retries=self._retries,
-            concurrency=self._concurrency,
+            concurrency=self.concurrency,
             transport=self._transport,
         )
 

@@ -10,13 +10,12 @@ from itertools import combinations
 from p2r_bench.adapter import Profile
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.judges.select import applicable, headline_scorer
-from p2r_bench.judges.verdicts import verdict_of
 from p2r_bench.modes.p2r import P2R
 from p2r_bench.modes.thinking import Thinking
 from p2r_bench.types import Ask, Box, Completion, Judge, Mode, Prediction, Sample, Verdict
 from p2r_bench_pra_grpo.config import BoxTerm, RewardTerms
 from p2r_bench_pra_grpo.replay import Replay
-from p2r_bench_pra_grpo.stage import NoReward, Reward, StageRole
+from p2r_bench_pra_grpo.stage import NoReward, Reward, ServiceDown, StageRole
 
 TERMS: Mapping[StageRole, tuple[str, ...]] = {
     "perceiver": ("answer", "overlap", "label"),
@@ -57,6 +56,7 @@ class Rewarder:
 
         Raises:
             EngineError, NoReward: The reasoner or the judge failed; the rollout has no reward.
+            ServiceDown: The reasoner or the verifier does not answer any more.
         """
         return await self._reward("perceiver", P2R(), sample, {"perceive": rollout}, ask)
 
@@ -65,6 +65,7 @@ class Rewarder:
 
         Raises:
             NoReward: The judge failed.
+            ServiceDown: The verifier does not answer any more.
         """
         replayed = {"perceive": boxes, "reason": rollout}
         return await self._reward("reasoner", P2R(), sample, replayed, None)
@@ -74,6 +75,7 @@ class Rewarder:
 
         Raises:
             NoReward: The judge failed.
+            ServiceDown: The verifier does not answer any more.
         """
         return await self._reward("baseline", Thinking(), sample, {"think": rollout}, None)
 
@@ -113,7 +115,17 @@ class Rewarder:
             raise UserError(
                 f"sample {sample.id}: no judge {chosen!r} for its answer form {sample.answer_form!r} is set up"
             )
-        verdict = await verdict_of(judge, sample, prediction)
+        try:
+            verdict = await judge.judge(sample, prediction)
+        except (UserError, ServiceDown):
+            raise
+        except (
+            Exception
+        ) as error:  # a plugin's own: it is a rollout without a reward, as its verdict "error" is
+            raise NoReward(
+                f"judge {judge.scorer!r}: {error or type(error).__name__}",
+                kind=type(error).__name__,
+            ) from error
         if verdict.status != "ok" or verdict.correct is None:
             cause = verdict.error
             raise NoReward(

@@ -7,25 +7,31 @@ from typing import Any
 
 from p2r_bench.adapter import Profile
 from p2r_bench.judges.select import make_judges
+from p2r_bench.judges.verifier import Verifier
 from p2r_bench.types import Sample
 from p2r_bench_pra_grpo.config import Config, ServiceConfig
 from p2r_bench_pra_grpo.reward import Rewarder
-
-VERIFIER_NAME = "verifier"
-"""Name under which a started verifier is served when none is configured."""
+from p2r_bench_pra_grpo.services.verifier import guard
 
 
-def make_rewarder(config: Config, profile: Profile, samples: Sequence[Sample]) -> Rewarder:
-    """A rewarder with the core's judges, the verifier's address filled in.
+def make_rewarder(
+    config: Config, profile: Profile, samples: Sequence[Sample], workers: int = 1
+) -> Rewarder:
+    """A rewarder with the core's judges; the verifier's address is filled in, and a circuit breaker stands before it.
 
     Args:
         samples: Their answer forms decide which judges are needed.
+        workers: Processes with a rewarder like this one, which share the requests in flight.
 
     Raises:
         UserError: A judge that is needed is not set up.
     """
     scorer = config.evaluation.scorer or "strict"
-    judges = make_judges(judge_params(config), samples, scorer)
+    params = judge_params(config)
+    judges = make_judges(params, samples, scorer)
+    for judge in judges:
+        if isinstance(judge, Verifier):
+            guard(judge, params.get("verifier", {}), config.services, workers)
     return Rewarder(profile, judges, config.reward, scorer)
 
 
@@ -36,7 +42,7 @@ def judge_params(config: Config) -> dict[str, Mapping[str, Any]]:
     if service is not None:
         address = {
             "url": verifier_url(service),
-            "model": service.model or VERIFIER_NAME,
+            "model": service.model,
             "timeout": config.services.timeout,
             "retries": config.services.retries,
             "concurrency": config.services.concurrency,

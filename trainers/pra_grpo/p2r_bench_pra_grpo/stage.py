@@ -138,7 +138,8 @@ class Frozen(Protocol):
         """Answer a request of the frozen role.
 
         Raises:
-            EngineError: This request has no answer, also after retries: its rollout leaves its group.
+            EngineError: This request has no answer, also after retries, or one that was broken off: its rollout
+                leaves its group.
             ServiceDown: No request has one any more.
         """
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from p2r_bench_pra_grpo.boxes import BoxStore
 from p2r_bench_pra_grpo.config import Config, load_config, profile_of
 from p2r_bench_pra_grpo.data.load import load_samples
 from p2r_bench_pra_grpo.metrics import StepFile
@@ -32,6 +35,7 @@ LIMITS = {"retries": 1, "timeout": 1.0, "pause_after": 3, "pause_at_most": 0.0, 
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoints.random, "uniform", lambda low, high: 0.0)
     monkeypatch.setattr("p2r_bench_pra_grpo.services.breaker.FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr("p2r_bench_pra_grpo.services.frozen.RETRY_WAIT_S", 0.0)
 
 
 @pytest.fixture
@@ -82,6 +86,7 @@ def test_a_reasoner_that_answers_earns_the_boxes_their_reward(
         ("slow", "timeout", 2),
         ("garbage", "bad_response", 1),
         ("no text", "bad_response", 1),
+        ("aborts", "aborted", 2),
     ],
 )
 def test_a_reasoner_that_fails_gives_a_typed_failure_and_no_reward(
@@ -166,8 +171,7 @@ def train(config: Config, server: FakeServer, behaviour: str) -> Stage:
 def test_failed_rollouts_leave_their_groups_and_are_counted(
     config: Config, server: FakeServer
 ) -> None:
-    patient = replace(config, services=replace(config.services, pause_after=1000))
-    rows = StepFile(train(patient, server, "400").metrics).rows
+    rows = StepFile(train(config, server, "400").metrics).rows
     assert rows and all(row["failed_share"] == 1.0 for row in rows)
     assert all(row["reward_mean"] is None and row["groups_skipped"] == 2 for row in rows)
 
@@ -177,6 +181,21 @@ def test_a_reasoner_that_goes_on_failing_pauses_the_stage(
 ) -> None:
     with pytest.raises(ServiceDown, match="fails every call"):
         train(config, server, "500")
+
+
+def test_boxes_that_the_server_broke_off_are_not_kept(config: Config, server: FakeServer) -> None:
+    samples = load_samples(config)
+    store = BoxStore(config.out / "boxes.jsonl", "digest", profile_of(config))
+    patient = replace(config, services=replace(config.services, pause_after=1000))
+
+    async def fill() -> None:
+        async with frozen(patient, samples) as model:
+            server.behaviour = "aborts"
+            await store.fill(samples, model.ask, 2)
+
+    with pytest.raises(UserError, match=r"no boxes for 4 of 4 samples.*'abort'"):
+        asyncio.run(fill())
+    assert not any(sample in store for sample in samples)
 
 
 def test_a_paused_training_says_so_and_goes_on_later(
@@ -256,6 +275,131 @@ def test_a_verifier_that_fails_gives_no_reward(
     server.behaviour = behaviour  # type: ignore[assignment]
     with pytest.raises(NoReward):
         asyncio.run(rewarder.baseline(samples[0], ANSWER))
+
+
+def judged(
+    config: Config, answers: Sequence[str], first: Callable[[], object] = lambda: None
+) -> list[Any]:
+    """What free answers earn, one after the other, or why they earn nothing.
+
+    Args:
+        first: Called when the first one has been judged.
+    """
+    sample, profile = load_samples(config)[0], profile_of(config)
+    rewarder = make_rewarder(config, profile, [sample])
+
+    async def work() -> list[Any]:
+        told: list[Any] = []
+        for answer in answers:
+            rollout = Completion(f"<think>x</think><answer>{answer}</answer>")
+            try:
+                told.append((await rewarder.baseline(sample, rollout)).value)
+            except (NoReward, ServiceDown) as error:
+                told.append(type(error))
+            if len(told) == 1:
+                first()
+        return told
+
+    return asyncio.run(work())
+
+
+def impatient(config: Config, pause_at_most: float = 0.0) -> Config:
+    limits = replace(config.services, pause_after=2, pause_at_most=pause_at_most)
+    return replace(config, services=limits)
+
+
+def test_a_dead_verifier_pauses_the_stage(verified: tuple[Config, FakeServer]) -> None:
+    config, server = verified
+    server.behaviour = "500"
+    assert judged(impatient(config), "abcd") == [NoReward, NoReward, ServiceDown, ServiceDown]
+    assert server.calls == 3, "two answers and the check"
+
+
+def test_answers_that_need_no_verifier_do_not_hide_that_it_is_dead(
+    verified: tuple[Config, FakeServer],
+) -> None:
+    config, server = verified
+
+    def dies() -> None:
+        server.behaviour = "500"
+
+    told = judged(impatient(config), ["known", "a", "known", "", "b", "known", "", "c"], first=dies)
+    assert told == [1.0, NoReward, 1.0, 0.0, NoReward, 1.0, 0.0, ServiceDown]
+
+
+def test_answers_wait_for_a_verifier_that_comes_back(
+    verified: tuple[Config, FakeServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, server = verified
+    server.behaviour = "500"
+    answering = server.answer
+
+    def recovers(body: dict[str, Any]) -> tuple[int, bytes]:
+        if server.calls == 5:
+            server.behaviour = "answers"
+        return answering(body)
+
+    monkeypatch.setattr(server, "answer", recovers)
+    assert judged(impatient(config, 60.0), "abcd") == [NoReward, NoReward, 1.0, 1.0]
+
+
+def test_a_verifier_that_refuses_single_answers_goes_on(
+    verified: tuple[Config, FakeServer],
+) -> None:
+    config, server = verified
+    server.behaviour = "400"
+    assert judged(impatient(config), "abcd") == [NoReward] * 4
+
+
+def test_workers_share_the_requests_to_the_verifier(
+    verified: tuple[Config, FakeServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, server = verified
+    at_once, most, answering = 0, 0, server.answer
+    lock = threading.Lock()
+
+    def counted(body: dict[str, Any]) -> tuple[int, bytes]:
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.02)
+        with lock:
+            at_once -= 1
+        return answering(body)
+
+    monkeypatch.setattr(server, "answer", counted)
+    eight = replace(config, services=replace(config.services, concurrency=8))
+    sample = load_samples(config)[0]
+    rewarder = make_rewarder(eight, profile_of(config), [sample], workers=4)
+
+    async def work() -> None:
+        answers = [Completion(f"<answer>{n}</answer>") for n in range(12)]
+        await asyncio.gather(*(rewarder.baseline(sample, answer) for answer in answers))
+
+    asyncio.run(work())
+    assert most == 2
+
+
+def test_a_dead_verifier_pauses_a_stage_whose_other_answers_have_rewards(
+    verified: tuple[Config, FakeServer], tmp_path: Path
+) -> None:
+    config, server = verified
+    data = write_p2r10k(tmp_path / "mixed", forms=("mca", "free_form"))
+    mixed = replace(config.data[0], path=data)
+    config = impatient(replace(config, data=(mixed,), grpo=replace(config.grpo, epochs=8)))
+    samples = load_samples(config)
+    stage = Stage(1, "baseline", Path(config.model), None, config.out / "s", 0)
+    stage.folder.mkdir(parents=True)
+    server.behaviour = "down"
+    with pytest.raises(ServiceDown, match="the verifier has not answered"):
+        ScriptedBackend(config).train(stage, samples, None, lambda row: None)
+
+
+def test_a_second_url_of_the_verifier_is_refused_and_not_ignored(tmp_path: Path) -> None:
+    verifier = {"kind": "url", "urls": ["http://a/v1", "http://b/v1"], "model": "verifier"}
+    with pytest.raises(UserError, match=r"services\.verifier\.urls: more than one"):
+        load_config(tiny_training(tmp_path, services={"verifier": verifier}))
 
 
 def test_a_verifier_is_tried_before_it_is_needed(verified: tuple[Config, FakeServer]) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
 import verl
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
@@ -15,6 +17,7 @@ from p2r_bench_pra_grpo.backends.verl.paths import StagePaths
 from p2r_bench_pra_grpo.config import Config, load_config
 from p2r_bench_pra_grpo.data.load import load_samples
 from p2r_bench_pra_grpo.stage import Frozen, Stage, StageRole
+from verl import DataProto
 
 from p2r_bench.bundled import resolve_model
 from p2r_bench.types import Sample
@@ -71,6 +74,19 @@ def prepared(
     samples = samples_of(config)
     backend.prepare(stage, backend.rows(stage, samples, frozen), frozen or At(at), paths)
     return backend, stage, paths, verl_config(backend, stage, paths, extra)
+
+
+def rolled_out(row: dict[str, Any], text: str, tokenizer: Any) -> DataProto:
+    """What verl's agent loop hands the reward for a generated text."""
+    ids = torch.tensor([tokenizer(text)["input_ids"] + [tokenizer.eos_token_id]])
+    values = {name: np.array([value], dtype=object) for name, value in row.items()}
+    del values["dummy_tensor"]
+    tensors = {
+        "prompts": ids[:, :1],
+        "responses": ids,
+        "attention_mask": torch.ones(1, 1 + ids.shape[1]),
+    }
+    return DataProto.from_dict(tensors=tensors, non_tensors=values)
 
 
 class At:

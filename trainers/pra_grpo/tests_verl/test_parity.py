@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-import numpy as np
 import pytest
-import torch
-from making import TINY, config_of, stage_of, verl_config
+from making import TINY, URL, config_of, rolled_out, stage_of, verl_config
 from omegaconf import OmegaConf
 from p2r_bench_pra_grpo.backends.verl import rows as verl_rows
 from p2r_bench_pra_grpo.backends.verl.backend import VerlBackend
@@ -29,7 +27,6 @@ from p2r_bench_pra_grpo.parity import (
 )
 from p2r_bench_pra_grpo.parity.sides import by_evaluation, by_verl
 from p2r_bench_pra_grpo.stage import StageRole
-from verl import DataProto
 from verl.utils import hf_tokenizer
 
 from p2r_bench.adapter import Profile
@@ -52,7 +49,9 @@ def expected(samples: list[Sample], tmp_path_factory: pytest.TempPathFactory) ->
 def dataset(samples: list[Sample], role: StageRole, folder: Path) -> StageDataset:
     """Rows of the samples, written and read as a stage's are."""
     verifier = {"url": "http://127.0.0.1:9/v1", "model": "none", "retries": 0}
-    backend = VerlBackend(config_of(folder, profile="tiny", judges={"verifier": verifier}))
+    services = {"reasoner": URL, "perceiver": URL, "pause_after": 10**6}
+    config = config_of(folder, profile="tiny", judges={"verifier": verifier}, services=services)
+    backend = VerlBackend(config)
     stage = stage_of(backend.config, role)
     paths = StagePaths.next(stage)
     rows = [Row(s, boxes_for(s) if role == "reasoner" else None) for s in samples]
@@ -87,25 +86,12 @@ def test_verls_reward_makes_evaluations_calls(
     async def reward_all() -> None:
         for item, sample in enumerate(samples):
             with suppress(RolloutFailed):  # no verifier here: the calls have been made all the same
-                await manager.run_single(rollout(data[item], boxes_for(sample), tokenizer))
+                await manager.run_single(rolled_out(data[item], boxes_for(sample), tokenizer))
 
     manager.loop.run_until_complete(reward_all())
     assert len(recorder.calls) == len(samples)
     for key, call in recorder.calls.items():
         assert differences(call, expected[key]) == []
-
-
-def rollout(row: dict[str, Any], text: str, tokenizer: Any) -> DataProto:
-    """What verl's agent loop hands the reward for a generated text."""
-    ids = torch.tensor([tokenizer(text)["input_ids"] + [tokenizer.eos_token_id]])
-    values = {name: np.array([value], dtype=object) for name, value in row.items()}
-    del values["dummy_tensor"]
-    tensors = {
-        "prompts": ids[:, :1],
-        "responses": ids,
-        "attention_mask": torch.ones(1, 1 + ids.shape[1]),
-    }
-    return DataProto.from_dict(tensors=tensors, non_tensors=values)
 
 
 class Recorder:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from p2r_bench.errors import EngineError
+from p2r_bench.errors import EngineError, UserError
 from p2r_bench_pra_grpo.stage import ServiceDown
 
 Check = Callable[[], Awaitable[object]]
@@ -14,13 +15,21 @@ Check = Callable[[], Awaitable[object]]
 
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
+SHORTEST_TRY_S = 10.0
+"""What the first try of a service may take, however short the patience with it."""
+
+REFUSES_EVERYBODY = frozenset({"http_401", "http_403", "http_404"})
+"""Kinds of failures that another try does not change, and that are not the request's own fault."""
+
+T = TypeVar("T")
 
 
 class Breaker:
     """Opens after so many failures in a row, and closes when the check succeeds.
 
     While it is open, callers wait: no rollout is made worthless by a server that is down. A service that
-    passes the check and then fails every call again is down as well.
+    passes the check and then fails every call again is down as well. What is refused for its own sake, such as a
+    prompt that is too long, says nothing of the service and is not counted.
 
     Args:
         name: For messages.
@@ -36,21 +45,19 @@ class Breaker:
         *,
         opens_after: int,
         gives_up_after: float,
-        first_wait: float = FIRST_WAIT_S,
     ) -> None:
         self._name = name
         self._check = check
         self._opens_after = opens_after
         self._gives_up_after = gives_up_after
-        self._first_wait = first_wait
         self._failures = 0
         self._fruitless = False
         self._down: str | None = None
         self._mending = asyncio.Lock()
         self.pauses = 0
 
-    async def ready(self) -> None:
-        """Return when calls may be made.
+    async def ready(self) -> int:
+        """Return when calls may be made: how many pauses there were before the call, for `failed`.
 
         Raises:
             ServiceDown: The service did not come back.
@@ -61,15 +68,23 @@ class Breaker:
                     await self._mend()
         if self._down is not None:
             raise ServiceDown(self._down)
+        return self.pauses
 
     def answered(self) -> None:
         """A call succeeded."""
         self._failures, self._fruitless = 0, False
 
-    def failed(self, error: EngineError) -> None:
-        """A call failed after its retries."""
-        self._failures += 1
-        self._last = error
+    def failed(self, error: EngineError, pauses: int) -> None:
+        """A call failed after its retries.
+
+        Args:
+            pauses: What `ready` returned before the call. One that began before the last pause tells of the
+                service as it was then.
+        """
+        counts = error.retryable or error.kind in REFUSES_EVERYBODY
+        if counts and pauses == self.pauses:
+            self._failures += 1
+            self._last = error
 
     async def _mend(self) -> None:
         last = f"the last error: {self._last.kind}: {self._last}"
@@ -80,20 +95,36 @@ class Breaker:
             )
             return
         self.pauses += 1
-        begun, wait = time.monotonic(), self._first_wait
-        while True:
-            try:
-                await self._check()
-            except EngineError as error:
-                if time.monotonic() - begun + wait > self._gives_up_after:
-                    self._down = (
-                        f"{self._name} has not answered for {time.monotonic() - begun:.0f} s "
-                        f"({error.kind}: {error}); {last}. Bring it back; the same command then goes on from "
-                        "the last checkpoint"
-                    )
-                    return
-            else:
-                self._failures, self._fruitless = 0, True
-                return
-            await asyncio.sleep(wait)
-            wait = min(2 * wait, LONGEST_WAIT_S)
+        begun = time.monotonic()
+        try:
+            await outlast(self._check, self._gives_up_after)
+        except EngineError as error:
+            self._down = (
+                f"{self._name} has not answered for {time.monotonic() - begun:.0f} s "
+                f"({error.kind}: {error}); {last}. Bring it back; the same command then goes on from "
+                "the last checkpoint"
+            )
+        else:
+            self._failures, self._fruitless = 0, True
+
+
+async def outlast(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
+    """What an attempt comes to, made again and again with growing waits while it fails, for so many seconds at most.
+
+    Raises:
+        EngineError, UserError: The last attempt's; of kind "timeout" where it did not come to an end.
+    """
+    ends = time.monotonic() + seconds
+    patience, wait = max(seconds, SHORTEST_TRY_S), FIRST_WAIT_S
+    while True:
+        try:
+            async with asyncio.timeout(patience):
+                return await attempt()
+        except (EngineError, UserError, TimeoutError) as error:
+            patience = ends - time.monotonic() - wait
+            if patience <= 0:
+                if isinstance(error, TimeoutError):
+                    raise EngineError("no answer to a small request", kind="timeout") from error
+                raise
+        await asyncio.sleep(wait)
+        wait = min(2 * wait, LONGEST_WAIT_S)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from p2r_bench.errors import UserError
-from p2r_bench.judges.select import close_judges, make_judge
-from p2r_bench.types import ImageRef, Prediction, Sample
+from p2r_bench.errors import EngineError, UserError
+from p2r_bench.types import Sample
 from p2r_bench_pra_grpo.config import Config, ServiceConfig
-from p2r_bench_pra_grpo.rewarding import VERIFIER_NAME, judge_params
+from p2r_bench_pra_grpo.rewarding import judge_params
 from p2r_bench_pra_grpo.services.naming import served_name
 from p2r_bench_pra_grpo.services.server import Say, Server, stop_recorded
+from p2r_bench_pra_grpo.services.verifier import try_verifier
 from p2r_bench_pra_grpo.stage import FROZEN_ROLE, Stage
 
 VERIFIED_FORMS = frozenset({"free", "caption"})
@@ -67,7 +66,10 @@ class ServiceDesk:
             server = verifier_server(service, self._folder, self._say)
             self._running["verifier"] = server
             server.ensure()
-            asyncio.run(self._try_verifier())
+            try:
+                asyncio.run(try_verifier(judge_params(self._config)["verifier"]))
+            except EngineError as error:
+                raise UserError(f"verifier: {error}") from error
 
     def release_frozen(self, stage: Stage) -> None:
         """Stop the stage's frozen model, if it was started here."""
@@ -90,27 +92,6 @@ class ServiceDesk:
         for record in self._folder.glob("*.json"):
             stop_recorded(record)
 
-    async def _try_verifier(self) -> None:
-        with tempfile.TemporaryDirectory() as cache:
-            params = {**judge_params(self._config)["verifier"], "cache_dir": cache}
-            judge = make_judge("verifier", params)
-            ref = ImageRef(data=b"")
-            sample = Sample(
-                "canary", "canary", ref, "What animal is it?", "a red fox", answer_form="free"
-            )
-            try:
-                verdict = await judge.judge(sample, Prediction(sample.id, answer="a red fox"))
-            finally:
-                await close_judges([judge])
-        if verdict.status != "ok":
-            cause = verdict.error
-            raise UserError(f"verifier: {cause.message if cause else 'no verdict'}")
-        if not verdict.correct:
-            raise UserError(
-                'verifier: the server answers, and says that "a red fox" is not "a red fox"; serve a model that '
-                "can compare answers"
-            )
-
 
 def frozen_name(stage: Stage) -> str | None:
     """Name of the frozen role as of `services`: "reasoner" or "perceiver"; None where nothing is frozen."""
@@ -125,5 +106,6 @@ def frozen_server(role: str, service: ServiceConfig, model: Path, folder: Path, 
 
 def verifier_server(service: ServiceConfig, folder: Path, say: Say) -> Server:
     """The verifier's server."""
-    name = service.model or VERIFIER_NAME
-    return Server("verifier", service, name, name, folder, say)
+    if service.model is None:
+        raise RuntimeError("a verifier has a name: contradictions.check sees to it")
+    return Server("verifier", service, service.model, service.model, folder, say)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,8 @@ from p2r_bench_pra_grpo.services.naming import served_name
 from p2r_bench_pra_grpo.stage import Frozen
 
 RETRY_WAIT_S = 0.5
+
+_WHOLE = frozenset({"stop", "length"})
 
 
 class FrozenModel:
@@ -101,26 +104,30 @@ class FrozenModel:
         async with self._places:
             try:
                 async with self._images.of(seeded) as images:
-                    for attempt in range(self._retries + 1):
-                        await self._breaker.ready()
+                    for attempt in itertools.count():
+                        pauses = await self._breaker.ready()
                         try:
                             return await self._answer(seeded, images)
                         except EngineError as error:
-                            if not error.retryable or attempt == self._retries:
-                                self._breaker.failed(error)
+                            if not error.retryable or attempt >= self._repeats(error):
+                                self._breaker.failed(error, pauses)
                                 raise
                             await asyncio.sleep(RETRY_WAIT_S * 2**attempt)
             except ImageError as error:
                 raise EngineError(str(error), kind="image", retryable=False) from error
         raise AssertionError("unreachable")
 
+    def _repeats(self, error: EngineError) -> int:
+        """How often a failed call is repeated here. An engine that repeats calls itself takes an aborted one for answered."""
+        return self._limits.retries if error.kind == "aborted" else self._retries
+
     async def _answer(self, request: Request, images: Sequence[Any]) -> Completion:
-        completion = await self._engine.generate(request, images)
+        completion = _whole(await self._engine.generate(request, images))
         self._breaker.answered()
         return replace(completion, request=request)
 
     async def _sing(self) -> None:
-        await sing(self._engine, self._profile)
+        _whole(await sing(self._engine, self._profile))
 
 
 def frozen_model(
@@ -179,6 +186,19 @@ def _client(
     )
     told = {"name": name, "urls": list(at["urls"]), "model": at["model"]}
     return FrozenModel(name, engine, profile, samples, limits, at=told, concurrency=places)
+
+
+def _whole(completion: Completion) -> Completion:
+    """The same, when the model came to an end or to the cap by itself.
+
+    Raises:
+        EngineError: The server broke it off, as servers do that are shut down: what there is, is no answer.
+    """
+    if completion.finish_reason not in _WHOLE:
+        raise EngineError(
+            f"the server ended the answer with {completion.finish_reason!r}", kind="aborted"
+        )
+    return completion
 
 
 def _text(value: object) -> str:

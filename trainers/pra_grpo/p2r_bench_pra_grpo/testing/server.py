@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 
 from PIL import Image
 
-Behaviour = Literal["answers", "slow", "garbage", "no text", "400", "429", "500", "down"]
+Behaviour = Literal["answers", "slow", "garbage", "no text", "aborts", "400", "429", "500", "down"]
 RIGHT = "<think>So it is.</think><answer>B</answer>"
 BOXES = '[{"bbox_2d": [100, 200, 400, 600], "label": "the square"}]'
 
@@ -95,9 +95,10 @@ class FakeServer:
             if self.behaviour == "garbage":
                 return 200, b"<html>a proxy's page</html>"
         content = None if self.behaviour == "no text" and not probing else self.reply(texts)
+        reason = "abort" if self.behaviour == "aborts" and not probing else "stop"
         answer = {
             "choices": [
-                {"message": {"role": "assistant", "content": content}, "finish_reason": "stop"}
+                {"message": {"role": "assistant", "content": content}, "finish_reason": reason}
             ],
             "usage": {"prompt_tokens": tokens, "completion_tokens": 7},
         }

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from p2r_bench.store.atomic import replacing
 from p2r_bench.types import Box, Evidence, Prediction, Sample, Verdict
 from p2r_bench_pra_grpo.metrics import rollout_row
 from p2r_bench_pra_grpo.stage import Reward, Stage
 
 DOWN = "service_down.txt"
-"""In the journals' folder: why a frozen model was given up."""
+"""In the journals' folder: why a frozen model or the verifier was given up. The backend ends verl when it appears."""
 
 KEPT_PROMPTS = 2
 """Prompts of a step whose rollouts are kept whole, on average."""
@@ -71,8 +72,11 @@ class Journal:
         self._write(place, {"sample": sample.id, "failed": kind, "message": message})
 
     def service_down(self, message: str) -> None:
-        """Leave word for the backend that a frozen model was given up."""
-        (self._folder / DOWN).write_text(message, encoding="utf-8")
+        """Leave word for the backend that a frozen model or the verifier was given up."""
+        path = self._folder / DOWN
+        if not path.exists():  # the first one says why
+            with replacing(path) as beside:
+                beside.write_text(message, encoding="utf-8")
 
     def _write(self, place: Place, values: Mapping[str, Any]) -> None:
         line = json.dumps({**vars(place), **values}, ensure_ascii=False)

@@ -16,6 +16,7 @@ from p2r_bench_pra_grpo.backends.verl.rows import read_rows, sample_from_json
 from p2r_bench_pra_grpo.backends.verl.stage_file import StageFile, stage_file_of
 from p2r_bench_pra_grpo.reward import TERMS
 from p2r_bench_pra_grpo.rewarding import make_rewarder
+from p2r_bench_pra_grpo.services.breaker import outlast
 from p2r_bench_pra_grpo.services.frozen import connect
 from p2r_bench_pra_grpo.stage import Frozen, NoReward, Reward, ServiceDown, Stage
 
@@ -35,11 +36,12 @@ class StageRewardManager(RewardManagerBase):
     ) -> None:
         super().__init__(config, tokenizer, compute_score)
         self.stage = stage_file_of(config.data)
-        self._share = max(1, self.stage.config.services.concurrency // config.reward.num_workers)
+        workers = int(config.reward.num_workers)
+        self._share = max(1, self.stage.config.services.concurrency // workers)
         self._longest = int(config.data.max_response_length)
         profile = self.stage.load_profile()
         self._samples = [row.sample for row in read_rows(self.stage.rows)]
-        self.rewarder = make_rewarder(self.stage.config, profile, self._samples)
+        self.rewarder = make_rewarder(self.stage.config, profile, self._samples, workers)
         batch = self.stage.config.grpo_for(self.stage.role).batch
         self.journal = Journal(
             self.stage.journals, journalled(self.stage), min(1.0, KEPT_PROMPTS / batch)
@@ -101,14 +103,18 @@ class StageRewardManager(RewardManagerBase):
             if self._down is not None:
                 raise ServiceDown(self._down)
             if self._frozen is None:
-                assert self.stage.frozen is not None
-                frozen = connect(self.stage.frozen, self.stage.config, self._samples, self._share)
+                patience = self.stage.config.services.pause_at_most
                 try:
-                    self._frozen = await self._open.enter_async_context(frozen)
-                except UserError as error:  # not there, or another model: so it is for all rollouts
-                    self._down = str(error)
+                    self._frozen = await outlast(self._connect, patience)
+                except (EngineError, UserError) as error:  # so it is for all rollouts
+                    self._down = f"the frozen model cannot be used: {error}"
                     raise ServiceDown(self._down) from error
             return self._frozen
+
+    async def _connect(self) -> Frozen:
+        assert self.stage.frozen is not None
+        frozen = connect(self.stage.frozen, self.stage.config, self._samples, self._share)
+        return await self._open.enter_async_context(frozen)
 
     def _completion(self, item: Any) -> Completion:
         ids = item.batch["responses"]

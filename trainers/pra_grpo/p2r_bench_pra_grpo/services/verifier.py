@@ -1,0 +1,106 @@
+"""The verifier as a service: behind a circuit breaker, and tried with a question whose answer is known."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from collections.abc import Mapping
+from typing import Any
+
+from p2r_bench.errors import EngineError
+from p2r_bench.judges.chat_service import RETRIED_STATUSES, ServiceError
+from p2r_bench.judges.select import close_judges, make_judge
+from p2r_bench.judges.verifier import ChatModel, Verifier
+from p2r_bench.types import ImageRef, Prediction, Sample
+from p2r_bench_pra_grpo.config import Services
+from p2r_bench_pra_grpo.services.breaker import Breaker
+
+_PASSING = frozenset(
+    {"timeout", "unreachable", "bad_reply", *(f"http_{status}" for status in RETRIED_STATUSES)}
+)
+
+
+class GuardedModel:
+    """A verifier's model that is not asked while it is down. Answers from the verifier's cache never come here.
+
+    Args:
+        places: Requests in flight at once. The others wait here, so that they see when it is down.
+    """
+
+    def __init__(self, model: ChatModel, breaker: Breaker, places: int) -> None:
+        self._model = model
+        self._breaker = breaker
+        self._places = asyncio.Semaphore(places)
+
+    async def ask(self, payload: dict[str, object]) -> str:
+        """See `ChatService.ask`.
+
+        Raises:
+            ServiceError: This question has no reply.
+            ServiceDown: No question has one any more.
+        """
+        async with self._places:
+            pauses = await self._breaker.ready()
+            try:
+                reply = await self._model.ask(payload)
+            except ServiceError as error:
+                passing = error.kind in _PASSING or error.kind.startswith("http_5")
+                failure = EngineError(str(error), kind=error.kind, retryable=passing)
+                self._breaker.failed(failure, pauses)
+                raise
+            self._breaker.answered()
+            return reply
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._model.close()
+
+
+def guard(
+    verifier: Verifier, params: Mapping[str, Any], limits: Services, workers: int = 1
+) -> None:
+    """Put a circuit breaker before a verifier.
+
+    Args:
+        params: What it was made of, for the check.
+        workers: Processes that ask the same server; each has its share of the requests in flight.
+    """
+
+    async def check() -> None:
+        await try_verifier({**params, "retries": 0})
+
+    breaker = Breaker(
+        "the verifier",
+        check,
+        opens_after=limits.pause_after,
+        gives_up_after=limits.pause_at_most,
+    )
+    places = max(1, verifier.concurrency // workers)
+    verifier.service = GuardedModel(verifier.service, breaker, places)
+
+
+async def try_verifier(params: Mapping[str, Any]) -> None:
+    """Ask a verifier, and not its cache, whether two equal answers are equal.
+
+    Raises:
+        EngineError: It does not say so.
+    """
+    ref = ImageRef(data=b"")
+    sample = Sample("canary", "canary", ref, "What animal is it?", "a red fox", answer_form="free")
+    with tempfile.TemporaryDirectory() as cache:
+        judge = make_judge("verifier", {**params, "cache_dir": cache})
+        try:
+            verdict = await judge.judge(sample, Prediction(sample.id, answer="a red fox"))
+        finally:
+            await close_judges([judge])
+    if verdict.status != "ok":
+        cause = verdict.error
+        raise EngineError(
+            cause.message if cause else "no verdict", kind=cause.type if cause else "no_verdict"
+        )
+    if not verdict.correct:
+        raise EngineError(
+            'the server answers, and says that "a red fox" is not "a red fox"; serve a model that '
+            "can compare answers",
+            kind="wrong_verdict",
+        )
