@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from p2r_bench.engines.give_way import give_way
 from p2r_bench.engines.vllm_arguments import Arguments
 from p2r_bench.engines.vllm_lora import Adapter, reserved_rank
 from p2r_bench.errors import UserError
@@ -170,7 +168,6 @@ def start(checkpoint: Checkpoint, arguments: Arguments, keywords: dict[str, Any]
     """
     from vllm.config import set_current_vllm_config
     from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.platforms import current_platform
     from vllm.usage.usage_lib import UsageContext
     from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -183,7 +180,6 @@ def start(checkpoint: Checkpoint, arguments: Arguments, keywords: dict[str, Any]
         ) from error
     with set_current_vllm_config(config):
         attention, vision_attention = _attention(arguments.attention, config)
-    before = multiprocessing.active_children()
     try:
         with _interrupts_for_this_process_only():
             llm = AsyncLLM.from_vllm_config(config)
@@ -194,10 +190,6 @@ def start(checkpoint: Checkpoint, arguments: Arguments, keywords: dict[str, Any]
             "or models share a device; more devices with tensor_parallel. A failing compilation: enforce_eager=yes. "
             "(All are --engine-arg NAME=VALUE.)"
         ) from error
-    if current_platform.is_cpu():
-        # It shares the cores with image work. An engine that runs whenever it can takes requests one by one, at several
-        # times the cost of full batches; one that waits until the images are made finds many.
-        give_way(c.pid for c in multiprocessing.active_children() if c not in before and c.pid)
     facts = {**_facts(config), "attention": attention, "vision_attention": vision_attention}
     return Running(llm, int(config.model_config.max_model_len), facts)
 

@@ -73,11 +73,12 @@ class RowImages(Protocol):
 class ImageWork:
     """Makes images for samples that share sources and recipes.
 
-    A source is decoded once while somebody needs it and kept after that while there is room; so is what it
-    comes to at the width of a whole image, from which annotated ones are made as well (`adapter.canvas`), and so is a
-    realised image. Of the budget, three eighths are for decoded sources and half for realised images; the
-    rest is for encoded ones, which the feed holds back by. Images at work take up to two sources more
-    per thread.
+    A source is decoded once while somebody needs it and kept after that while one of its rows is under way and
+    there is room; so is what it comes to at the width of a whole image, from which annotated ones are made as well
+    (`adapter.canvas`). Those make room first that were needed for a last stage, and then the newest: rows come back
+    for their sources in the order in which they came first. Of the budget, three eighths are for decoded sources and half for
+    realised images; the rest is for encoded ones, which the feed holds back by. What realised images leave of theirs
+    keeps sources. Images at work take up to two sources more per thread.
 
     Args:
         budget: Bytes of images held at once. One image larger than that is still worked on, alone.
@@ -89,19 +90,27 @@ class ImageWork:
 
     def __init__(self, budget: int = DEFAULT_BUDGET, workers: int | None = None) -> None:
         self._pool = ImagePool(workers or os.cpu_count() or 1)
-        self._sources: Shelf[Image.Image] = Shelf(budget * 3 // 8, idle=budget * 3 // 8)
         self._realised: Shelf[Image.Image] = Shelf(budget // 2, idle=budget // 16)
+        self._sources: Shelf[Image.Image] = Shelf(
+            budget * 3 // 8, idle=budget * 3 // 8, spare=self._left_by_realised, newest_goes=True
+        )
+        self._watched: dict[str, weakref.ref[EncodedImage]] = {}
         self.budget = budget
         self.encoded_bytes = budget // 8
         self.counts = {"sent": 0, "made": 0, "decoded": 0}
+
+    def _left_by_realised(self) -> int:
+        return max(0, self.budget * 7 // 16 - self._realised.held)
 
     def of(self, source: EncodedImage) -> RowImages:
         """The images of a sample with this source."""
         return _SharedImages(self, source)
 
     def close(self) -> None:
-        """Stop the threads; work that has begun is finished."""
+        """Stop the threads and let go of the images; work that has begun is finished."""
         self._pool.close()
+        self._sources.clear()
+        self._realised.clear()
 
     async def prepare(
         self, recipes: Sequence[Recipe], source: EncodedImage, priority: int = 0
@@ -111,6 +120,7 @@ class ImageWork:
         self.counts["sent"] += len(recipes)
         wanted = [Wanted(r.digest, pixel_bytes(r.size)) for r in recipes]
         claim = self._realised.take(wanted) or await self._realised.wait(wanted, priority)
+        self._sources.make_room()
         started = time.perf_counter()
         try:
             await self._fill(claim, recipes, source, priority)
@@ -154,12 +164,25 @@ class ImageWork:
         self.counts["made"] += len(todo)
         if kept is None:
             self.counts["decoded"] += 1
-            job.add_done_callback(lambda _: self._keep(key, job))
+            job.add_done_callback(lambda _: self._keep(key, source, job))
 
-    def _keep(self, key: str, job: asyncio.Future[list[Image.Image]]) -> None:
+    def _keep(self, key: str, source: EncodedImage, job: asyncio.Future[list[Image.Image]]) -> None:
         if not job.cancelled() and job.exception() is None:
             decoded = job.result()[-1]
             self._sources.keep(Wanted(key, pixel_bytes(decoded.size)), decoded)
+            self._drop_with(source, key)
+
+    def _drop_with(self, source: EncodedImage, key: str) -> None:
+        """Let go of a value when the last row with this source has finished."""
+        loop, thread = asyncio.get_running_loop(), threading.get_ident()
+
+        def drop(_: object) -> None:
+            self._watched.pop(key, None)
+            if not loop.is_closed():
+                here = threading.get_ident() == thread
+                (loop.call_soon if here else loop.call_soon_threadsafe)(self._sources.drop, key)
+
+        self._watched[key] = weakref.ref(source, drop)
 
     async def _make(self, recipe: Recipe, source: EncodedImage, priority: int) -> Image.Image:
         key, size = _source_key(recipe), upright_size(source.ref, recipe.exif)
@@ -172,6 +195,7 @@ class ImageWork:
             if not claim.entries[0].begun:
                 self.counts["decoded"] += 1
                 claim.entries[0].begin(self._pool.submit(lambda: _decode(recipe, source), priority))
+                self._drop_with(source, key)
             decoded = await claim.entries[0].ready()
             self.counts["made"] += 1
             if width is None:
@@ -180,12 +204,13 @@ class ImageWork:
                 claim.entries[1].begin(
                     self._pool.submit(lambda: narrowed(decoded, width), priority)
                 )
+                self._drop_with(source, claim.entries[1].key)
             narrow = await claim.entries[1].ready()
             return await self._pool.submit(
                 lambda: realise_narrowed(recipe, decoded, narrow), priority
             )
         finally:
-            claim.give_back()
+            claim.give_back(spent=priority < 0)
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,7 @@ class Pipeline:
                 outcome = await self.outcome(ready.work, images)
         finally:
             self._places.leave(ready.image)
+        del ready, images  # nothing of the image is held while the outcome is written
         await self.write(outcome)
 
     async def outcome(self, work: Work, images: RowImages | ErrorInfo) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 V = TypeVar("V")
@@ -87,11 +87,15 @@ class Claim(Generic[V]):
         self._shelf: Shelf[V] | None = shelf
         self.entries = entries
 
-    def give_back(self) -> None:
-        """Safe to call twice."""
+    def give_back(self, spent: bool = False) -> None:
+        """Safe to call twice.
+
+        Args:
+            spent: The values will hardly be wanted again: they make room before others.
+        """
         if self._shelf is not None:
             shelf, self._shelf = self._shelf, None
-            shelf.returned(self.entries)
+            shelf.returned(self.entries, spent)
             self.entries = []
 
 
@@ -99,7 +103,7 @@ _Waiting = tuple[int, int, Sequence[Wanted], asyncio.Future[Claim[V]]]
 
 
 class Shelf(Generic[V]):
-    """Places by key within a capacity; those that nobody holds make room, the longest unused first.
+    """Places by key within a capacity; those that nobody holds make room.
 
     A claim larger than the capacity is granted when nothing is held, so that it is slow instead of
     impossible. Who waits is served by priority, then first come; a claim on what others hold already takes
@@ -108,30 +112,54 @@ class Shelf(Generic[V]):
     Args:
         capacity: Of all that is there.
         idle: Of that, at most so much for what nobody holds.
+        spare: Room beyond both for what nobody holds; `make_room` is called when it gets less.
+        newest_goes: Whether, of what is not spent, that makes room first which came back last; else what has been
+            unused for longest.
+
+    Attributes:
+        held: Room that claims take.
     """
 
-    def __init__(self, capacity: int, idle: int) -> None:
+    def __init__(
+        self,
+        capacity: int,
+        idle: int,
+        spare: Callable[[], int] = lambda: 0,
+        newest_goes: bool = False,
+    ) -> None:
         self._capacity = capacity
         self._idle_capacity = idle
-        self._held = 0  # by claims
+        self._spare = spare
+        self._newest_goes = newest_goes
+        self.held = 0
         self._idle_size = 0
         self._used: dict[str, Entry[V]] = {}
         self._idle: OrderedDict[str, Entry[V]] = OrderedDict()
+        self._spent: OrderedDict[str, Entry[V]] = OrderedDict()
         self._order = 0
         self._waiting: list[_Waiting[V]] = []
 
     def peek(self, key: str) -> V | None:
         """The value of a key if it is there."""
-        entry = self._used.get(key) or self._idle.get(key)
+        entry = self._used.get(key) or self._idle.get(key) or self._spent.get(key)
         return None if entry is None or entry.lacking else entry.value
 
     def keep(self, wanted: Wanted, value: V) -> None:
         """Put a value there for later, if there is room."""
-        if wanted.key not in self._used and wanted.key not in self._idle:
+        if all(wanted.key not in places for places in (self._used, self._idle, self._spent)):
             entry: Entry[V] = Entry(wanted)
             entry.set(value)
-            self._set_idle(entry)
-            self._make_room()
+            self._set_idle(entry, spent=False)
+            self.make_room()
+
+    def drop(self, key: str) -> None:
+        """Nobody will want the value of a key."""
+        self._pop_idle(key)
+
+    def clear(self) -> None:
+        """Let go of everything that nobody holds."""
+        for key in [*self._idle, *self._spent]:
+            self._pop_idle(key)
 
     def take(self, wanted: Sequence[Wanted]) -> Claim[V] | None:
         """A claim on all of these, or None where there is no room now."""
@@ -141,11 +169,11 @@ class Shelf(Generic[V]):
         return self._grant(wanted)
 
     def _fits(self, new: int) -> bool:
-        return not self._held or self._held + new <= self._capacity
+        return not self.held or self.held + new <= self._capacity
 
     def _grant(self, wanted: Sequence[Wanted]) -> Claim[V]:
         entries = [self._use(one) for one in wanted]
-        self._make_room()
+        self.make_room()
         return Claim(self, entries)
 
     def _new(self, wanted: Sequence[Wanted]) -> int:
@@ -164,43 +192,49 @@ class Shelf(Generic[V]):
                 granted.result().give_back()
             raise
 
-    def returned(self, entries: Sequence[Entry[V]]) -> None:
-        """A claim's places come back."""
+    def make_room(self) -> None:
+        """Let go of what nobody holds and what has no room any more."""
+        room = min(self._capacity - self.held, self._idle_capacity) + self._spare()
+        while self._idle_size > room and (self._idle or self._spent):
+            if self._spent:
+                _, dropped = self._spent.popitem(last=False)
+            else:
+                _, dropped = self._idle.popitem(last=self._newest_goes)
+            self._idle_size -= dropped.size
+
+    def returned(self, entries: Sequence[Entry[V]], spent: bool) -> None:
+        """A claim's places come back; see `Claim.give_back`."""
         for entry in entries:
             entry.users -= 1
             if not entry.users:
                 del self._used[entry.key]
-                self._held -= entry.size
+                self.held -= entry.size
                 if entry.lacking:
                     entry.abandon()
                 else:
-                    self._set_idle(entry)
-        self._make_room()
+                    self._set_idle(entry, spent)
+        self.make_room()
         if self._waiting:
             self._serve()
 
     def _use(self, wanted: Wanted) -> Entry[V]:
         entry = self._used.get(wanted.key)
         if entry is None:
-            entry = self._idle.pop(wanted.key, None)
-            if entry is None:
-                entry = Entry(wanted)
-            else:
-                self._idle_size -= entry.size
+            entry = self._pop_idle(wanted.key) or Entry(wanted)
             self._used[wanted.key] = entry
-            self._held += entry.size
+            self.held += entry.size
         entry.users += 1
         return entry
 
-    def _set_idle(self, entry: Entry[V]) -> None:
-        self._idle[entry.key] = entry
+    def _set_idle(self, entry: Entry[V], spent: bool) -> None:
+        (self._spent if spent else self._idle)[entry.key] = entry
         self._idle_size += entry.size
 
-    def _make_room(self) -> None:
-        room = min(self._capacity - self._held, self._idle_capacity)
-        while self._idle and self._idle_size > room:
-            _, dropped = self._idle.popitem(last=False)
-            self._idle_size -= dropped.size
+    def _pop_idle(self, key: str) -> Entry[V] | None:
+        entry = self._idle.pop(key, None) or self._spent.pop(key, None)
+        if entry is not None:
+            self._idle_size -= entry.size
+        return entry
 
     def _serve(self) -> None:
         left: list[_Waiting[V]] = []

@@ -111,6 +111,34 @@ def test_a_large_source_is_narrowed_once_for_all_annotated_images(
     assert widths == [two.whole(sample).size[0]]
 
 
+def test_sources_wait_for_stage_two_while_there_is_room_and_no_longer_than_their_rows(
+    decoded: Counter[bytes],
+) -> None:
+    """Stage 1 of all rows comes before stage 2 of the first: the order in which the oldest source is wanted next."""
+    size, two = (1200, 900), TwoStage(load_profile("tiny"))
+    sources = [encoded(f"#0000{n:02x}", size) for n in range(6)]
+    samples = [sample_of(source, str(n)) for n, source in enumerate(sources)]
+    boxes = [Box((100, 100, 300, 300))]
+    wholes = [two.whole(sample) for sample in samples]
+    finals = [two.reason_request(s, two.evidence_from_boxes(s, boxes)).recipes for s in samples]
+
+    async def main() -> None:
+        # Room for four sources with what they come to at a smaller width, of which one is at work.
+        work = ImageWork(budget=int(6.3 * images_module.pixel_bytes(size)), workers=1)
+        for source, whole in zip(sources, wholes, strict=True):
+            await lent(work, [whole], source)
+        for source, recipes in zip(sources, finals, strict=True):
+            (await work.of(source).prepare(recipes, priority=-1)).release()
+        assert sorted(decoded.values()) == [1, 1, 1, 1, 2, 2]
+        del source
+        sources.clear()
+        await asyncio.sleep(0)
+        assert not any(work._sources.peek(images_module._source_key(w)) for w in wholes)
+        work.close()
+
+    asyncio.run(main())
+
+
 def test_many_images_pass_through_a_budget_smaller_than_one(decoded: Counter[bytes]) -> None:
     two = TwoStage(load_profile("tiny"))
     sources = [encoded(f"#0000{n:02x}") for n in range(8)]

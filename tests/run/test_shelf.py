@@ -56,6 +56,48 @@ def test_what_nobody_holds_makes_room_the_longest_unused_first() -> None:
     assert [held.peek(key) for key in ("a", "b", "c")] == ["value of a", None, "value of c"]
 
 
+def test_where_the_newest_goes_those_that_came_first_are_there_when_they_are_wanted_again() -> None:
+    held: Shelf[str] = Shelf(100, 100, newest_goes=True)
+    for key in ("a", "b", "c", "d"):
+        filled(held, key).give_back()
+    assert [held.peek(key) is not None for key in "abcd"] == [True, False, False, True]
+
+
+@pytest.mark.parametrize("newest_goes", [False, True])
+def test_what_is_spent_makes_room_before_anything_else(newest_goes: bool) -> None:
+    held: Shelf[str] = Shelf(100, 100, newest_goes=newest_goes)
+    filled(held, "a").give_back()
+    filled(held, "b").give_back(spent=True)
+    filled(held, "c").give_back()
+    assert [held.peek(key) is not None for key in "abc"] == [True, False, True]
+    filled(held, "a").give_back(spent=True)
+    assert filled(held, "a").entries[0].begun, "what is spent is still there while there is room"
+
+
+def test_spare_room_keeps_more_and_is_given_back_when_it_goes() -> None:
+    spare = 80
+    held: Shelf[str] = Shelf(100, 100, spare=lambda: spare)
+    for key in ("a", "b", "c", "d"):
+        filled(held, key).give_back()
+    assert all(held.peek(key) for key in "abcd")
+    assert held.take([Wanted("e", 40), Wanted("f", 70)]) is not None, "no claim needs spare room"
+    spare = 0
+    held.make_room()
+    assert not any(held.peek(key) for key in "abcd")
+
+
+def test_what_is_dropped_gives_its_room_to_others() -> None:
+    held: Shelf[str] = Shelf(80, 80, newest_goes=True)
+    for key in ("a", "b"):
+        filled(held, key).give_back()
+    held.drop("a")
+    held.drop("never there")
+    filled(held, "c").give_back()
+    assert [held.peek(key) is not None for key in "abc"] == [False, True, True]
+    held.clear()
+    assert not any(held.peek(key) for key in "abc")
+
+
 def test_no_more_is_kept_than_asked_for() -> None:
     held = shelf(idle=50)
     filled(held, "a", "b").give_back()

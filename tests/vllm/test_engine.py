@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import multiprocessing
-import os
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from p2r_bench.adapter import TwoStage, decode, load_profile, parse_boxes, realise
-from p2r_bench.engines import give_way, vllm_sharing
+from p2r_bench.engines import vllm_sharing
 from p2r_bench.engines.vllm import VLLMEngine
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.tasks.reading import probe, read_image
@@ -52,15 +50,6 @@ def test_roles_with_their_own_adapters_share_one_vllm_and_each_gets_its_own_answ
         assert answers[name] == texts(with_transformers(model, pairs))
     identities = {loop.run(engine.identify()) for engine in engines.values()}
     assert len(identities) == 3
-
-
-def test_on_the_cpu_the_engine_gives_way_to_image_work(
-    loop: Loop, engines: dict[str, VLLMEngine]
-) -> None:
-    started = [child.pid for child in multiprocessing.active_children() if child.pid]
-    levels = [os.getpriority(os.PRIO_PROCESS, pid) for pid in started]
-    assert give_way.LEVEL in levels
-    assert os.getpriority(os.PRIO_PROCESS, 0) < give_way.LEVEL
 
 
 def test_prompts_have_the_transformers_engines_tokens(
