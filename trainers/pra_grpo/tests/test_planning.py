@@ -158,7 +158,6 @@ def test_versions_are_those_that_the_interpreter_finds_with_its_own_variables(
     path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH"))))
     found = installed(sys.executable, {"PYTHONPATH": path})
     assert found["flash-attn"] == "2.8.3"
-    assert installed(sys.executable, {})["flash-attn"] is None
 
 
 def test_a_hub_id_stands_in_the_plan_as_it_is(tmp_path: Path) -> None:
