@@ -7,7 +7,7 @@ import os
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -100,6 +100,7 @@ class ImageWork:
         self.counts = {"sent": 0, "made": 0, "decoded": 0}
 
     def _left_by_realised(self) -> int:
+        """Bytes of the realised images' half that neither claims hold nor its own idle share may take."""
         return max(0, self.budget * 7 // 16 - self._realised.held)
 
     def of(self, source: EncodedImage) -> RowImages:
@@ -176,8 +177,9 @@ class ImageWork:
         """Let go of a value when the last row with this source has finished."""
         loop, thread = asyncio.get_running_loop(), threading.get_ident()
 
-        def drop(_: object) -> None:
-            self._watched.pop(key, None)
+        def drop(gone: weakref.ref[EncodedImage]) -> None:
+            if self._watched.get(key) is gone:
+                del self._watched[key]
             if not loop.is_closed():
                 here = threading.get_ident() == thread
                 (loop.call_soon if here else loop.call_soon_threadsafe)(self._sources.drop, key)
@@ -192,25 +194,34 @@ class ImageWork:
             wanted.append(Wanted(f"{key}:{width}", pixel_bytes((width, size[1]))))
         claim = self._sources.take(wanted) or await self._sources.wait(wanted, priority)
         try:
-            if not claim.entries[0].begun:
-                self.counts["decoded"] += 1
-                claim.entries[0].begin(self._pool.submit(lambda: _decode(recipe, source), priority))
-                self._drop_with(source, key)
-            decoded = await claim.entries[0].ready()
+            self.counts["decoded"] += not claim.entries[0].begun
+            decoded = await self._there(
+                claim.entries[0], lambda: _decode(recipe, source), source, priority
+            )
             self.counts["made"] += 1
             if width is None:
                 return await self._pool.submit(lambda: realise(recipe, decoded), priority)
-            if not claim.entries[1].begun:
-                claim.entries[1].begin(
-                    self._pool.submit(lambda: narrowed(decoded, width), priority)
-                )
-                self._drop_with(source, claim.entries[1].key)
-            narrow = await claim.entries[1].ready()
+            narrow = await self._there(
+                claim.entries[1], lambda: narrowed(decoded, width), source, priority
+            )
             return await self._pool.submit(
                 lambda: realise_narrowed(recipe, decoded, narrow), priority
             )
         finally:
             claim.give_back(spent=priority < 0)
+
+    async def _there(
+        self,
+        entry: Entry[Image.Image],
+        make: Callable[[], Image.Image],
+        source: EncodedImage,
+        priority: int,
+    ) -> Image.Image:
+        """What an entry of the source's is, which is made unless somebody has begun to."""
+        if not entry.begun:
+            entry.begin(self._pool.submit(make, priority))
+            self._drop_with(source, entry.key)
+        return await entry.ready()
 
 
 @dataclass(frozen=True)

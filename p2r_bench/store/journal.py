@@ -79,7 +79,8 @@ class Journal:
     ) -> list[Span]:
         """Add records; returns where they are, after they are on disk.
 
-        A float that is no number, or infinite, is null: JSON has no word for it. Cancelling the caller does not take the records back.
+        A float that is no number, or infinite, is null: JSON has no word for it. Cancelling the caller
+        does not take the records back.
 
         Args:
             written: Called on the journal's thread with the places, before anyone hears of them and
