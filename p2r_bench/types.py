@@ -24,6 +24,7 @@ ROLES: tuple[Role, ...] = ("perceive", "reason", "think", "answer")
 AnswerForm = Literal["choice", "number", "free", "word", "caption", "yes_no"]
 Status = Literal["ok", "error", "not_applicable"]
 ParseStatus = Literal["boxes", "empty", "invalid", "unparsed"]
+NoAnswerReason = Literal["cut off", "no answer"]
 
 Size = tuple[int, int]
 Rect = tuple[int, int, int, int]
@@ -368,6 +369,17 @@ class Prediction:
     error: ErrorInfo | None = None
     usage: Mapping[str, float] = field(default_factory=dict)
 
+    @property
+    def no_answer_reason(self) -> NoAnswerReason | None:
+        """Why an outcome with status "ok" has no answer, or None.
+
+        "cut off": the last reply ended at its token cap, while thinking for instance. "no answer": it was complete.
+        """
+        if self.status != "ok" or self.answer is not None:
+            return None
+        cut = bool(self.completions) and self.completions[-1].finish_reason == "length"
+        return "cut off" if cut else "no answer"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -378,6 +390,11 @@ class Verdict:
         extracted: What was matched against the right answer, or None for no answer.
         span: Start and end of `extracted` in `Prediction.answer`, where it is a part of it.
         correct: True or False with status "ok"; None with status "error".
+        score: Credit from 0 to 1 (ANLS, IoU, F1) with status "ok"; None with status "error". Left out, it is
+            1 for a correct prediction and 0 for another.
+        metric: Name of the metric that is the mean of the scorer's scores, such as "anls"; None when the
+            scorer says right or wrong and no more. The same in all verdicts of a scorer, errors included.
+        fallback: Scorer that decided because this one's rules found no answer, or None.
         seconds: Time the judge took; filled in by the runner.
     """
 
@@ -390,7 +407,20 @@ class Verdict:
     correct: bool | None = None
     status: Literal["ok", "error"] = "ok"
     error: ErrorInfo | None = None
+    score: float | None = None
+    metric: str | None = None
+    fallback: str | None = None
     seconds: float | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        score = self.score
+        if score is None:
+            if self.status == "ok" and self.correct is not None:
+                object.__setattr__(self, "score", float(self.correct))
+        elif self.status != "ok":
+            raise ValueError(f"verdict of {self.scorer!r}: an error has no score, not {score!r}")
+        elif not 0 <= score <= 1:
+            raise ValueError(f"verdict of {self.scorer!r}: score is {score!r}, not from 0 to 1")
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,20 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2r_bench.types import Message, Recipe, Request, Sampling, Stroke, canonical_json, digest_of
+from p2r_bench.types import (
+    Message,
+    Recipe,
+    Request,
+    Sampling,
+    Stroke,
+    Verdict,
+    canonical_json,
+    digest_of,
+)
 
 TEXT = st.text() | st.sampled_from(['"\\', "\ud800", " \x00\n", "é😀"])
 RECTS = st.tuples(*[st.integers(-9, 9999)] * 4)
@@ -83,3 +93,20 @@ def test_another_seed_is_another_request_and_nothing_else(
     assert seeded.content == canonical_json(plain_content(seeded))
     assert seeded.sampling.seed == seed and seeded.recipes == request.recipes
     assert before in (None, request.content)
+
+
+@pytest.mark.parametrize(("correct", "score"), [(True, 1.0), (False, 0.0)])
+def test_a_verdict_that_only_says_right_or_wrong_has_a_score(correct: bool, score: float) -> None:
+    assert Verdict("a", "mine", "1", "", correct=correct).score == score
+
+
+def test_a_verdict_without_a_decision_has_no_score() -> None:
+    assert Verdict("a", "mine", "1", "", status="error").score is None
+    with pytest.raises(ValueError, match="'mine': an error has no score"):
+        Verdict("a", "mine", "1", "", status="error", score=0.0)
+
+
+@pytest.mark.parametrize("score", [-0.1, 1.01, float("nan")])
+def test_a_score_outside_0_to_1_is_refused(score: float) -> None:
+    with pytest.raises(ValueError, match=r"'mine': score is .*, not from 0 to 1"):
+        Verdict("a", "mine", "1", "", correct=False, score=score)

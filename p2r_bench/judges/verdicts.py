@@ -25,8 +25,15 @@ async def verdict_of(judge: Judge, sample: Sample, prediction: Prediction) -> Ve
         return undecided(judge, sample, type(error).__name__, str(error) or repr(error))
 
 
-def decided(judge: Judge, sample: Sample, match: Match | None, *, correct: bool) -> Verdict:
-    """A verdict with status "ok"; `match` None is "no answer"."""
+def decided(
+    judge: Judge, sample: Sample, match: Match | None, *, correct: bool, score: float | None = None
+) -> Verdict:
+    """Return a verdict with status "ok".
+
+    Args:
+        match: What was extracted; None is "no answer".
+        score: Credit from 0 to 1; by default 1 when correct and 0 when not.
+    """
     return Verdict(
         sample.id,
         judge.scorer,
@@ -35,6 +42,8 @@ def decided(judge: Judge, sample: Sample, match: Match | None, *, correct: bool)
         extracted=match.value if match else None,
         span=match.span if match else None,
         correct=correct,
+        score=score,
+        metric=getattr(judge, "metric", None),
     )
 
 
@@ -51,4 +60,5 @@ def undecided(judge: Judge, sample: Sample, kind: str, message: str) -> Verdict:
         judge.params_hash,
         status="error",
         error=ErrorInfo(kind, message),
+        metric=getattr(judge, "metric", None),
     )

@@ -95,6 +95,7 @@ def sample_row(
         "meta": _json(dict(sample.meta)) if sample.meta else None,
         "status": prediction.status,
         "extracted_answer": prediction.answer,
+        "no_answer_reason": prediction.no_answer_reason,
         **_error_row(prediction.error),
         "boxes": None if evidence is None else _box_rows(evidence.boxes),
         "parse_status": evidence.parse_status if evidence else None,
@@ -135,6 +136,9 @@ def verdict_row(
         "span_start": start,
         "span_end": end,
         "correct": verdict.correct,
+        "score": verdict.score,
+        "metric": verdict.metric,
+        "fallback": verdict.fallback,
         "status": verdict.status,
         **_error_row(verdict.error),
         "seconds": verdict.seconds,
@@ -208,6 +212,9 @@ def verdict_from_row(row: Mapping[str, Any]) -> Verdict:
         correct=row["correct"],
         status=row["status"],
         error=_error(row),
+        score=row.get("score"),
+        metric=row.get("metric"),
+        fallback=row.get("fallback"),
         seconds=row["seconds"],
     )
 

@@ -201,6 +201,11 @@ SAMPLES = Table(
             _TEXT,
             "The model's answer; null with status ok is no answer: wrong.",
         ),
+        Column(
+            "no_answer_reason",
+            _TEXT,
+            "cut off (the last reply ended at its token cap) or no answer; null with an answer or another status.",
+        ),
         *_ERROR,
         _boxes(
             "boxes", "The perceiver's valid boxes, all; null when the mode reports no evidence."
@@ -257,6 +262,15 @@ VERDICTS = Table(
         ),
         Column("span_end", _SMALL, "End of `extracted` in the model's answer."),
         Column("correct", _BOOL, "Whether it is right; null with status error."),
+        Column(
+            "score", _FLOAT, "Credit from 0 to 1; 1 or 0 as `correct` unless the scorer grades."
+        ),
+        Column(
+            "metric",
+            _TEXT,
+            "Metric that is the mean of `score`, such as anls; null where the scorer does not grade.",
+        ),
+        Column("fallback", _TEXT, "Scorer that decided because this one's rules found no answer."),
         Column("status", _TEXT, "ok, or error: the judge failed, the prediction stands."),
         *_ERROR,
         _seconds("seconds", "Time the judge took."),

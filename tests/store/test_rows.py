@@ -101,8 +101,9 @@ def test_a_row_holds_the_whole_sample_and_prediction(name: str, route: str, tmp_
         make_verdict(
             MINIMAL, None, extracted=None, span=None, status="error", error=ErrorInfo("http", "503")
         ),
+        make_verdict(MINIMAL, False, score=0.25, metric="anls", fallback="verifier"),
     ],
-    ids=["right", "no answer", "error"],
+    ids=["right", "no answer", "error", "graded"],
 )
 def test_a_row_holds_the_whole_verdict(verdict: Any, tmp_path: Path) -> None:
     row = verdict_row(replace(verdict, seconds=0.5), index=3, repeat=1)
@@ -130,6 +131,28 @@ def test_images_sent_are_listed_with_size_tokens_and_crop() -> None:
     assert whole["visual_tokens"] == 1280 * 704 // 1024
     assert crop["crop"] == [5, 10, 320, 420]
     assert {r["digest"] for r in row["recipes"]} == {whole["digest"], crop["digest"]}
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reason"),
+    [
+        (Prediction("a", completions=(Completion("<think>so", "length"),)), "cut off"),
+        (Prediction("a", completions=(Completion("[", "length"), Completion("?"))), "no answer"),
+        (Prediction("a", completions=(Completion("B", "length"),), answer="B"), None),
+        (Prediction("a"), "no answer"),
+        (Prediction("a", "error", completions=(Completion("?", "length"),)), None),
+        (Prediction("a", "not_applicable"), None),
+    ],
+)
+def test_a_row_says_why_there_is_no_answer(prediction: Prediction, reason: str | None) -> None:
+    row = sample_row(MINIMAL, prediction, index=0, cells=CELLS)
+    assert row["no_answer_reason"] == reason
+
+
+def test_a_verdict_of_an_older_file_is_scored_by_whether_it_is_right() -> None:
+    row = verdict_row(make_verdict(MINIMAL), index=0)
+    older = {key: row[key] for key in row.keys() - {"score", "metric", "fallback"}}
+    assert verdict_from_row(older).score == 1.0
 
 
 def test_totals_add_up_and_a_part_is_not_a_total() -> None:

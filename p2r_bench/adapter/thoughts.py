@@ -1,0 +1,31 @@
+"""Cutting thoughts out of a reply: a thought holds neither answers nor boxes nor verdicts."""
+
+from __future__ import annotations
+
+import re
+
+_TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE | re.ASCII)
+
+
+def without_thoughts(text: str) -> str:
+    """Return a reply without its thoughts.
+
+    A thought is the text inside `<think>…</think>`, the text after a `<think>` that never closes, and the
+    text before a `</think>` that nothing opened (a chat template may have written the opening tag). Case
+    does not matter, and `<thinking>` is the same tag. The parts around a thought are joined by a line
+    break. Takes linear time.
+    """
+    kept: list[str] = []
+    start = 0
+    thinking = False
+    for tag in _TAG.finditer(text):
+        closes = bool(tag[1])
+        if closes and not thinking:
+            kept.clear()
+        elif not closes and not thinking:
+            kept.append(text[start : tag.start()])
+        thinking = not closes
+        start = tag.end()
+    if not thinking:
+        kept.append(text[start:])
+    return kept[0] if len(kept) == 1 else "\n".join(filter(None, kept))
