@@ -18,10 +18,17 @@ _COSTS = (
 )
 SAMPLE_COLUMNS = (
     *("sample_id", "repeat", "status", "answer_form", "group", "question_id", "cells"),
+    *("parse_status", "last_finish_reason"),
     *_COSTS,
 )
 VERDICT_COLUMNS = ("scorer", "version", "params_hash", "status", "correct", "extracted")
-"""The columns of sample rows and verdict rows that figures are made from."""
+"""The columns of sample rows and verdict rows that figures are made from.
+
+`last_finish_reason` is not stored: it is the `finish_reason` of the last of a sample's `stages`.
+"""
+
+_BOXES = {"unparsed": "unparsed_boxes", "invalid": "unparsed_boxes", "empty": "no_box"}
+"""Parse status of a perceiver's reply to the count that it adds to."""
 
 _COST_COLUMNS = (
     "calls_per_sample",
@@ -43,6 +50,8 @@ class _Judged:
     question: tuple[str, int]
     costs: tuple[float | None, ...]
     verdicts: dict[str, str]
+    cut_off: bool
+    boxes: str | None
 
 
 @dataclass(slots=True)
@@ -56,10 +65,11 @@ class _Tally:
     no_answer: int = 0
     not_applicable: int = 0
     unjudged: int = 0
+    notes: Counter[str] = field(default_factory=Counter)
 
-    def add(self, cluster: str, states: Sequence[str]) -> None:
-        """Count a unit that consists of rows with these states; it is right when all of them are."""
-        kinds = set(states)
+    def add(self, cluster: str, rows: Sequence[tuple[str, _Judged]]) -> None:
+        """Count a unit that consists of these rows, each with its state; it is right when all of them are."""
+        kinds = {state for state, _ in rows}
         if "unjudged" in kinds:
             self.unjudged += 1
         elif "error" in kinds:
@@ -71,6 +81,9 @@ class _Tally:
             self.scored[cluster] += 1
             self.right[cluster] += kinds == {"right"}
             self.no_answer += "none" in kinds
+            self.notes["cut_off"] += any(state == "none" and row.cut_off for state, row in rows)
+            for name in {row.boxes for _, row in rows if row.boxes}:
+                self.notes[name] += 1
 
 
 def metric_rows(
@@ -181,6 +194,8 @@ def _judged(sample: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) ->
         question=(sample["sample_id"] if question is None else question, sample["repeat"]),
         costs=tuple(sample[name] for name in _COSTS),
         verdicts={v["scorer"]: _state(v) for v in verdicts},
+        cut_off=sample["last_finish_reason"] == "length",
+        boxes=_BOXES.get(sample["parse_status"]),
     )
 
 
@@ -196,8 +211,8 @@ def _figure(view: _View, metric: Metric, members: Sequence[_Judged], absent: int
     """One figure. `absent`: how many outcomes of the cell there should be beside `members`."""
     members = [member for member in members if member.form in view.by_form]
     tally = _Tally()
-    for cluster, states in _units(members, view, metric, whole=absent == 0):
-        tally.add(cluster, states)
+    for cluster, rows in _units(members, view, metric, whole=absent == 0):
+        tally.add(cluster, rows)
     right, scored = sum(tally.right.values()), sum(tally.scored.values())
     row: Row = {
         "metric": metric.name,
@@ -211,6 +226,9 @@ def _figure(view: _View, metric: Metric, members: Sequence[_Judged], absent: int
         "n_clusters": len(tally.scored),
         "n_errors": tally.errors,
         "n_no_answer": tally.no_answer,
+        "n_cut_off": tally.notes["cut_off"],
+        "n_unparsed_boxes": tally.notes["unparsed_boxes"],
+        "n_no_box": tally.notes["no_box"],
         "n_not_applicable": tally.not_applicable,
         "n_missing": absent,
         "complete": absent == 0 and not tally.errors and not tally.unjudged,
@@ -239,28 +257,31 @@ def _bounds(tally: _Tally, right: int, scored: int, absent: int | None, metric: 
 
 def _units(
     members: Sequence[_Judged], view: _View, metric: Metric, *, whole: bool
-) -> Iterable[tuple[str, Sequence[str]]]:
-    """Cluster and row states of every sample or question.
+) -> Iterable[tuple[str, Sequence[tuple[str, _Judged]]]]:
+    """Cluster and rows, each with its state, of every sample or question.
 
     Where rows are absent (not `whole`), a question with fewer rows than the fullest one cannot be
     called right yet and counts as not judged.
     """
-    states = [
-        member.verdicts.get(view.by_form[member.form], "unjudged")
-        if member.status == "ok"
-        else member.status
+    rows = [
+        (
+            member.verdicts.get(view.by_form[member.form], "unjudged")
+            if member.status == "ok"
+            else member.status,
+            member,
+        )
         for member in members
     ]
     if metric.per == "sample":
-        return [(m.cluster, (state,)) for m, state in zip(members, states, strict=True)]
-    questions: dict[tuple[str, int], tuple[str, list[str]]] = {}
-    for member, state in zip(members, states, strict=True):
-        questions.setdefault(member.question, (member.cluster, []))[1].append(state)
-    fullest = max((len(found) for _, found in questions.values()), default=0)
-    for _, found in questions.values():
+        return [(member.cluster, ((state, member),)) for state, member in rows]
+    questions: dict[tuple[str, int], list[tuple[str, _Judged]]] = {}
+    for state, member in rows:
+        questions.setdefault(member.question, []).append((state, member))
+    fullest = max((len(found) for found in questions.values()), default=0)
+    for found in questions.values():
         if not whole and len(found) < fullest:
-            found.append("unjudged")
-    return list(questions.values())
+            found.append(("unjudged", found[0][1]))
+    return [(found[0][1].cluster, found) for found in questions.values()]
 
 
 def _costs(members: Sequence[_Judged]) -> dict[str, float | None]:

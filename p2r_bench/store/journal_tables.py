@@ -42,7 +42,10 @@ def journal_tables(index: JournalIndex) -> Iterator[Tables]:
 def outcomes_of(
     tables: Tables, samples: Sequence[str], verdicts: Sequence[str]
 ) -> Iterator[tuple[Row, list[Row]]]:
-    """Sample rows with their verdict rows, with the named columns and those of the key only."""
+    """Sample rows with their verdict rows, with the named columns and those of the key only.
+
+    `last_finish_reason`, the finish reason of the last stage, may be named like a column of the samples.
+    """
     judged = groupby(_rows(tables[1], verdicts), _key)
     waiting = next(judged, None)
     for sample in _rows(tables[0], samples):
@@ -55,8 +58,20 @@ def outcomes_of(
 
 def _rows(table: Any, names: Iterable[str]) -> Iterator[Row]:
     names = tuple(dict.fromkeys(("sample_id", "repeat", *names)))
-    columns = (table.column(name).to_pylist() for name in names)
+    columns = (
+        _last_finish_reasons(table)
+        if name == "last_finish_reason"
+        else table.column(name).to_pylist()
+        for name in names
+    )
     return (dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True))
+
+
+def _last_finish_reasons(samples: Any) -> list[str | None]:
+    stages = samples.column("stages").combine_chunks()
+    reasons = iter(pc.struct_field(stages.flatten(), "finish_reason").to_pylist())
+    lengths = pc.list_value_length(stages).to_pylist()
+    return [list(islice(reasons, length))[-1] if length else None for length in lengths]
 
 
 def _parsed(index: JournalIndex, keys: Sequence[Key]) -> Tables | None:

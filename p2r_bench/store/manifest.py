@@ -181,6 +181,7 @@ class Manifest:
     def facts(self, contributed: set[int]) -> dict[str, Any]:
         """The columns of a metric row that are the same for all figures of the run."""
         identity, labels = self.content["identity"], self.content["labels"]
+        params = identity["mode_params"]
         models: Mapping[str, str] = labels["models"]
         digests: Mapping[str, str] = identity["model_digests"]
         differ = len(set(models.values())) > 1 or len(set(digests.values())) > 1
@@ -196,6 +197,7 @@ class Manifest:
             "reason_model": models.get("reason") if differ else None,
             "mode": identity["mode"],
             "mode_version": identity["mode_version"],
+            "mode_params": json.dumps(params, sort_keys=True) if params else None,
             "task": identity["task"],
             "mixed": self.is_mixed(contributed),
             "repeats": identity["repeats"],

@@ -287,6 +287,7 @@ _METRIC_COLUMNS = (
     Column("reason_model", _TEXT, "Model of the reason role, where the roles' models differ."),
     Column("mode", _TEXT, "Name of the mode."),
     Column("mode_version", _TEXT, "Distribution and version that the mode comes from."),
+    Column("mode_params", _TEXT, "JSON of the mode's parameters; null when it was given none."),
     Column("task", _TEXT, "Name of the task."),
     Column("subset", _TEXT, "Subset of the task; null for all."),
     Column("category", _TEXT, "Category; null for overall."),
@@ -316,6 +317,13 @@ _METRIC_COLUMNS = (
     Column("n_clusters", _LARGE, "Distinct groups (images) among them."),
     Column("n_errors", _LARGE, "Samples with an error of the model or of this scorer."),
     Column("n_no_answer", _LARGE, "Scored samples in which the scorer found no answer."),
+    Column("n_cut_off", _LARGE, "Of those, samples whose last reply ended at the token limit."),
+    Column(
+        "n_unparsed_boxes",
+        _LARGE,
+        "Scored samples whose perceiver's reply held no usable box list: unparsed or invalid.",
+    ),
+    Column("n_no_box", _LARGE, "Scored samples whose perceiver named no box: an empty list."),
     Column("n_not_applicable", _LARGE, "Samples for which the mode does not exist."),
     Column("n_missing", _LARGE, "Samples of the task that have not been run; null when not known."),
     Column(

@@ -27,6 +27,8 @@ def made(number: int, state: str, **changes: Any) -> tuple[dict[str, Any], list[
         "cells": [{"subset": None, "category": None}],
         "group": None,
         "question_id": None,
+        "parse_status": None,
+        "last_finish_reason": "stop",
         "n_calls": 2,
         "prompt_tokens": 100 * number,
         "output_tokens": None,
@@ -64,6 +66,27 @@ def test_no_answer_is_scored_and_wrong() -> None:
     row = of("right", "none", "right", "wrong", expected=OVERALL)
     assert (row["value"], row["n"], row["n_no_answer"], row["complete"]) == (0.5, 4, 1, True)
     assert row["value_low"] == row["value_high"] == 0.5
+
+
+def test_no_answer_for_want_of_tokens_is_told_apart() -> None:
+    cut = {"last_finish_reason": "length"}
+    row = figure([made(0, "none", **cut), made(1, "right", **cut), made(2, "none")])
+    assert (row["n_no_answer"], row["n_cut_off"], row["value"]) == (2, 1, pytest.approx(1 / 3))
+
+
+def test_boxes_that_could_not_be_read_are_counted_apart_from_empty_lists() -> None:
+    states = ("boxes", "empty", "invalid", "unparsed", None)
+    outcomes = [made(n, "right", parse_status=status) for n, status in enumerate(states)]
+    failed = made(5, "error", parse_status="unparsed")
+    row = figure([*outcomes, failed])
+    assert (row["n"], row["n_unparsed_boxes"], row["n_no_box"]) == (5, 2, 1)
+
+
+def test_a_question_is_counted_once_however_many_of_its_rows_were_cut_off() -> None:
+    cut = {"last_finish_reason": "length", "parse_status": "empty", "question_id": "q"}
+    outcomes = [made(n, "none", **cut) for n in range(4)]
+    row = figure(outcomes, metrics=(QUESTIONS,), expected={(None, None): 4})
+    assert (row["n"], row["n_no_answer"], row["n_cut_off"], row["n_no_box"]) == (1, 1, 1, 1)
 
 
 @pytest.mark.parametrize("error", ["error", "judge error"])

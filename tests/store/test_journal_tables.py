@@ -123,6 +123,19 @@ def test_figures_get_each_sample_with_its_own_verdicts(tmp_path: Path) -> None:
     assert all({*SAMPLE_COLUMNS} <= s.keys() for s, _ in found)
 
 
+def test_figures_get_the_finish_reason_of_the_last_stage_where_there_is_one(tmp_path: Path) -> None:
+    first, verdicts = outcome(0)
+    first["stages"][-1]["finish_reason"] = "length"
+    second, _ = outcome(1, status="error")
+    second["stages"] = []
+    third, _ = outcome(2)
+    third["stages"][0]["finish_reason"] = "length"
+    index = indexed(tmp_path, [(third, []), (first, verdicts), (second, [])])
+    (both,) = journal_tables(index)
+    found = [s["last_finish_reason"] for s, _ in outcomes_of(both, SAMPLE_COLUMNS, ("scorer",))]
+    assert found == ["length", None, "stop"]
+
+
 def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     index = indexed(tmp_path, [outcome(0), outcome(1)])
     damaged = bytearray(index.path.read_bytes())
