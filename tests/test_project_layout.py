@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -92,9 +94,9 @@ def test_the_adapter_needs_pillow_and_the_standard_library_only(part: str) -> No
 
 
 def test_every_import_is_declared_in_the_package_metadata() -> None:
-    declared = {
-        _normal(re.split(r"[^\w.-]", line)[0]) for line in metadata.requires("p2r-bench") or []
-    }
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text("utf-8"))["project"]
+    lines = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    declared = {_normal(re.split(r"[^\w.-]", line)[0]) for line in lines}
     homes = metadata.packages_distributions()
     for module in MODULES:
         for name in third_party(module):

@@ -13,16 +13,6 @@ if TYPE_CHECKING:
     from p2r_bench.run.spec import RunSpec
 
 
-_UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
-
-
-def _bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
-    number, unit = value[:-3].strip(), value[-3:]
-    if unit not in _UNITS or not (number.isascii() and number.isdigit()):
-        raise click.BadParameter(f"{value!r} is not a size such as 512MiB or 2GiB", ctx, param)
-    return int(number) * _UNITS[unit]
-
-
 @click.command("run")
 @click.option(
     "--mode", "modes", default="p2r", show_default=True, help="Modes, separated by commas."
@@ -60,15 +50,15 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
     "--task-arg",
     "task_args",
     multiple=True,
-    metavar="K=V",
-    help="Parameter of the task. Repeatable.",
+    metavar="[TASK:]K=V",
+    help="Parameter of the tasks; with a task, of that one only. Repeatable.",
 )
 @click.option(
     "--mode-arg",
     "mode_args",
     multiple=True,
-    metavar="K=V",
-    help="Parameter of the mode. Repeatable.",
+    metavar="[MODE:]K=V",
+    help="Parameter of the modes; with a mode, of that one only. Repeatable.",
 )
 @click.option(
     "--judge-arg",
@@ -112,7 +102,6 @@ def _bytes(ctx: click.Context, param: click.Parameter, value: str) -> int:
 @click.option("--in-flight", type=click.IntRange(1), help="Samples worked on at once.")
 @click.option(
     "--image-memory",
-    callback=_bytes,
     metavar="SIZE",
     default="1GiB",
     show_default=True,

@@ -63,7 +63,7 @@ def command(
     """
     if bool(runs) == (predictions is not None):
         raise UserError("name run folders, or a file with --predictions, and not both")
-    from p2r_bench.run.sweep import judge_params
+    from p2r_bench.run.pairs import judge_params
 
     params = judge_params(judge_args)
     if predictions is not None:

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from p2r_bench.run.engines import EngineSet, max_images_of
+from p2r_bench.errors import UserError
+from p2r_bench.run.engines import EngineSet
 from p2r_bench.run.launchers import Launchers
 from p2r_bench.run.loop import run_in_loop
+from p2r_bench.run.options import split
 from p2r_bench.run.progress import ProgressView, Silent
-from p2r_bench.run.resolve import make_mode, profile_of
+from p2r_bench.run.resolve import check
 from p2r_bench.run.runner import RunResult, run
 from p2r_bench.run.spec import DEFAULT_ENGINE, DEFAULT_MODEL, EngineChoice, RunSpec
 
@@ -34,8 +36,8 @@ def evaluate(
     A run that was begun before is completed; nothing runs twice.
 
     Args:
-        mode: Name of a mode, or several.
-        tasks: Name of a task, or several.
+        mode: Names of modes, in a list or separated by commas.
+        tasks: Names of tasks, likewise.
         model: Local folder, hub id, or the bundled model's name.
         engine_args: Arguments of the engine, such as {"dtype": "bfloat16"}.
         data_dir: Folder with the task's data; None for the place where `data fetch` puts it.
@@ -46,25 +48,17 @@ def evaluate(
         One result per mode and task, in that order.
 
     Raises:
-        UserError: Something the caller can put right.
+        UserError: Something the caller can put right: an unknown name or option, a value of the wrong type, or what a
+            run refuses.
     """
-    choice = EngineChoice(
-        model,
-        engine,
-        options.pop("revision", None),
-        {k: str(v) for k, v in (engine_args or {}).items()},
-    )
+    if not isinstance(engine_args, Mapping | None):
+        raise UserError(f"engine_args = {engine_args!r}: must be a dict of names and values")
+    args = {name: str(value) for name, value in (engine_args or {}).items()}
+    choice = EngineChoice(model, engine, options.pop("revision", None), args)
     specs = [
-        RunSpec(
-            task=task,
-            mode=name,
-            choice=choice,
-            data_dir=None if data_dir is None else Path(data_dir),
-            out=Path(out),
-            **options,
-        )
-        for name in _names(mode)
-        for task in _names(tasks)
+        RunSpec(task=task, mode=name, choice=choice, data_dir=data_dir, out=out, **options)  # type: ignore[arg-type]
+        for name in _names("mode", mode)
+        for task in _names("tasks", tasks)
     ]
     return run_all(specs, progress)
 
@@ -78,7 +72,7 @@ def run_all(specs: Sequence[RunSpec], view: ProgressView | None = None) -> list[
     results: list[RunResult] = []
 
     async def work() -> None:
-        engines = EngineSet(max(max_images_of(make_mode(s), profile_of(s)) for s in specs))
+        engines = EngineSet(max(map(check, specs)))
         launchers = Launchers(engines)
         try:
             for index, spec in enumerate(specs):
@@ -96,8 +90,11 @@ def run_all(specs: Sequence[RunSpec], view: ProgressView | None = None) -> list[
     return results
 
 
-def _names(value: str | Sequence[str]) -> list[str]:
-    return [value] if isinstance(value, str) else list(value)
+def _names(option: str, value: str | Sequence[str]) -> tuple[str, ...]:
+    names = split(value)
+    if not names or not isinstance(names, tuple):
+        raise UserError(f"{option} = {value!r}: must be a name, or a list of at least one")
+    return names
 
 
 def _run_to_end(work: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from inspect import signature
 
 from p2r_bench.adapter import Profile, load_profile
 from p2r_bench.adapter.routes import resize_route
@@ -12,10 +13,10 @@ from p2r_bench.bundled import model_profile
 from p2r_bench.errors import UserError
 from p2r_bench.judges.select import DEFAULT_SCORER
 from p2r_bench.plugins import registry
-from p2r_bench.run.engines import roles_of
+from p2r_bench.run.engines import max_images_of, roles_of
 from p2r_bench.run.feed import Work
 from p2r_bench.run.spec import EngineChoice, RunSpec
-from p2r_bench.types import Cell, DataSource, Mode, Sample, Task
+from p2r_bench.types import Cell, DataSource, EngineConfig, Mode, Sample, Task
 
 
 @dataclass
@@ -76,9 +77,14 @@ def make_mode(spec: RunSpec) -> Mode:
     """
     kind = registry().get("mode", spec.mode)
     try:
-        mode: Mode = kind(**spec.mode_params)
+        signature(kind).bind(**spec.mode_params)
     except TypeError as error:
-        raise UserError(f"mode {spec.mode!r} does not take these parameters: {error}") from error
+        known = ", ".join(signature(kind).parameters) or "none"
+        raise UserError(
+            f"mode {spec.mode!r} does not take these parameters: {error}; it has: {known}. "
+            "--mode-arg MODE:name=value sets a parameter of one mode only"
+        ) from error
+    mode: Mode = kind(**spec.mode_params)
     return mode
 
 
@@ -92,6 +98,27 @@ def profile_of(spec: RunSpec) -> Profile:
     profile = profile.with_route(spec.pixels) if spec.pixels else profile
     resize_route(profile.image.route)
     return profile
+
+
+def check(spec: RunSpec) -> int:
+    """Find what can be found without reading rows or loading a model: before the first of several runs starts.
+
+    Returns:
+        Most images that one request of the mode holds.
+
+    Raises:
+        UserError: An unknown name, a parameter that mode, task or engine does not have, a bad profile, or no data.
+    """
+    most = max_images_of(make_mode(spec), profile_of(spec))
+    task = registry().get("task", spec.task)()
+    source = DataSource(spec.data_dir, params=spec.task_params)
+    for name in ("check_params", "files"):  # what built-in tasks have beyond the protocol
+        if find := getattr(task, name, None):
+            find(source)
+    for choice in {c.key: c for c in (spec.choice, *spec.roles.values())}.values():
+        config = EngineConfig(choice.model, choice.revision, choice.args, most)
+        registry().get("engine", choice.engine)(config)
+    return most
 
 
 def resolve(spec: RunSpec) -> Resolved:

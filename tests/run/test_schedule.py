@@ -143,5 +143,5 @@ def test_with_the_barrier_a_failed_request_holds_nobody_up(bench: Path) -> None:
 
 
 def test_an_unknown_schedule_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UserError, match="schedule 'eager': write pipelined or barrier"):
+    with pytest.raises(UserError, match='--schedule = "eager": must be pipelined or barrier'):
         specs_of({"tasks": "HR-Bench", "schedule": "eager"})

@@ -71,12 +71,74 @@ def test_a_sweep_crosses_models_modes_and_tasks(tmp_path: Path) -> None:
     ]
 
 
+def test_a_value_that_only_the_registry_can_refuse_names_the_file_too(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.toml"
+    file.write_text('tasks = "V-Star"\nmode = "p2rr"')
+    (options,) = read_sweep(file, {})
+    with pytest.raises(UserError, match=r"sweep\.toml: run 1: no mode is called 'p2rr'"):
+        specs_of(options)
+
+
+def test_one_text_stands_for_a_list_and_sizes_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.toml"
+    file.write_text('tasks = "V-Star"\nengine-arg = "dtype=float32"\nimage-memory = "2GiB"')
+    (spec,) = specs_of(*read_sweep(file, {}))
+    assert (spec.choice.args, spec.image_memory) == ({"dtype": "float32"}, 2 << 30)
+
+
+def test_arguments_hold_for_all_or_for_the_mode_and_task_they_name() -> None:
+    specs = specs_of(
+        {
+            "modes": "default,p2r",
+            "tasks": "V-Star,Synth-HR",
+            "mode_args": ["a=1", "p2r:a=2", "p2r:b=x"],
+            "task_args": ["Synth-HR:rows=8"],
+        }
+    )
+    assert {s.mode: s.mode_params for s in specs} == {
+        "default": {"a": 1},
+        "p2r": {"a": 2, "b": "x"},
+    }
+    assert {s.task: s.task_params for s in specs} == {"V-Star": {}, "Synth-HR": {"rows": 8}}
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "message"),
+    [
+        ("mode_args", "p2rr:a=1", "this run has no mode 'p2rr'; it has default, p2r"),
+        ("task_args", "HR-Bench:a=1", "this run has no task 'HR-Bench'; it has V-Star"),
+        ("mode_args", "p2r:=1", "name=value or MODE:name=value"),
+    ],
+)
+def test_arguments_of_a_mode_or_task_that_does_not_run_are_refused(
+    option: str, text: str, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        specs_of({"modes": "default,p2r", "tasks": "V-Star", option: [text]})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("modle = 1", "run 1: modle: no such option"),
         ("run = 3", r"\[\[run\]\]"),
-        ("x = = 1", "not valid TOML"),
+        ("a = 1\nx = = 1", r"not valid TOML: .*line 2"),
+        ("limit = -3", "run 1: limit = -3: must be at least 1"),
+        ('limit = "3"', 'run 1: limit = "3": must be a whole number'),
+        ("limit = true", "run 1: limit = true: must be a whole number"),
+        ('allow_mixed = "no"', 'run 1: allow_mixed = "no": must be true or false'),
+        ("retry-errors = 1", "run 1: retry_errors = 1: must be true or false"),
+        ("engine_args = 3", "run 1: engine_args = 3: must be a list of texts"),
+        ("tasks = [1]", r"run 1: tasks\[0\] = 1: must be text"),
+        ("data_dir = 3", "run 1: data_dir = 3: must be a path"),
+        ('pixels = "slow"', 'run 1: pixels = "slow": must be exact or fast'),
+        ('image_memory = "3 bags"', "run 1: image_memory = .*must be a size such as 512MiB"),
+        ('replica_resources = "GPU"', "run 1: replica_resources = .*such as GPU=1,CPU=4"),
+        ("model = []", "run 1: model: an empty list"),
+        ("mode = 'p2r'\nmodes = 'p2r'", "modes: is given twice"),
+        ("run = []", r"run: no run is listed; add a \[\[run\]\] table"),
+        ("[[run]]\n[[run]]\nlimit = 0", "run 2: limit = 0"),
+        ("limit = 0\nseed = 'x'", r"run 1: seed = \"x\": must be a whole number\n  limit = 0"),
     ],
 )
 def test_a_bad_sweep_names_file_and_field(tmp_path: Path, text: str, message: str) -> None:

@@ -100,7 +100,7 @@ def test_engine_is_made_for_as_many_images_as_the_mode_says(bench: Path) -> None
         }
     )
     assert run_all([chosen])[0].added == 1
-    assert [config.max_images for config in Watched.made] == [6]
+    assert {config.max_images for config in Watched.made} == {6}
 
 
 def test_mode_that_says_nothing_has_the_profile_s_number_of_images(bench: Path) -> None:

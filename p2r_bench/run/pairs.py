@@ -1,0 +1,130 @@
+"""Options written as NAME=VALUE, some of them for one mode, task, role or scorer only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from p2r_bench.errors import UserError
+
+Params = dict[str, Any]
+
+
+def pairs(option: str, texts: Iterable[str]) -> Params:
+    """Read NAME=VALUE texts; numbers, true and false are converted.
+
+    Raises:
+        UserError: A text without a name or "=".
+    """
+    found: Params = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise UserError(f"{option} {text!r}: write it as name=value")
+        found[key] = _value(value)
+    return found
+
+
+def scoped(option: str, kind: str, texts: Iterable[str], names: Sequence[str]) -> dict[str, Params]:
+    """Read NAME=VALUE texts, which hold for all of `names`, and SCOPE:NAME=VALUE, which hold for one of them.
+
+    Args:
+        kind: What the names are, for messages: "mode" or "task".
+
+    Returns:
+        Each name with its parameters; a scoped value wins.
+
+    Raises:
+        UserError: A scope that is none of the names, or a text without a name or "=".
+    """
+    shared: Params = {}
+    own: dict[str, Params] = {name: {} for name in names}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        scope, colon, name = key.rpartition(":")
+        if not equals or not name:
+            raise UserError(
+                f"{option} {text!r}: write it as name=value or {kind.upper()}:name=value"
+            )
+        if colon and scope not in own:
+            raise UserError(
+                f"{option} {text!r}: this run has no {kind} {scope!r}; it has {', '.join(names)}"
+            )
+        (own[scope] if colon else shared)[name] = _value(value)
+    return {name: {**shared, **params} for name, params in own.items()}
+
+
+def engine_args(texts: Iterable[str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """Arguments of all engines, and role to arguments of that role's engine; values stay text.
+
+    Raises:
+        UserError: A text without a name or "=".
+    """
+    shared: dict[str, str] = {}
+    per_role: dict[str, dict[str, str]] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        role, colon, name = key.rpartition(":")
+        if not equals or not name:
+            raise UserError(f"--engine-arg {text!r}: write it as name=value or ROLE:name=value")
+        target = per_role.setdefault(role, {}) if colon else shared
+        target[name] = value
+    return shared, per_role
+
+
+def role(text: str, known: Sequence[str]) -> tuple[str, tuple[str | None, str | None]]:
+    """Read ROLE=MODEL@ENGINE: the role, with its model and its engine where they are given.
+
+    Raises:
+        UserError: It is written in another way, or the role is unknown.
+    """
+    name, equals, rest = text.partition("=")
+    model, at, engine = rest.rpartition("@")
+    if not at:
+        model, engine = rest, ""
+    if not equals or name not in known or not (model or engine):
+        raise UserError(
+            f"--role {text!r}: write it as ROLE=MODEL, ROLE=MODEL@ENGINE or ROLE=@ENGINE, "
+            f"with a role of {', '.join(known)}"
+        )
+    return name, (model or None, engine or None)
+
+
+def judge_params(texts: Iterable[str]) -> dict[str, Params]:
+    """Read SCORER:NAME=VALUE texts: scorer to the parameters of its judge.
+
+    Raises:
+        UserError: It is written in another way.
+    """
+    params: dict[str, Params] = {}
+    for text in texts:
+        scorer, colon, pair = text.partition(":")
+        if not colon:
+            raise UserError(f"--judge-arg {text!r}: write it as SCORER:name=value")
+        params.setdefault(scorer, {}).update(pairs("--judge-arg", [pair]))
+    return params
+
+
+def resources(value: str | Mapping[str, Any]) -> dict[str, float]:
+    """Amounts by resource, from a table or from "GPU=1,CPU=4".
+
+    Raises:
+        ValueError: An amount is no finite number of at least 0.
+    """
+    if isinstance(value, str):
+        texts = (pair.strip().partition("=") for pair in value.split(","))
+        value = {name: _value(amount) for name, _, amount in texts}
+    for name, amount in value.items():
+        if not name or type(amount) not in (int, float) or not 0 <= amount < math.inf:
+            raise ValueError("must be amounts such as GPU=1,CPU=4")
+    return dict(value)
+
+
+def _value(text: str) -> int | float | bool | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return {"true": True, "false": False}.get(text, text)
