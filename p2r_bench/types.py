@@ -11,6 +11,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -209,23 +210,43 @@ class Message:
 class Sampling:
     """How tokens are drawn. Every field is sent to the engine explicitly.
 
-    `seed` None means that the runner derives one from the run's seed, the sample and the call.
+    Filters and penalties mean what they mean to vLLM: penalties come first, then the temperature,
+    `min_p`, `top_k` and `top_p`, each on the probabilities that the one before leaves.
+
+    Attributes:
+        temperature: 0 takes the likeliest token.
+        top_p: Share of the probability that the likeliest tokens drawn from hold; 1.0 is off.
+        top_k: Number of the likeliest tokens drawn from; 0 is off.
+        min_p: Least probability of a token drawn, as a share of the likeliest one's; 0.0 is off.
+        repetition_penalty: Factor on tokens of the prompt and the output (CTRL, arXiv 1909.05858); 1.0 is off.
+        presence_penalty: Subtracted from the logit of every token that the output holds; 0.0 is off.
+        frequency_penalty: Subtracted once for every time that the output holds the token; 0.0 is off.
+        max_tokens: Most tokens of the output.
+        seed: None means that the runner derives one from the run's seed, the sample and the call.
+        stop: Strings that end the output and are left out of it.
     """
 
     temperature: float = 0.0
     top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
     repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
     max_tokens: int = 512
     seed: int | None = None
     stop: tuple[str, ...] = ()
 
 
+_DRAWN_FIELDS = tuple(name for name in Sampling.__dataclass_fields__ if name != "seed")
+_drawn_values = attrgetter(*_DRAWN_FIELDS)
+
+
 @lru_cache(typed=True)
 def _around_seed(*values: Any) -> tuple[str, str]:
     """The canonical JSON of a sampling before and after its seed."""
-    names = ("temperature", "top_p", "repetition_penalty", "max_tokens", "stop")
     before, _, after = canonical_json(
-        {**dict(zip(names, values, strict=True)), "seed": 0}
+        {**dict(zip(_DRAWN_FIELDS, values, strict=True)), "seed": 0}
     ).partition('"seed":0')
     return f'{before}"seed":', after
 
@@ -262,9 +283,7 @@ class Request:
     def content(self) -> str:
         """What is sent, as canonical JSON: text, images by recipe digest, sampling and schema."""
         draw = self.sampling
-        before, after = _around_seed(
-            draw.temperature, draw.top_p, draw.repetition_penalty, draw.max_tokens, tuple(draw.stop)
-        )
+        before, after = _around_seed(*_drawn_values(draw))
         seed = "null" if draw.seed is None else repr(draw.seed)
         schema = "null" if self.schema is None else canonical_json(self.schema)
         return f'{{"messages":{self._messages},"sampling":{before}{seed}{after},"schema":{schema}}}'

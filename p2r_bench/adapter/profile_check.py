@@ -81,7 +81,12 @@ def _sampling(sampling: Sampling) -> Iterator[Rule]:
         0 < sampling.repetition_penalty < math.inf,
         "must be a number above 0",
     )
+    yield "top_k", sampling.top_k >= 0, "must be at least 1, or 0 for no limit"
+    yield "min_p", 0 <= sampling.min_p <= 1, "must be from 0 to 1"
+    for field in ("presence_penalty", "frequency_penalty"):
+        yield field, -2 <= getattr(sampling, field) <= 2, "must be from -2 to 2"
     yield "max_tokens", sampling.max_tokens >= 1, "must be at least 1"
+    yield "stop", all(sampling.stop), "an empty string would end every output at once"
 
 
 def _is_colour(name: str) -> bool:

@@ -88,6 +88,7 @@ class Batch:
         self._layers = model.config.get_text_config().num_hidden_layers
         self._cache: RowCache | None = None
         self._seen: torch.Tensor | None = None
+        self._counts: torch.Tensor | None = None
 
     @torch.inference_mode()
     def add(self, rows: Sequence[Row]) -> list[Row]:
@@ -103,6 +104,7 @@ class Batch:
             positions[:, index, pad:] = row.prompt.positions
             seen[index, prompt] = True
         seen = seen.to(self.device)
+        counts = torch.zeros(seen.shape, dtype=torch.int32, device=self.device)
         cache = RowCache(self._layers)
         logits = self.model(
             input_ids=ids.to(self.device),
@@ -113,19 +115,20 @@ class Batch:
             logits_to_keep=1,
             **self._images(rows),
         ).logits[:, -1]
-        self._choose(rows, logits, seen)
-        if self._cache is None or self._seen is None:
-            self._cache, self._seen = cache, seen
+        self._choose(rows, logits, seen, counts)
+        if self._cache is None or self._seen is None or self._counts is None:
+            self._cache, self._seen, self._counts = cache, seen, counts
         else:
             self._cache.join(cache)
             self._seen = torch.cat([self._seen, seen])
+            self._counts = torch.cat([self._counts, counts])
         self.rows.extend(rows)
         return self._remove_finished()
 
     @torch.inference_mode()
     def step(self) -> list[Row]:
         """One more token for every row; returns the rows that are done, which have left."""
-        assert self._cache is not None and self._seen is not None
+        assert self._cache is not None and self._seen is not None and self._counts is not None
         before = self._cache.get_seq_length()
         pads = [before - row.length for row in self.rows]
         position = torch.tensor(
@@ -138,13 +141,13 @@ class Batch:
             past_key_values=self._cache,
             use_cache=True,
         ).logits[:, -1]
-        self._choose(self.rows, logits, self._seen)
+        self._choose(self.rows, logits, self._seen, self._counts)
         return self._remove_finished()
 
     def clear(self) -> list[Row]:
         """Take out all rows and free their memory; returns the rows."""
         rows, self.rows = self.rows, []
-        self._cache = self._seen = None
+        self._cache = self._seen = self._counts = None
         return rows
 
     def remove(self, leaving: Sequence[Row]) -> None:
@@ -157,10 +160,11 @@ class Batch:
         if not self.rows:
             self.clear()
             return
-        assert self._cache is not None and self._seen is not None
+        assert self._cache is not None and self._seen is not None and self._counts is not None
         skip = self._cache.get_seq_length() - max(row.length for row in self.rows)
         self._cache.keep(stay, skip)
-        self._seen = self._seen[torch.tensor(stay, device=self.device)]
+        index = torch.tensor(stay, device=self.device)
+        self._seen, self._counts = self._seen[index], self._counts[index]
 
     def _mask(self, pads: Sequence[int], length: int) -> torch.Tensor:
         start = torch.tensor(pads, device=self.device).unsqueeze(-1)
@@ -176,16 +180,25 @@ class Batch:
             "image_grid_thw": torch.tensor(grids, device=self.device),
         }
 
-    def _choose(self, rows: Sequence[Row], logits: torch.Tensor, seen: torch.Tensor) -> None:
+    def _choose(
+        self,
+        rows: Sequence[Row],
+        logits: torch.Tensor,
+        seen: torch.Tensor,
+        counts: torch.Tensor,
+    ) -> None:
         tokens = choose_tokens(
             logits,
             [row.sampling for row in rows],
             [row.draw for row in rows],
             seen,
             self._suppressed,
+            counts,
         )
         chosen = torch.tensor([token or 0 for token in tokens], device=self.device)
-        seen[torch.arange(len(rows), device=self.device), chosen] = True
+        every = torch.arange(len(rows), device=self.device)
+        seen[every, chosen] = True
+        counts[every, chosen] += 1
         for row, token in zip(rows, tokens, strict=True):
             if token is None:
                 row.finish = "nan"

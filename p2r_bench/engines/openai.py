@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from p2r_bench.engines.arguments import argument, read_arguments
 from p2r_bench.engines.chat import check_images
+from p2r_bench.engines.openai_format import EXTRA_FIELDS
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.types import Capabilities, Completion, EngineConfig, Request, Sampling
 
@@ -159,7 +160,7 @@ class OpenAIEngine:
         fields = frozenset(Sampling.__dataclass_fields__)
         checked = self.arguments.pixels == "checked"
         return Capabilities(
-            sampling=fields if found.extra else fields - {"repetition_penalty"},
+            sampling=fields if found.extra else fields - EXTRA_FIELDS,
             schema=found.schema,
             concurrency=self.arguments.concurrency,
             context_tokens=context if isinstance(context, int) else None,
@@ -180,10 +181,12 @@ class OpenAIEngine:
         if self._endpoints is None or self._found is None:
             raise EngineError("the engine is not running", kind="closed")
         check_images(request, images, None)
-        if request.sampling.repetition_penalty != 1.0 and not self._found.extra:
-            raise EngineError(
-                "the server takes no repetition_penalty", kind="unsupported", retryable=False
-            )
+        if not self._found.extra:
+            for name in sorted(EXTRA_FIELDS):
+                if getattr(request.sampling, name) != getattr(Sampling, name):
+                    raise EngineError(
+                        f"the server takes no {name}", kind="unsupported", retryable=False
+                    )
         if request.schema is not None and not self._found.schema:
             raise EngineError(
                 "the server does not enforce JSON schemas", kind="unsupported", retryable=False

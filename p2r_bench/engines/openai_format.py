@@ -14,7 +14,7 @@ from p2r_bench.types import Completion, Request
 # Stands in for an image's data while the JSON is written: megabytes of base64 need no escaping.
 _STAND_IN = f"image-{uuid.uuid4().hex}-"
 
-EXTRA_FIELDS = ("repetition_penalty", "top_k", "min_p")
+EXTRA_FIELDS = frozenset({"repetition_penalty", "top_k", "min_p"})
 """Sampling fields that vLLM, SGLang and others have and the standard has not."""
 
 
@@ -37,13 +37,17 @@ def chat_body(model: str, request: Request, urls: Sequence[bytes], *, extra: boo
         "max_tokens": sampling.max_tokens,
         "seed": sampling.seed,
         "stop": list(sampling.stop) or None,
-        "presence_penalty": 0.0,
-        "frequency_penalty": 0.0,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
         "n": 1,
         "stream": False,
     }
     if extra:
-        body |= {"repetition_penalty": sampling.repetition_penalty, "top_k": -1, "min_p": 0.0}
+        body |= {
+            "repetition_penalty": sampling.repetition_penalty,
+            "top_k": sampling.top_k or -1,  # the only "off" that all of these servers know
+            "min_p": sampling.min_p,
+        }
     if request.schema is not None:
         schema = {"name": "answer", "strict": True, "schema": dict(request.schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}

@@ -133,6 +133,18 @@ def test_a_relative_path_is_read_where_the_process_stands(
             "[sampling.answer]\nrepetition_penalty = inf",
             "sampling.answer.repetition_penalty: must be",
         ),
+        ("[sampling.reason]\ntop_k = -1", "sampling.reason.top_k: must be at least 1, or 0"),
+        ("[sampling.reason]\ntop_k = 20.0", "sampling.reason.top_k: must be int, not 20.0"),
+        ("[sampling.reason]\nmin_p = 1.5", "sampling.reason.min_p: must be from 0 to 1"),
+        (
+            "[sampling.think]\npresence_penalty = 2.5",
+            "sampling.think.presence_penalty: must be from -2 to 2",
+        ),
+        (
+            "[sampling.think]\nfrequency_penalty = nan",
+            "sampling.think.frequency_penalty: must be from -2 to 2",
+        ),
+        ("[sampling.answer]\nstop = ['']", "sampling.answer.stop: an empty string would"),
         ("[sampling.answer]\nmax_tokens = 0", "sampling.answer.max_tokens: must be at least 1"),
         ("[sampling.answer]\nmax_tokens = '9'", "sampling.answer.max_tokens: must be int, not '9'"),
         ("[sampling.answer]\nstop = '.'", "sampling.answer.stop: must be a list of strings"),

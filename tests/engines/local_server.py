@@ -183,7 +183,11 @@ def read_request(body: Mapping[str, Any]) -> tuple[Request, list[Image.Image]]:
     sampling = Sampling(
         temperature=body["temperature"],
         top_p=body["top_p"],
+        top_k=max(0, body.get("top_k", 0)),
+        min_p=body.get("min_p", 0.0),
         repetition_penalty=body.get("repetition_penalty", 1.0),
+        presence_penalty=body["presence_penalty"],
+        frequency_penalty=body["frequency_penalty"],
         max_tokens=body["max_tokens"],
         seed=body["seed"],
         stop=tuple(body["stop"] or ()),

@@ -77,7 +77,11 @@ def test_every_sampling_field_is_sent(scripted_server: LocalServer) -> None:
         ask(
             temperature=0.7,
             top_p=0.8,
+            top_k=20,
+            min_p=0.05,
             repetition_penalty=1.05,
+            presence_penalty=1.5,
+            frequency_penalty=0.25,
             max_tokens=99,
             seed=7,
             stop=("a", "b"),
@@ -91,9 +95,15 @@ def test_every_sampling_field_is_sent(scripted_server: LocalServer) -> None:
     assert body["max_tokens"] == 99
     assert body["seed"] == 7
     assert body["stop"] == ["a", "b"]
-    # Fields that a request does not have, at the values that leave them without effect.
-    assert (body["top_k"], body["min_p"]) == (-1, 0.0)
-    assert (body["presence_penalty"], body["frequency_penalty"], body["n"]) == (0.0, 0.0, 1)
+    assert (body["top_k"], body["min_p"]) == (20, 0.05)
+    assert (body["presence_penalty"], body["frequency_penalty"], body["n"]) == (1.5, 0.25, 1)
+
+
+def test_what_is_switched_off_is_sent_too(scripted_server: LocalServer) -> None:
+    use(scripted_server, ask(), **UNCHECKED)
+    body = scripted_server.bodies[-1]
+    assert (body["top_k"], body["min_p"], body["repetition_penalty"]) == (-1, 0.0, 1.0)
+    assert (body["presence_penalty"], body["frequency_penalty"]) == (0.0, 0.0)
 
 
 def test_images_are_sent_lossless_in_their_place(scripted_server: LocalServer) -> None:
@@ -440,14 +450,17 @@ def test_the_context_length_is_the_servers(scripted_server: LocalServer) -> None
     assert use(scripted_server, capabilities, **UNCHECKED).context_tokens == 8192
 
 
-def test_a_server_without_the_extra_fields_cannot_honour_a_repetition_penalty(
-    scripted_server: LocalServer,
+@pytest.mark.parametrize(
+    "field", [{"repetition_penalty": 1.05}, {"top_k": 20}, {"min_p": 0.1}], ids=str
+)
+def test_a_server_without_the_extra_fields_cannot_honour_them(
+    scripted_server: LocalServer, field: dict[str, Any]
 ) -> None:
     scripted_server.known = STANDARD
     can = use(scripted_server, capabilities, **UNCHECKED)
-    assert "repetition_penalty" not in can.sampling
+    assert not can.sampling & field.keys()
     assert use(scripted_server, ask(), **UNCHECKED).text
-    error = use(scripted_server, ask(repetition_penalty=1.05), **UNCHECKED)
+    error = use(scripted_server, ask(**field), **UNCHECKED)
     assert isinstance(error, EngineError)
     assert error.kind == "unsupported"
 

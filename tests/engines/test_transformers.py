@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
+from transformers import AutoTokenizer, LogitsProcessor, Qwen3VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
 from p2r_bench.engines.transformers import TransformersEngine
 from p2r_bench.errors import EngineError, UserError
-from p2r_bench.types import Completion, EngineConfig, Request
+from p2r_bench.types import Completion, EngineConfig, Request, Sampling
 from tests.engines.requests_made import make_request
 from tests.engines.tiny_model import SPECIAL
 
@@ -51,6 +52,21 @@ async def answers(engine: TransformersEngine, pairs: Sequence[Pair]) -> list[Any
 
 def texts(completions: Sequence[Completion]) -> list[str]:
     return [completion.text for completion in completions]
+
+
+class OutputPenalties(LogitsProcessor):
+    """Presence and frequency penalties as the OpenAI API defines them, which the library lacks."""
+
+    def __init__(self, sampling: Sampling, prompt_length: int) -> None:
+        self.sampling = sampling
+        self.prompt_length = prompt_length
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        scores = scores.clone()
+        for token, count in Counter(input_ids[0, self.prompt_length :].tolist()).items():
+            scores[0, token] -= self.sampling.presence_penalty
+            scores[0, token] -= self.sampling.frequency_penalty * count
+        return scores
 
 
 @pytest.fixture(scope="session")
@@ -89,6 +105,7 @@ def reference(tiny_folder: Path) -> Iterator[Callable[[Pair], str]]:
             max_new_tokens=request.sampling.max_tokens,
             repetition_penalty=request.sampling.repetition_penalty,
             suppress_tokens=suppressed,
+            logits_processor=[OutputPenalties(request.sampling, ids.shape[1])],
         )
         return tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True)
 
@@ -105,8 +122,35 @@ def test_greedy_answers_are_those_of_generate(
     assert texts(using(lambda e: answers(e, pairs))) == [reference(pair) for pair in pairs]
 
 
+def test_penalties_of_the_output_are_those_of_their_definition(
+    using: Using, reference: Callable[[Pair], str]
+) -> None:
+    pairs = [
+        make_request(
+            seed,
+            max_tokens=6 + seed,
+            presence_penalty=(0.0, 1.5, -0.5)[seed % 3],
+            frequency_penalty=(0.0, 0.7)[seed % 2],
+            repetition_penalty=(1.0, 1.3)[seed % 2],
+        )
+        for seed in range(12)
+    ]
+    ours = texts(using(lambda e: answers(e, pairs)))
+    assert ours == [reference(pair) for pair in pairs]
+    plain = [make_request(seed, max_tokens=6 + seed) for seed in range(12)]
+    assert ours != texts(using(lambda e: answers(e, plain)))
+
+
 def test_sampled_answers_do_not_depend_on_the_batch(using: Using) -> None:
-    pairs = [make_request(seed, temperature=1.0, top_p=0.9, max_tokens=20) for seed in range(12)]
+    settings: list[dict[str, float]] = [
+        {"top_p": 0.9},
+        {"top_k": 20, "presence_penalty": 1.5},
+        {"min_p": 0.05, "frequency_penalty": 0.5},
+    ]
+    pairs = [
+        make_request(seed, temperature=1.0, max_tokens=20, **settings[seed % 3])
+        for seed in range(12)
+    ]
 
     async def both(engine: TransformersEngine) -> tuple[list[str], list[str]]:
         alone = [(await engine.generate(*pair)).text for pair in pairs]

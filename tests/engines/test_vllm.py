@@ -383,11 +383,23 @@ def test_an_answer_has_text_counts_and_times(stand_in: None) -> None:
 
 def test_every_sampling_field_is_sent(stand_in: None) -> None:
     llm = OneAnswer(make_format(), [1616])
-    answer(llm, temperature=0.5, top_p=0.9, repetition_penalty=1.1, max_tokens=7, stop=("x",))
+    answer(
+        llm,
+        temperature=0.5,
+        top_p=0.9,
+        top_k=20,
+        min_p=0.1,
+        repetition_penalty=1.1,
+        presence_penalty=1.5,
+        frequency_penalty=0.25,
+        max_tokens=7,
+        stop=("x",),
+    )
     sent = llm.asked["sampling"]
     assert (sent.temperature, sent.top_p, sent.repetition_penalty) == (0.5, 0.9, 1.1)
     assert (sent.max_tokens, sent.seed, sent.stop, sent.n) == (7, 1, ["x"], 1)
-    assert (sent.top_k, sent.min_p, sent.presence_penalty, sent.frequency_penalty) == (0, 0, 0, 0)
+    assert (sent.top_k, sent.min_p) == (20, 0.1)
+    assert (sent.presence_penalty, sent.frequency_penalty) == (1.5, 0.25)
     assert sent.stop_token_ids == [1616]
     assert sent.logit_bias == {1617: float("-inf"), 1618: float("-inf")}
     assert sent.output_kind == "final"

@@ -105,6 +105,10 @@ def test_an_overflow_is_no_answer(policy: Policy, prompts: Sequence[Prompt]) -> 
         Sampling(temperature=0.0),
         Sampling(temperature=1.0, top_p=0.9),
         Sampling(temperature=1.0, repetition_penalty=1.05),
+        Sampling(temperature=1.0, top_k=20),
+        Sampling(temperature=1.0, min_p=0.1),
+        Sampling(temperature=1.0, presence_penalty=1.5),
+        Sampling(temperature=1.0, frequency_penalty=0.5),
         Sampling(temperature=1.0, stop=("</answer>",)),
     ],
 )

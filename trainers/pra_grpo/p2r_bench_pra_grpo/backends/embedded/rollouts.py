@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 
@@ -37,16 +37,24 @@ def check_sampling(sampling: Sampling) -> None:
     """Refuse what would draw from another distribution than the one whose log-probabilities are trained.
 
     Raises:
-        ValueError: Temperature 0, a nucleus, a repetition penalty or stop strings.
+        ValueError: Temperature 0, or anything else that changes the distribution: filters, penalties, stop strings.
     """
     if sampling.temperature <= 0:
         raise ValueError(
             "rollouts need a temperature above 0: without chance all of a group are the same"
         )
-    if sampling.top_p != 1.0 or sampling.repetition_penalty != 1.0 or sampling.stop:
-        raise ValueError(
-            "rollouts are drawn from the policy itself: top_p 1, repetition penalty 1, no stop strings"
-        )
+    neutral = replace(
+        Sampling(),
+        temperature=sampling.temperature,
+        max_tokens=sampling.max_tokens,
+        seed=sampling.seed,
+    )
+    for name, value in asdict(neutral).items():
+        if getattr(sampling, name) != value:
+            raise ValueError(
+                f"rollouts are drawn from the policy itself: {name} must be {value!r}, not "
+                f"{getattr(sampling, name)!r}"
+            )
 
 
 @torch.inference_mode()
