@@ -39,7 +39,7 @@ def test_equal_recipes_have_equal_digests() -> None:
 
 def test_digests_do_not_change_between_versions_without_notice() -> None:
     assert RECIPE.digest == "3ca83706ec1cea375238dd828e40eefad9246a1cd2815c8b6b4ef9df2c805626"
-    assert REQUEST.digest == "dc6efbca4316b47f06a8e91a0a36dde87b7595e11652b57e19e92917a258dfdf"
+    assert REQUEST.digest == "5c3d74a28b831bd87c010b1d53c51450a7cc87796e08e27881dda4539652e212"
 
 
 @pytest.mark.parametrize(
