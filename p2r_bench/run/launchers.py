@@ -1,4 +1,4 @@
-"""Which launcher a run gets, and what outlives a run: engines here, replicas elsewhere."""
+"""The launcher of each run of a command; replicas outlive a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from p2r_bench.store.identity import RunIdentity
 from p2r_bench.types import Judge
 
 if TYPE_CHECKING:
-    from p2r_bench.run.ray_fleet import Fleet
+    from p2r_bench.run.ray.cluster import Cluster
 
 
 class Launchers:
@@ -26,16 +26,15 @@ class Launchers:
 
     def __init__(self, engines: EngineSet) -> None:
         self._engines = engines
-        self._fleet: Fleet | None = None
-        self._cluster: object = None
+        self._cluster: Cluster | None = None
 
     async def of(
         self, resolved: Resolved, identity: RunIdentity, judges: Sequence[Judge]
     ) -> Launcher:
-        """Who carries out the work that a spec asks for; not started.
+        """Return the launcher that a spec asks for; not started.
 
         Raises:
-            UserError: Options of another launcher.
+            UserError: The spec has options of another launcher.
         """
         spec = resolved.spec
         if spec.launcher == "local":
@@ -43,28 +42,27 @@ class Launchers:
             return LocalLauncher(
                 spec, resolved.mode, resolved.profile, resolved.choices, judges, self._engines
             )
-        from p2r_bench.run.ray_launcher import RayLauncher, job_of
+        from p2r_bench.run.ray.launcher import RayLauncher, job_of
 
-        return RayLauncher(await self._fleet_of(spec), job_of(resolved, identity), judges)
+        return RayLauncher(await self._cluster_of(spec), job_of(resolved, identity), judges)
 
     async def close(self) -> None:
-        """End the replicas; the engines stay as they are. Safe to call twice."""
-        if self._fleet is not None:
-            await self._fleet.close()
-            self._fleet = None
+        """End the replicas; the engines of this process stay. Safe to call twice."""
+        if self._cluster is not None:
+            await self._cluster.close()
+            self._cluster = None
 
-    async def _fleet_of(self, spec: RunSpec) -> Fleet:
-        """Replicas stay from run to run as long as the runs want the same of the cluster."""
-        from p2r_bench.run.ray_cluster import RayCluster
-        from p2r_bench.run.ray_fleet import Fleet
+    async def _cluster_of(self, spec: RunSpec) -> Cluster:
+        """Keep the replicas while runs ask for the same ones."""
+        from p2r_bench.run.ray.cluster import Cluster
 
-        cluster = RayCluster(
+        wanted = Cluster(
             spec.replicas, spec.ray_address, spec.replica_resources, self._engines.max_images
         )
-        if self._fleet is None or cluster != self._cluster:
+        if self._cluster != wanted:
             await self.close()
-            self._fleet, self._cluster = Fleet(spec.replicas, cluster), cluster
-        return self._fleet
+            self._cluster = wanted
+        return self._cluster
 
 
 def _check_local(spec: RunSpec) -> None:

@@ -18,7 +18,6 @@ import pytest
 from p2r_bench.errors import UserError
 from p2r_bench.run.api import run_all
 from p2r_bench.run.progress import Silent, Tally
-from p2r_bench.run.ray_cluster import RayCluster
 from p2r_bench.run.runner import RunResult
 from p2r_bench.run.spec import RunSpec
 from p2r_bench.store.equal import differences
@@ -49,12 +48,13 @@ def address(marks: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
         patch.setenv("PYTHONPATH", f"{site}{os.pathsep}{ROOT}")
         patch.setenv("P2R_BENCH_LOAD_PLUGINS", "ray-tests")
         patch.setenv(MARKS, str(marks))
-        cluster = RayCluster(address="local")
-        assert cluster.join()
         import ray
 
+        ray.init(
+            address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+        )
         yield ray.get_runtime_context().gcs_address
-        cluster.leave()
+        ray.shutdown()
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_the_only_replica_is_started_again_when_it_is_killed(
     result = do(replace(on_ray, replicas=1))
     assert not (marks / "kill").exists()
     used = accounting(result)
-    assert len(used["replicas"]["1"]["processes"]) == 2
+    assert len(used["replicas"]) == 2
     assert used["stages"]["reason"]["calls"] == 40 and used["engine"]["capacity"] == 4
     assert differences(result.path, undisturbed) == []
 
@@ -150,8 +150,7 @@ def test_a_run_begun_here_is_completed_by_replicas(on_ray: RunSpec, undisturbed:
 def test_replicas_stay_from_run_to_run(on_ray: RunSpec) -> None:
     first, second = run_all([on_ray, replace(on_ray, mode="default")])
     assert first.complete and second.complete
-    played = [[r["processes"] for r in accounting(x)["replicas"].values()] for x in (first, second)]
-    assert played[0] == played[1]
+    assert set(accounting(first)["replicas"]) == set(accounting(second)["replicas"])
 
 
 def test_other_data_on_a_node_is_refused(on_ray: RunSpec, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,10 +166,10 @@ def test_a_node_without_the_data_is_named(on_ray: RunSpec, monkeypatch: pytest.M
         job = job_of(*args)
         return replace(job, spec=replace(job.spec, data_dir=Path("/nowhere/hr-bench")))
 
-    from p2r_bench.run import ray_launcher
+    from p2r_bench.run.ray import launcher
 
-    job_of = ray_launcher.job_of
-    monkeypatch.setattr(ray_launcher, "job_of", job_without_data)
+    job_of = launcher.job_of
+    monkeypatch.setattr(launcher, "job_of", job_without_data)
     with pytest.raises(UserError, match=rf"{socket.gethostname()}.*/nowhere/hr-bench"):
         do(on_ray)
 

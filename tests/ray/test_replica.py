@@ -11,13 +11,11 @@ import pytest
 
 from p2r_bench.adapter import load_profile
 from p2r_bench.errors import UserError
-from p2r_bench.run import ray_replica
+from p2r_bench.run import environment
 from p2r_bench.run.engines import EngineSet
 from p2r_bench.run.pipeline import Outcome
-from p2r_bench.run.ray_handout import Key
-from p2r_bench.run.ray_launcher import job_of
-from p2r_bench.run.ray_messages import Job
-from p2r_bench.run.ray_replica import Replica
+from p2r_bench.run.ray.launcher import job_of
+from p2r_bench.run.ray.replica import Job, Key, Replica
 from p2r_bench.run.resolve import resolve
 from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.store.identity import RunIdentity
@@ -42,25 +40,21 @@ def job(spec: RunSpec) -> Job:
     return sent
 
 
-def outcomes_of(job: Job, *handed: list[Key]) -> list[Outcome]:
-    """Everything that a replica gives back for what it is handed, in the order in which it comes."""
+def outcomes_of(job: Job, *calls: list[Key]) -> list[Outcome]:
+    """Outcomes of calls that a replica gets at the same time."""
 
     async def work() -> list[Outcome]:
-        replica, outcomes = Replica(max_images=4), []
-        await replica.prepare(job)
-        for keys in handed:
-            outcomes += (await replica.exchange(keys)).outcomes
-        while len(outcomes) < sum(map(len, handed)):
-            outcomes += (await replica.exchange([])).outcomes
+        replica = Replica(max_images=4)
+        reports = await asyncio.gather(*(replica.solve(job, keys) for keys in calls))
         await replica.close()
-        return outcomes
+        return [outcome for _, outcomes, _ in reports for outcome in outcomes]
 
     return asyncio.run(work())
 
 
 def refusal(job: Job) -> str:
     with pytest.raises(UserError) as caught:
-        asyncio.run(Replica(max_images=4).prepare(job))
+        asyncio.run(Replica(max_images=4).start(job))
     return str(caught.value)
 
 
@@ -82,38 +76,35 @@ def test_a_job_is_small_whatever_the_number_of_samples(spec: RunSpec) -> None:
     assert len(pickle.dumps(job(spec))) < 32_000
 
 
-def test_a_replica_says_that_it_lives_when_nothing_is_finished(
-    spec: RunSpec, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ray_replica, "SIGN_OF_LIFE_S", 0.05)
-
-    async def idle() -> None:
-        replica = Replica(max_images=4)
-        await replica.prepare(given)
-        assert (await replica.exchange([])).outcomes == ()
-        await replica.close()
-
-    given = job(spec)
-    asyncio.run(idle())
-
-
 def test_a_new_job_drops_the_old_one_and_keeps_its_engines(spec: RunSpec) -> None:
     first, second = job(spec), job(replace(spec, mode="default"))
 
     async def both() -> list[Outcome]:
         replica = Replica(max_images=4)
-        await replica.prepare(first)
-        await replica.exchange([(index, 0) for index in range(40)])
+        await replica.start(first)
         engine = replica._engines.get(first.spec.choice)
-        await replica.prepare(second)
+        _, outcomes, _ = await replica.solve(second, [(1, 0)])
         assert replica._engines.get(second.spec.choice) is engine
-        delivery = await replica.exchange([(1, 0)])
         await replica.close()
         await replica.close()
-        return list(delivery.outcomes)
+        return outcomes
 
     (outcome,) = asyncio.run(both())
     assert [c.request.role for c in outcome.prediction.completions if c.request] == ["answer"]
+
+
+def test_other_versions_are_refused(spec: RunSpec) -> None:
+    given = job(spec)
+    for name, allowed in (("p2r-bench", False), ("p2r-bench", True), ("python", False)):
+        versions = {**environment.versions(), name: "0"}
+        other = replace(given, spec=replace(given.spec, allow_mixed=allowed), versions=versions)
+        assert f"version of {name} is" in refusal(other)
+    mixed = replace(
+        given,
+        spec=replace(given.spec, allow_mixed=True),
+        versions={**given.versions, "python": "0"},
+    )
+    assert outcomes_of(mixed, [(0, 0)])
 
 
 def test_a_missing_data_folder_is_named_with_the_way_out(spec: RunSpec, tmp_path: Path) -> None:
@@ -136,7 +127,7 @@ def test_what_is_not_the_drivers_is_refused(spec: RunSpec, field: str, expected:
     given = job(spec)
     other = replace(given, identity=replace(given.identity, **{field: "other"}))
     with pytest.raises(UserError, match=expected):
-        asyncio.run(Replica(max_images=4).prepare(other))
+        asyncio.run(Replica(max_images=4).start(other))
 
 
 def test_another_checkpoint_under_the_same_name_is_refused_before_it_is_loaded(

@@ -1,0 +1,1 @@
+"""Runs over several machines: one replica of the pipeline per Ray actor."""
