@@ -18,6 +18,7 @@ import pytest
 from p2r_bench.errors import UserError
 from p2r_bench.run.api import run_all
 from p2r_bench.run.progress import Silent, Tally
+from p2r_bench.run.ray.cluster import connect, import_ray
 from p2r_bench.run.runner import RunResult
 from p2r_bench.run.spec import RunSpec
 from p2r_bench.store.equal import differences
@@ -48,11 +49,8 @@ def address(marks: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
         patch.setenv("PYTHONPATH", f"{site}{os.pathsep}{ROOT}")
         patch.setenv("P2R_BENCH_LOAD_PLUGINS", "ray-tests")
         patch.setenv(MARKS, str(marks))
-        import ray
-
-        ray.init(
-            address="local", include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-        )
+        ray = import_ray()
+        connect(ray, "local")
         yield ray.get_runtime_context().gcs_address
         ray.shutdown()
 
@@ -101,7 +99,7 @@ def test_a_run_survives_a_killed_replica_and_equals_a_local_run(
     assert not (marks / "kill").exists()
     assert result.complete and result.added == 40
     assert differences(result.path, undisturbed) == []
-    assert f"on {socket.gethostname()}, process" in caplog.text and "started again" in caplog.text
+    assert f"on {socket.gethostname()}, process" in caplog.text and "starts it again" in caplog.text
     assert capfd.readouterr().out == ""
 
 

@@ -114,8 +114,8 @@ def test_a_run_in_which_everything_fails_is_stopped_early() -> None:
 
 
 def test_a_replica_that_refuses_the_job_stops_the_command() -> None:
-    with pytest.raises(UserError, match="replica 2: no such folder"):
-        drive(WORK, FakeActor(WORK), FakeActor(WORK, refuses="no such folder"))
+    with pytest.raises(UserError, match="replica 2 on there: no such folder"):
+        drive(WORK, FakeActor(WORK), FakeActor(WORK, refuses="on there: no such folder"))
 
 
 def test_a_replica_lost_while_it_starts_stops_the_command() -> None:

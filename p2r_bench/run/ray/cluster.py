@@ -48,7 +48,7 @@ class Cluster:
         if not self.actors:
             ray = import_ray()
             if not ray.is_initialized():
-                _connect(ray, self.address)
+                connect(ray, self.address)
                 self._connected = True
             try:
                 options = actor_options(self._fitting(ray.cluster_resources()))
@@ -101,7 +101,8 @@ def import_ray() -> Any:
     return ray
 
 
-def _connect(ray: Any, address: str | None) -> None:
+def connect(ray: Any, address: str | None) -> None:
+    """Connect to a running cluster, or start one on this machine. Raises UserError when neither works."""
     wanted = address or os.environ.get("RAY_ADDRESS")
     if address is not None and address.startswith("ray://"):
         raise UserError(

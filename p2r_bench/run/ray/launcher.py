@@ -179,6 +179,7 @@ class RayLauncher:
     async def _lose(self, number: int, batch: Batch, error: Exception) -> None:
         where = self._ready[number].process
         self._last_loss = f"replica {number + 1} on {where}: {one_line(error)}"
+        logger.warning("%s; its samples go to others, and Ray starts it again", self._last_loss)
         self._losses[batch] += 1
         if self._losses[batch] < LOSSES:
             self._batches.appendleft(batch)
@@ -213,7 +214,7 @@ async def _call(number: int, reference: Any) -> Any:
         return await reference
     except import_ray().exceptions.RayTaskError as error:
         if isinstance(error.cause, UserError):
-            raise UserError(f"replica {number + 1}: {error.cause}") from error
+            raise UserError(f"replica {number + 1} {error.cause}") from error
         raise
 
 

@@ -73,7 +73,10 @@ class Replica:
         async with self._preparing:
             if self._running is None or self._running.job.identity != job.identity:
                 await self._stop()
-                self._running = await self._prepared(job)
+                try:
+                    self._running = await self._prepared(job)
+                except UserError as error:
+                    raise UserError(f"on {_process()}: {error}") from error
             return self._running.ready
 
     async def solve(
@@ -102,10 +105,9 @@ class Replica:
             engines=self._engines,
             failures=FirstFailures(after=None),  # the driver counts over all replicas
         )
-        process = f"{socket.gethostname()}, process {os.getpid()}"
         engines = await launcher.start()
         in_flight = job.spec.in_flight or max(2 * launcher.capacity, 4)
-        return _Running(job, resolved, launcher, Ready(process, engines, in_flight))
+        return _Running(job, resolved, launcher, Ready(_process(), engines, in_flight))
 
     async def _stop(self) -> None:
         running, self._running = self._running, None
@@ -151,6 +153,10 @@ class _Running:
         result = self._results.pop((outcome.work.index, outcome.work.repeat))
         if not result.done():
             result.set_result(outcome)
+
+
+def _process() -> str:
+    return f"{socket.gethostname()}, process {os.getpid()}"
 
 
 def _resolve(job: Job) -> Resolved:
