@@ -131,7 +131,8 @@ class _Running:
         self._results.update(zip(keys, results, strict=True))
         self._coming.put_nowait([Work(i, self._samples[i], repeat) for i, repeat in keys])
         solving = asyncio.gather(*results)
-        await asyncio.wait([solving, self._pipeline], return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {solving, self._pipeline}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self._pipeline.done():
             solving.cancel()
             await self._pipeline  # raises its error
