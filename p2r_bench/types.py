@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from p2r_bench.adapter.profile import Profile
+    from p2r_bench.errors import UserError
 
 Role = Literal["perceive", "reason", "think", "answer"]
 ROLES: tuple[Role, ...] = ("perceive", "reason", "think", "answer")
@@ -474,9 +475,34 @@ class DataSource:
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
+DataKind = Literal["published", "partial", "synthetic", "unknown"]
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a task knows about its data as a whole. Only figures on published data compare with published figures.
+
+    Attributes:
+        kind: "published": all rows of the published dataset, or of some of its subsets; "partial": fewer rows;
+            "synthetic": generated; "unknown": anything else.
+        note: Why the kind is what it is, or None.
+        chance: Expected accuracy of guessing, 0–1: the mean over choice samples of 1 / number of options. None
+            without choice samples.
+        unavailable: Metric name to the cells it cannot be computed for, each with the reason.
+    """
+
+    kind: DataKind = "unknown"
+    note: str | None = None
+    chance: float | None = None
+    unavailable: Mapping[str, Mapping[Cell, str]] = field(default_factory=dict)
+
+
 @runtime_checkable
 class Task(Protocol):
-    """A named benchmark."""
+    """A named benchmark.
+
+    A task may also be a `DescribedTask`, a `ScannedTask`, or both.
+    """
 
     name: str
     metrics: tuple[Metric, ...]
@@ -493,6 +519,26 @@ class Task(Protocol):
 
     def cells(self, sample: Sample) -> tuple[Cell, ...]:
         """The reported figures that this sample counts in."""
+
+
+@runtime_checkable
+class DescribedTask(Task, Protocol):
+    """A task that can tell published data from other data. The data of other tasks is of kind "unknown"."""
+
+    def data_facts(self, source: DataSource, samples: Sequence[Sample]) -> DataFacts:
+        """Describe the data. `samples` are all rows of `samples(source)`."""
+
+
+@runtime_checkable
+class ScannedTask(Task, Protocol):
+    """A task that goes on after a bad row: all bad rows are listed, and `--on-bad-row skip` can leave them out."""
+
+    def scan(self, source: DataSource) -> Iterator[Sample | UserError]:
+        """Every row in the dataset's order: its sample, or the error that says what is wrong with it.
+
+        Raises:
+            UserError: The data is missing, or a file cannot be read.
+        """
 
 
 Ask = Callable[[Request], Awaitable[Completion]]

@@ -29,7 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "modes": FOUNDATION | {"adapter"},
     "engines": FOUNDATION | {"adapter", "bundled"},
     "judges": FOUNDATION | {"adapter", "plugins"},
-    "tasks": FOUNDATION | {"adapter", "synth"},
+    "tasks": FOUNDATION | {"adapter", "stats", "synth"},
     "store": FOUNDATION | {"adapter", "stats"},
     "bundled": FOUNDATION,
     "report": FOUNDATION | {"adapter", "store", "stats"},

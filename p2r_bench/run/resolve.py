@@ -16,7 +16,10 @@ from p2r_bench.plugins import registry
 from p2r_bench.run.engines import max_images_of, roles_of
 from p2r_bench.run.feed import Work
 from p2r_bench.run.spec import EngineChoice, RunSpec
-from p2r_bench.types import Cell, DataSource, EngineConfig, Mode, Sample, Task
+from p2r_bench.stats.chance import cell_facts
+from p2r_bench.store.data_record import DataRecord
+from p2r_bench.tasks.kind import facts_of
+from p2r_bench.types import Cell, DataFacts, DataSource, EngineConfig, Mode, Sample, Task
 
 
 @dataclass
@@ -27,6 +30,7 @@ class Resolved:
         choices: Role to engine and model, for every role of the mode.
         samples: All rows of the task, without image bytes.
         cells: Sample id to the reported figures that it counts in.
+        facts: What the task knows about its data.
     """
 
     spec: RunSpec
@@ -38,6 +42,7 @@ class Resolved:
     choices: Mapping[str, EngineChoice]
     samples: list[Sample]
     cells: dict[str, tuple[Cell, ...]] = field(default_factory=dict)
+    facts: DataFacts = DataFacts()  # noqa: RUF009
 
     @property
     def title(self) -> str:
@@ -48,6 +53,12 @@ class Resolved:
         """The headline scorer: the one asked for, else the task's own, else `strict`."""
         own: str = getattr(self.task, "scorer", DEFAULT_SCORER)
         return self.spec.scorer or own
+
+    def data_record(self) -> DataRecord:
+        """What the run's manifest holds of the data."""
+        facts = self.facts
+        figures = cell_facts(self.samples, self.cells, self.task.metrics, facts.unavailable)
+        return DataRecord(facts.kind, facts.note, facts.chance, figures=figures)
 
     def work(self) -> list[Work]:
         """Everything that this spec asks for, in dataset order."""
@@ -147,4 +158,5 @@ def resolve(spec: RunSpec) -> Resolved:
         choices={role: spec.roles.get(role, spec.choice) for role in roles_of(mode)},
         samples=samples,
         cells=cells,
+        facts=facts_of(task, source, samples),
     )

@@ -122,7 +122,9 @@ async def run(
                         await own.close()
             if finished:
                 await judge_missing(folder, judges, resolved.samples)
-            rows = await asyncio.to_thread(folder.finish, resolved.cells, scorer=headlines)
+            rows = await asyncio.to_thread(
+                folder.finish, resolved.cells, scorer=headlines, data=resolved.data_record()
+            )
             await asyncio.to_thread(update_leaderboard, spec.out, rows)
             used_up = folder.noted("accounting") if todo else None
             return RunResult(folder.run_id, folder.path, tuple(rows), added, not finished, used_up)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from p2r_bench.stats.chance import CellFacts
 from p2r_bench.stats.intervals import interval
 from p2r_bench.types import Cell, Metric
 
@@ -38,6 +39,12 @@ _COST_COLUMNS = (
     "seconds_per_sample",
     "engine_seconds_per_sample",
 )
+
+
+_NO_VALUE: Row = {
+    **dict.fromkeys(("value", "value_low", "value_high", "ci_low", "ci_high", "ci_method")),
+    **dict.fromkeys(("n", "n_clusters", "n_no_answer"), 0),
+}
 
 
 @dataclass(slots=True)
@@ -94,6 +101,8 @@ def metric_rows(
     expected: Mapping[Cell, int] | None = None,
     repeats: int = 1,
     facts: Mapping[str, Any] | None = None,
+    known: Mapping[tuple[str, Cell], CellFacts] | None = None,
+    skipped: int = 0,
 ) -> list[Row]:
     """Rows with the leaderboard's columns: one per scorer, metric and cell.
 
@@ -112,6 +121,8 @@ def metric_rows(
             nothing is complete.
         repeats: How often each sample was to be run.
         facts: Columns that are the same in all rows.
+        known: Metric name and cell to the chance level and to the reason, if any, why there is no value.
+        skipped: Bad rows that were left out of the task; with any, nothing is complete.
     """
     cells: dict[Cell, list[_Judged]] = defaultdict(list)
     protocols: dict[str, set[tuple[str, str]]] = defaultdict(set)
@@ -136,6 +147,9 @@ def metric_rows(
                 if expected is not None:
                     absent = max(0, expected.get(cell, 0) * repeats - len(cells[cell]))
                 figure = _figure(view, metric, cells[cell], absent)
+                about = (known or {}).get((metric.name, cell), CellFacts())
+                if about.reason is not None:
+                    figure |= _NO_VALUE
                 if view.headline or figure["n"] or figure["n_errors"]:
                     rows.append(
                         {
@@ -143,7 +157,13 @@ def metric_rows(
                             "subset": cell[0],
                             "category": cell[1],
                             **figure,
-                            **_protocol(view, protocols, complete=figure["complete"]),
+                            "n_skipped_rows": skipped,
+                            "reason": about.reason,
+                            "chance": about.chance,
+                            "n_chance": about.n_chance,
+                            **_protocol(
+                                view, protocols, complete=figure["complete"] and not skipped
+                            ),
                         }
                     )
     return rows

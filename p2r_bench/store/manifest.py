@@ -10,6 +10,7 @@ from typing import Any
 
 from p2r_bench.errors import UserError
 from p2r_bench.store.atomic import replacing
+from p2r_bench.store.data_record import DataRecord
 from p2r_bench.store.identity import RunIdentity, RunLabels, Session, changed_facts
 from p2r_bench.store.rows import now
 from p2r_bench.store.schema import SCHEMA_VERSION
@@ -23,7 +24,7 @@ class Manifest:
 
     Attributes:
         content: The JSON object: schema, run_id, identity, identity_digest, labels, metrics, created,
-            sessions, expected, finished.
+            sessions, data, expected, finished.
     """
 
     def __init__(self, path: Path, content: dict[str, Any]) -> None:
@@ -50,6 +51,7 @@ class Manifest:
                 "metrics": [asdict(metric) for metric in metrics],
                 "created": now(),
                 "sessions": [],
+                "data": None,
                 "expected": None,
                 "finished": None,
             },
@@ -115,6 +117,15 @@ class Manifest:
     @expected.setter
     def expected(self, counts: Mapping[Cell, int]) -> None:
         self.content["expected"] = [[*cell, n] for cell, n in counts.items()]
+
+    @property
+    def data(self) -> DataRecord:
+        """What the last session knew of the task's data; nothing for a run of an older version."""
+        return DataRecord.from_json(self.content.get("data") or {})
+
+    @data.setter
+    def data(self, record: DataRecord) -> None:
+        self.content["data"] = record.as_json()
 
     def check_identity(self, identity: RunIdentity) -> None:
         """Raise UserError when the folder belongs to another run."""
@@ -205,6 +216,8 @@ class Manifest:
             "profile": labels["profile"],
             "profile_hash": identity["profile_hash"],
             "data_digest": identity["data_digest"],
+            "data_kind": self.data.kind,
+            "data_note": self.data.note,
             "engine": _joined(engines) or None,
             "run_id": self.content["run_id"],
             "source": "measured",

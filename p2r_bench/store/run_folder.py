@@ -22,6 +22,7 @@ from typing import Any
 from p2r_bench.errors import UserError
 from p2r_bench.stats.metrics import SAMPLE_COLUMNS, VERDICT_COLUMNS, metric_rows
 from p2r_bench.store.atomic import replacing
+from p2r_bench.store.data_record import DataRecord
 from p2r_bench.store.identity import RunIdentity, RunLabels, Session, run_id
 from p2r_bench.store.journal import Journal
 from p2r_bench.store.journal_index import (
@@ -214,6 +215,7 @@ class RunFolder:
         expected: Mapping[str, Iterable[Cell]] | None = None,
         *,
         scorer: str | Mapping[str, str],
+        data: DataRecord | None = None,
     ) -> list[Row]:
         """Write samples, verdicts and metrics parquet from the journal, swap them in, return the metric rows.
 
@@ -225,6 +227,7 @@ class RunFolder:
                 `--limit` left out as well. Decides what is complete. None: what an earlier call was
                 told; without one it is not known and nothing is complete.
             scorer: The headline scorer, or one for each answer form.
+            data: What is known of the task's data. None: what an earlier call was told.
 
         Raises:
             UserError: The disk refused, or a journal line is damaged.
@@ -232,6 +235,9 @@ class RunFolder:
         self._journal.submit([]).result()  # what cancelled callers left behind is on disk now
         if expected is not None:
             self.manifest.expected = Counter(cell for cells in expected.values() for cell in cells)
+        if data is not None:
+            self.manifest.data = data
+        known = self.manifest.data
         contributed = self._contributed()
         with ExitStack() as files:
             # The journal's size first: what is recorded while we write makes the files out of date.
@@ -245,6 +251,8 @@ class RunFolder:
                 expected=self.manifest.expected,
                 repeats=self.manifest.repeats,
                 facts={**self.manifest.facts(contributed), "created": now()},
+                known=known.figures,
+                skipped=known.skipped_rows,
             )
         write_table(self.path / "metrics.parquet", METRICS, rows)
         self.manifest.finish(

@@ -327,8 +327,22 @@ _METRIC_COLUMNS = (
     Column("n_not_applicable", _LARGE, "Samples for which the mode does not exist."),
     Column("n_missing", _LARGE, "Samples of the task that have not been run; null when not known."),
     Column(
-        "complete", _BOOL, "Every sample of the task is done and judged; only such rows are ranked."
+        "n_skipped_rows",
+        _LARGE,
+        "Rows of the task, of any cell, that were left out because they are bad.",
     ),
+    Column(
+        "complete",
+        _BOOL,
+        "Every sample of the task is done and judged and no row was skipped; only such rows are ranked.",
+    ),
+    Column("reason", _TEXT, "Why there is no value; null where there is one."),
+    Column(
+        "chance",
+        _FLOAT,
+        "Value expected of guessing, 0–1, from the options of all choice questions of the cell.",
+    ),
+    Column("n_chance", _LARGE, "Choice questions (rows) that `chance` is taken over."),
     Column(
         "mixed", _BOOL, "Whether sessions with different engines, versions or hardware took part."
     ),
@@ -346,6 +360,8 @@ _METRIC_COLUMNS = (
     Column("profile", _TEXT, "Name of the profile."),
     Column("profile_hash", _TEXT, "Hash of the profile."),
     Column("data_digest", _TEXT, "Identity of the data."),
+    Column("data_kind", _TEXT, "published, partial, synthetic or unknown; see datasets.md."),
+    Column("data_note", _TEXT, "Why the data is of that kind; null where that is plain."),
     Column("engine", _TEXT, "The engines' names, joined by +."),
     Column("run_id", _TEXT, "The run; null for reported rows."),
     Column(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from p2r_bench.errors import UserError
+from p2r_bench.synth.metadata import with_metadata
 from p2r_bench.synth.rows import (
     ROTATIONS,
     Question,
@@ -61,6 +62,8 @@ def write_synth(
     name = {"hrbench": f"hrbench_{resolution}", "vstar": "test", "mme": "train"}[format]
     path = Path(out_dir) / "data" / f"{name}-00000-of-00001.parquet"
     schema, to_record = _layout(format)
+    arguments = {"seed": seed, "rows": rows, "resolution": resolution, "split": split}
+    schema = with_metadata(schema, arguments)
     part = path.with_suffix(".parquet.part")
     rendered = _rendered(seed, rows, resolution, split, workers)
     try:

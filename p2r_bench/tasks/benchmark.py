@@ -10,11 +10,13 @@ from typing import Any
 import pyarrow as pa
 
 from p2r_bench.errors import UserError
+from p2r_bench.stats.chance import chance_level
 from p2r_bench.tasks.digest import files_digest
 from p2r_bench.tasks.fields import Row
+from p2r_bench.tasks.kind import kind_of, rows_by_cell
 from p2r_bench.tasks.location import HubDataset, data_folder, missing_data
 from p2r_bench.tasks.shards import Shard, find_shards, open_shard
-from p2r_bench.types import Cell, DataSource, ImageRef, Metric, Sample
+from p2r_bench.types import Cell, DataFacts, DataSource, ImageRef, Metric, Sample
 
 Scanned = Sample | UserError
 
@@ -65,6 +67,13 @@ class Benchmark(ABC):
         """Identity of the data: names, sizes and footers of the files, and the parameters."""
         self.check_params(source)
         return files_digest(self.name, self.files(source), source.params)
+
+    def data_facts(self, source: DataSource, samples: Sequence[Sample]) -> DataFacts:
+        """See `DescribedTask.data_facts`: the kind follows from row counts and the synthetic marker."""
+        folder = data_folder(self.name, source)
+        files = [path for _, path in self.files(source)]
+        kind, note = kind_of(folder, files, rows_by_cell(self, samples), self.known_rows)
+        return DataFacts(kind, note, chance_level(samples))
 
     def check_params(self, source: DataSource) -> None:
         """Refuse parameters that the task does not have.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from p2r_bench.errors import UserError
@@ -47,6 +47,7 @@ class MMERealWorld(Benchmark):
 
     name = "MME-RealWorld"
     datasets = (HubDataset("yifanzhang114/MME-RealWorld-Lmms-eval", ("*.parquet",)),)
+    known_rows: Mapping[Cell, int] = {(None, None): 23_609}
 
     def files(self, source: DataSource) -> Sequence[tuple[str, Path]]:
         return [(path.name, path) for path in self.shards(source)]
@@ -96,6 +97,7 @@ class MMERealWorldLite(MMERealWorld):
 
     name = "MME-RealWorld-lite"
     datasets = (HubDataset("yifanzhang114/MME-RealWorld-lite-lmms-eval", ("*.parquet",)),)
+    known_rows: Mapping[Cell, int] = {(None, None): 1_919}
 
 
 def _options(row: Row) -> dict[str, str]:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from p2r_bench.errors import UserError
 from p2r_bench.tasks.column import ParquetColumn, Window
 
-_SUFFIXES = (".parquet", ".arrow")
+SUFFIXES = (".parquet", ".arrow")
 _IPC_FILE_MAGIC = b"ARROW1"
 _BUFFER = 1 << 20
 _ROWS_AT_ONCE = 512
@@ -35,7 +35,7 @@ def find_shards(folder: Path) -> list[Path]:
     found = [
         path
         for path in folder.rglob("*")
-        if path.suffix in _SUFFIXES
+        if path.suffix in SUFFIXES
         and path.is_file()
         and not path.name.startswith(("cache-", "."))
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)

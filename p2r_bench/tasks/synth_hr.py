@@ -7,11 +7,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 from p2r_bench.errors import UserError
+from p2r_bench.stats.chance import chance_level
 from p2r_bench.tasks.benchmark import Scanned
 from p2r_bench.tasks.hr_bench import HRBench
 from p2r_bench.tasks.location import HubDataset, Origin, cache_dir
 from p2r_bench.tasks.rendered import fingerprint, prepare_folder
-from p2r_bench.types import Box, Cell, DataSource, ImageRef, Sample, digest_of
+from p2r_bench.types import Box, Cell, DataFacts, DataSource, ImageRef, Sample, digest_of
 
 DEFAULTS = {"seed": 0, "rows": 400, "resolution": "4k", "split": "test"}
 """Parameters and their defaults."""
@@ -82,6 +83,10 @@ class SynthHR(HRBench):
         return digest_of(
             {"task": self.name, "resolution": resolution, "rows": rows, "drawing": drawing}
         )
+
+    def data_facts(self, source: DataSource, samples: Sequence[Sample]) -> DataFacts:
+        """See `DescribedTask.data_facts`: synthetic, whatever the parameters."""
+        return DataFacts("synthetic", None, chance_level(samples))
 
     def _arguments(self, source: DataSource) -> tuple[int, int, str, str]:
         """Seed, rows, resolution, split."""

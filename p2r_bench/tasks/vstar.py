@@ -15,7 +15,7 @@ from p2r_bench.tasks.fields import Row
 from p2r_bench.tasks.location import HubDataset, data_folder, missing_data
 from p2r_bench.tasks.shards import find_shards
 from p2r_bench.tasks.vstar_boxes import CATEGORIES, Annotation, join, read_annotations
-from p2r_bench.types import Cell, DataSource, ImageRef, Sample
+from p2r_bench.types import Cell, DataFacts, DataSource, ImageRef, Sample
 
 _COLUMNS = ("text", "category", "label", "question_id")
 _QUESTIONS = "test_questions.jsonl"
@@ -80,6 +80,16 @@ class VStar(Benchmark):
                     yield error
         else:
             raise self._missing(folder)
+
+    def data_facts(self, source: DataSource, samples: Sequence[Sample]) -> DataFacts:
+        """See `DescribedTask.data_facts`; options in a drawn order are not the published data."""
+        facts = super().data_facts(source, samples)
+        if facts.kind != "synthetic" and any("option_seed" in sample.meta for sample in samples):
+            seed = source.params.get("option_seed", 0)
+            return replace(
+                facts, kind="unknown", note=f"options in an order drawn with option_seed={seed}"
+            )
+        return facts
 
     def cells(self, sample: Sample) -> tuple[Cell, ...]:
         return ((None, None), (None, sample.category))

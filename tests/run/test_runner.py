@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pytest
 
 from p2r_bench.errors import UserError
+from p2r_bench.run.rejudge import rejudge
 from p2r_bench.run.runner import RunResult, run
 from p2r_bench.run.spec import EngineChoice, RunSpec
 from tests.run.conftest import FakeEngine, FakeEngines, write_bench
@@ -183,3 +185,20 @@ def test_a_new_version_of_a_scorer_judges_again_without_the_model(
     verdicts = pd.read_parquet(again.path / "verdicts.parquet")
     assert engine.calls == [] and again.complete
     assert set(verdicts[verdicts["scorer"] == "strict"]["version"]) == {"999"}
+
+
+def test_kind_of_data_and_chance_level_stand_in_manifest_and_figures(bench: Path) -> None:
+    result = do(spec(bench), FakeEngine())
+    data = json.loads((result.path / "manifest.json").read_text())["data"]
+    assert (data["kind"], data["chance"], data["skipped_rows"]) == ("partial", 0.25, 0)
+    rows = {(row["metric"], row["category"]): row for row in result.metrics}
+    accuracy = rows["accuracy", None]
+    assert (accuracy["data_kind"], accuracy["data_note"]) == (
+        "partial",
+        "12 rows of 4K, published are 800",
+    )
+    assert (accuracy["chance"], accuracy["n_chance"]) == (0.25, 12)
+    assert (accuracy["n_skipped_rows"], accuracy["reason"]) == (0, None)
+    assert rows["accuracy_all_rotations", None]["chance"] == 0.25**4
+    again = rejudge(result.path)
+    assert [row["chance"] for row in again.metrics] == [row["chance"] for row in result.metrics]

@@ -1,0 +1,77 @@
+"""Published, partial, synthetic or unknown: which data lies in a benchmark's folder."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from p2r_bench.errors import UserError
+from p2r_bench.stats.chance import chance_level
+from p2r_bench.synth import SYNTHETIC_KEY
+from p2r_bench.tasks.location import Origin
+from p2r_bench.tasks.shards import SUFFIXES, open_shard
+from p2r_bench.types import Cell, DataFacts, DataKind, DataSource, DescribedTask, Sample, Task
+
+ADDED_COLUMN = "boxes"
+"""A column that this project adds to published formats; no published file has it."""
+
+
+def facts_of(task: Task, source: DataSource, samples: Sequence[Sample]) -> DataFacts:
+    """What the task says of its data; for a task that says nothing, kind "unknown" and the chance level."""
+    if isinstance(task, DescribedTask):
+        return task.data_facts(source, samples)
+    return DataFacts(chance=chance_level(samples))
+
+
+def kind_of(
+    folder: Path, files: Iterable[Path], counts: Mapping[Cell, int], known: Mapping[Cell, int]
+) -> tuple[DataKind, str | None]:
+    """The kind of data and why.
+
+    Args:
+        folder: The data folder, whose record says where the data is from.
+        files: The files with the rows; parquet and Arrow files are searched for the synthetic marker.
+        counts: Rows by cell.
+        known: Published rows by cell; a subset without any row is taken as not fetched.
+    """
+    origin = Origin.read(folder)
+    schemas = [schema for path in files if (schema := _schema(path)) is not None]
+    if (origin is not None and origin.synthetic) or any(
+        SYNTHETIC_KEY in (schema.metadata or {}) for schema in schemas
+    ):
+        return "synthetic", None
+    if not known:
+        return "unknown", None
+    for cell, (here, expected) in compared(counts, known).items():
+        where = " ".join(part for part in cell if part)
+        rows = f"{here:,} rows{f' of {where}' if where else ''}, published are {expected:,}"
+        if here != expected:
+            return "partial" if here < expected else "unknown", rows
+    if any(ADDED_COLUMN in schema.names for schema in schemas):
+        return "unknown", f"has a column {ADDED_COLUMN!r}, which the published data has not"
+    return "published", None
+
+
+def compared(counts: Mapping[Cell, int], known: Mapping[Cell, int]) -> dict[Cell, tuple[int, int]]:
+    """Cell to rows here and rows published, for the cells that can be compared."""
+    fetched = {subset for (subset, _), rows in counts.items() if rows}
+    return {
+        cell: (counts.get(cell, 0), rows)
+        for cell, rows in known.items()
+        if cell[0] is None or cell[0] in fetched
+    }
+
+
+def rows_by_cell(task: Task, samples: Iterable[Sample]) -> Counter[Cell]:
+    """How many samples count in each cell."""
+    return Counter(cell for sample in samples for cell in task.cells(sample))
+
+
+def _schema(path: Path):  # type: ignore[no-untyped-def]
+    if path.suffix not in SUFFIXES:
+        return None
+    try:
+        return open_shard(path).schema
+    except UserError:
+        return None  # the scan reports it
