@@ -15,6 +15,12 @@ def cpu_seconds() -> float:
     return sum(one.ru_utime + one.ru_stime for one in who) + sum(_running_children())
 
 
+def own_cpu_seconds() -> float:
+    """Processor time of this process alone."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
 def peak_mb() -> float:
     """Most memory this process has held at once, in MB."""
     status = Path("/proc/self/status")

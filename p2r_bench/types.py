@@ -179,6 +179,11 @@ class Recipe:
         """(width, height) in pixels of the image the model receives."""
         return self.resize[-1]
 
+    @property
+    def lossy_file(self) -> bool:
+        """Whether a file with lost detail can be sent as it is, since nothing is resized behind it."""
+        return self.transport != "lossless" and len(self.resize) == 1
+
     @cached_property
     def digest(self) -> str:
         """Identity of the pixels: equal digests mean equal images."""
@@ -557,6 +562,36 @@ class Mode(Protocol):
 
 
 @dataclass(frozen=True)
+class WireImage:
+    """An image in the form in which an engine sends it elsewhere.
+
+    Attributes:
+        size: (width, height) in pixels.
+        data: For the `openai` engine, a data URL with a whole image file.
+    """
+
+    size: Size
+    data: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class ImageEncoder:
+    """How an engine encodes images that it sends elsewhere.
+
+    With it the runner encodes images in its own threads, once for all requests that share them and within its memory
+    budget, and `Engine.generate` receives `WireImage`s in place of pixels.
+
+    Attributes:
+        name: Encoders with the same name make the same bytes.
+        encode: Called with a recipe and an RGB image, from several threads at once. The image is at its final size, as the
+            model receives it; where `Recipe.lossy_file` holds, it is the image from which that file is to be made.
+    """
+
+    name: str
+    encode: Callable[[Recipe, Image.Image], WireImage]
+
+
+@dataclass(frozen=True)
 class Capabilities:
     """What an engine can honour; the runner refuses at start what it cannot.
 
@@ -567,6 +602,7 @@ class Capabilities:
         context_tokens: Longest prompt plus output in tokens, or None when unknown.
         min_pixels, max_pixels, factor: Sizes that its own image processor leaves alone, or None when any size is.
         facts: Recorded per session: name, versions, dtype, attention, device.
+        image_encoder: Set by an engine that sends images elsewhere; see `ImageEncoder`.
     """
 
     sampling: frozenset[str] = frozenset(Sampling.__dataclass_fields__)
@@ -577,6 +613,7 @@ class Capabilities:
     max_pixels: int | None = None
     factor: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    image_encoder: ImageEncoder | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -617,6 +654,8 @@ class Engine(Protocol):
 
     async def generate(self, request: Request, images: Sequence[Image.Image]) -> Completion:
         """Run one request. `images` are RGB at their final size, one per recipe, in order.
+
+        An engine with an `ImageEncoder` receives either those or what its encoder made of them.
 
         Cancelling the task aborts the request.
 

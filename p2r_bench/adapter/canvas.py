@@ -38,7 +38,9 @@ def narrowed(source: Image.Image, width: int) -> Image.Image:
     return source.resize((width, source.height), Image.Resampling.BICUBIC)
 
 
-def realise_narrowed(recipe: Recipe, source: Image.Image, narrow: Image.Image) -> Image.Image:
+def realise_narrowed(
+    recipe: Recipe, source: Image.Image, narrow: Image.Image, *, before_transport: bool = False
+) -> Image.Image:
     """The image that a recipe describes; see `realise`.
 
     Args:
@@ -51,7 +53,7 @@ def realise_narrowed(recipe: Recipe, source: Image.Image, narrow: Image.Image) -
         for top, bottom in _bands(recipe.strokes, source.height):
             strip = _drawn_rows(source, recipe.strokes, top, bottom)
             narrow.paste(narrowed(strip, narrow.width), (0, top))
-    return realise(replace(recipe, strokes=()), narrow)
+    return realise(replace(recipe, strokes=()), narrow, before_transport=before_transport)
 
 
 class Canvas:

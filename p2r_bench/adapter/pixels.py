@@ -72,12 +72,16 @@ def annotate(image: Image.Image, boxes: Sequence[Box], profile: Profile) -> Imag
     return _drawn(shown, strokes_for(boxes, shown.size, profile))
 
 
-def realise(recipe: Recipe, source_image: Image.Image) -> Image.Image:
+def realise(
+    recipe: Recipe, source_image: Image.Image, *, before_transport: bool = False
+) -> Image.Image:
     """The image that a recipe describes, RGB, exactly as the model receives it.
 
     Args:
         recipe: How to make it.
         source_image: The source as `decode` gives it, or as Pillow opened it. It is not changed.
+        before_transport: Return the image that `compressed` turns into the file to be sent. Only for recipes with
+            `lossy_file`.
 
     Raises:
         UserError: There is no such pixel route, or what it needs is not installed.
@@ -89,7 +93,9 @@ def realise(recipe: Recipe, source_image: Image.Image) -> Image.Image:
     if recipe.crop is not None:
         image = image.crop(recipe.crop)
     sent, *again = recipe.resize
-    image = _transported(_resized(image, sent, recipe.route), recipe.transport)
+    image = _resized(image, sent, recipe.route)
+    if not before_transport:
+        image = _transported(image, recipe.transport)
     for size in again:  # by the receiver's own processor
         image = _resized(image, size, recipe.route)
     if image is source_image:
@@ -110,11 +116,16 @@ def _resized(image: Image.Image, size: Size, route: str) -> Image.Image:
     return image if image.size == size else resize_route(route)(image, size)
 
 
-def _transported(image: Image.Image, transport: str) -> Image.Image:
+def compressed(image: Image.Image, transport: str) -> bytes:
+    """The file that an image travels as under a lossy transport, such as "jpeg:75"."""
     kind, _, quality = transport.partition(":")
-    if kind == "lossless":
-        return image
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=int(quality))
-    with Image.open(buffer) as received:
+    image.save(buffer, kind, quality=int(quality))
+    return buffer.getvalue()
+
+
+def _transported(image: Image.Image, transport: str) -> Image.Image:
+    if transport == "lossless":
+        return image
+    with Image.open(io.BytesIO(compressed(image, transport))) as received:
         return received.convert("RGB")

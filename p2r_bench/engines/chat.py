@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image
 
 from p2r_bench.errors import EngineError
-from p2r_bench.types import Recipe, Request
+from p2r_bench.types import Recipe, Request, WireImage
 
 
 def chat_messages(
@@ -37,7 +37,9 @@ def chat_messages(
     return messages
 
 
-def check_images(request: Request, images: Sequence[Image.Image], factor: int | None) -> None:
+def check_images(
+    request: Request, images: Sequence[Image.Image | WireImage], factor: int | None
+) -> None:
     """Images must be what the recipes promise: RGB, at their final size, a multiple of `factor`.
 
     Raises:
@@ -51,16 +53,18 @@ def check_images(request: Request, images: Sequence[Image.Image], factor: int | 
             retryable=False,
         )
     for number, (recipe, image) in enumerate(zip(recipes, images, strict=True)):
-        if image.size != recipe.size or image.mode != "RGB":
+        mode = "RGB" if isinstance(image, WireImage) else image.mode
+        if image.size != recipe.size or mode != "RGB":
             raise EngineError(
-                f"{request.id}: image {number} is {image.mode} {image.size}, "
+                f"{request.id}: image {number} is {mode} {image.size}, "
                 f"its recipe says RGB {recipe.size}",
                 kind="images",
                 retryable=False,
             )
-        if factor and (image.width % factor or image.height % factor):
+        width, height = image.size
+        if factor and (width % factor or height % factor):
             raise EngineError(
-                f"{request.id}: image {number} is {image.width}×{image.height} pixels, and the model "
+                f"{request.id}: image {number} is {width}×{height} pixels, and the model "
                 f"takes multiples of {factor}: the profile's factor does not fit this model",
                 kind="images",
                 retryable=False,

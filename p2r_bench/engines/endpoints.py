@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 
+from p2r_bench.engines.http_body import Body
 from p2r_bench.errors import EngineError
 
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -81,7 +82,7 @@ class Endpoints:
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
         )
 
-    async def post(self, path: str, body: bytes) -> tuple[Any, Endpoint]:
+    async def post(self, path: str, body: Body) -> tuple[Any, Endpoint]:
         """The JSON that a server answers, and which server.
 
         Raises:
@@ -113,7 +114,7 @@ class Endpoints:
         raise AssertionError("unreachable")
 
     async def call(
-        self, endpoint: Endpoint, method: str, path: str, body: bytes | None = None
+        self, endpoint: Endpoint, method: str, path: str, body: Body | None = None
     ) -> Any:
         """One HTTP call, without retries.
 
@@ -122,7 +123,8 @@ class Endpoints:
         """
         where = endpoint.url + path
         try:
-            response = await self._client.request(method, where, content=body)
+            headers = None if body is None else {"Content-Length": str(len(body))}
+            response = await self._client.request(method, where, content=body, headers=headers)
         except httpx.TimeoutException as error:
             raise CallError(
                 f"{where}: no answer in time ({type(error).__name__})", kind="timeout"

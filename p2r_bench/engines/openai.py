@@ -9,19 +9,25 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
 from p2r_bench.engines.arguments import argument, read_arguments
 from p2r_bench.engines.chat import check_images
 from p2r_bench.engines.openai_format import EXTRA_FIELDS
 from p2r_bench.errors import EngineError, UserError
-from p2r_bench.types import Capabilities, Completion, EngineConfig, Request, Sampling
+from p2r_bench.types import (
+    Capabilities,
+    Completion,
+    EngineConfig,
+    Request,
+    Sampling,
+    WireImage,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from p2r_bench.engines.endpoints import Endpoint, Endpoints
-    from p2r_bench.engines.png import DataURLs
+    from p2r_bench.engines.http_body import Body
     from p2r_bench.engines.server_probe import Found
 
 
@@ -36,11 +42,8 @@ class Arguments:
     concurrency: int = argument(32, "requests in flight at once, over all servers", least=1)
     timeout: float = argument(600.0, "seconds to wait for an answer", least=0.001)
     retries: int = argument(4, "how often a failed call is repeated", least=0)
-    png_level: int | None = argument(
-        None,
-        "compression of images, 0 (fast) to 9; 0 for servers on this machine, else 1",
-        least=0,
-        automatic=True,
+    png_level: int = argument(
+        1, "compression of images, 0 (none) to 9; more than 1 takes ten times as long", least=0
     )
     check_model: bool = argument(True, "whether the server must list the model under /v1/models")
     pixels: Literal["checked", "unchecked"] = argument(
@@ -59,7 +62,6 @@ class OpenAIEngine:
             url for url in os.environ.get("OPENAI_BASE_URL", "").split(",") if url
         )
         self._endpoints: Endpoints | None = None
-        self._images: DataURLs | None = None
         self._places = asyncio.Semaphore(self.arguments.concurrency)
         self._found: Found | None = None
         self._served: Mapping[str, Any] = {}
@@ -74,7 +76,6 @@ class OpenAIEngine:
     async def start(self) -> None:
         """Check on every server that it serves the model and what it can honour; see `Engine.start`."""
         from p2r_bench.engines.endpoints import Endpoints
-        from p2r_bench.engines.png import DataURLs
 
         if not self.urls:
             raise UserError(
@@ -89,16 +90,8 @@ class OpenAIEngine:
             timeout_s=arguments.timeout,
             retries=arguments.retries,
         )
-        level = arguments.png_level
-        if level is None:
-            local = all(
-                urlsplit(e.url).hostname in ("localhost", "127.0.0.1", "::1")
-                for e in self._endpoints.all
-            )
-            level = 0 if local else 1
-        if level > 9:
-            raise UserError(f"--engine-arg png_level={level}: levels are 0 to 9.")
-        self._images = DataURLs(level)
+        if arguments.png_level > 9:
+            raise UserError(f"--engine-arg png_level={arguments.png_level}: levels are 0 to 9.")
         served = [await self._look_up(endpoint) for endpoint in self._endpoints.all]
         found = [await self._probe(endpoint) for endpoint in self._endpoints.all]
         if len(set(found)) > 1 or len({entry.get("root") for entry in served}) > 1:
@@ -153,6 +146,7 @@ class OpenAIEngine:
         """What was found at start."""
         if self._found is None:
             raise RuntimeError("the engine has not been started")
+        from p2r_bench.engines.data_urls import url_encoder
         from p2r_bench.engines.server_probe import FACTOR
 
         found, served = self._found, self._served
@@ -174,9 +168,12 @@ class OpenAIEngine:
                 "pixels": self.arguments.pixels,
                 "extra_fields": found.extra,
             },
+            image_encoder=url_encoder(self.arguments.png_level),
         )
 
-    async def generate(self, request: Request, images: Sequence[Image.Image]) -> Completion:
+    async def generate(
+        self, request: Request, images: Sequence[Image.Image | WireImage]
+    ) -> Completion:
         """Run one request; see `Engine.generate`."""
         if self._endpoints is None or self._found is None:
             raise EngineError("the engine is not running", kind="closed")
@@ -209,11 +206,17 @@ class OpenAIEngine:
             engine={"engine": "openai", "endpoint": endpoint.url},
         )
 
-    async def _body(self, request: Request, images: Sequence[Image.Image], extra: bool) -> bytes:
+    async def _body(
+        self, request: Request, images: Sequence[Image.Image | WireImage], extra: bool
+    ) -> Body:
+        from p2r_bench.engines.data_urls import wire_images
         from p2r_bench.engines.openai_format import chat_body
 
-        assert self._images is not None
-        urls = await self._images.get([recipe.digest for recipe in request.recipes], images)
+        if all(isinstance(image, WireImage) for image in images):
+            ready = wire_images(images, self.arguments.png_level)
+        else:
+            ready = await asyncio.to_thread(wire_images, images, self.arguments.png_level)
+        urls = [image.data for image in ready]
         return chat_body(self.config.model, request, urls, extra=extra)
 
     @staticmethod
@@ -223,10 +226,7 @@ class OpenAIEngine:
         return read_completion(answer)
 
     async def close(self) -> None:
-        """Close connections and threads."""
+        """Close connections."""
         endpoints, self._endpoints = self._endpoints, None
-        images, self._images = self._images, None
-        if images is not None:
-            images.close()
         if endpoints is not None:
             await endpoints.close()

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from p2r_bench.engines.chat import chat_messages
+from p2r_bench.engines.http_body import Body
 from p2r_bench.errors import EngineError
 from p2r_bench.types import Completion, Request
 
@@ -18,7 +19,7 @@ EXTRA_FIELDS = frozenset({"repetition_penalty", "top_k", "min_p"})
 """Sampling fields that vLLM, SGLang and others have and the standard has not."""
 
 
-def chat_body(model: str, request: Request, urls: Sequence[bytes], *, extra: bool) -> bytes:
+def chat_body(model: str, request: Request, urls: Sequence[bytes], *, extra: bool) -> Body:
     """The body of a request: every sampling field is in it, so that no default of the server decides.
 
     Args:
@@ -56,7 +57,7 @@ def chat_body(model: str, request: Request, urls: Sequence[bytes], *, extra: boo
     for index, url in enumerate(urls):
         before, _, rest = rest.partition(f"{_STAND_IN}{index}.".encode())
         parts += [before, url]
-    return b"".join([*parts, rest])
+    return Body([*parts, rest])
 
 
 def read_completion(answer: Any) -> Completion:

@@ -10,12 +10,19 @@ from contextlib import aclosing
 
 from PIL import Image
 
-from p2r_bench.adapter import decode, realise
+from p2r_bench.adapter import decode
 from p2r_bench.errors import UserError
 from p2r_bench.run.feed import Ready, Todo, Work, read_ahead
-from p2r_bench.run.images import EncodedImage, Prepared, RowImages, pixel_bytes
+from p2r_bench.run.images import (
+    EncodedImage,
+    Prepared,
+    RowImages,
+    Sendable,
+    pixel_bytes,
+    realised,
+)
 from p2r_bench.run.pipeline import Pipeline, first_error
-from p2r_bench.types import ErrorInfo, Recipe
+from p2r_bench.types import ErrorInfo, ImageEncoder, Recipe
 
 BATCH = 256
 """Rows of a batch, as in the published evaluation."""
@@ -144,16 +151,18 @@ class _Row:
         self.running = 0
         self.kept: tuple[tuple[str, str], Image.Image] | None = None
 
-    async def prepare(self, recipes: Sequence[Recipe], priority: int = 0) -> Prepared:
+    async def prepare(
+        self, recipes: Sequence[Recipe], priority: int = 0, encoder: ImageEncoder | None = None
+    ) -> Prepared:
         """See `RowImages.prepare`; returns when the whole batch may go on."""
         self.barrier.counts["sent"] += len(recipes)
-        call = _Call(self, recipes)
+        call = _Call(self, recipes, encoder)
         self.waiting.append(call)
         self.barrier.look()
         await call.released()
         return call
 
-    def realised(self, recipes: Sequence[Recipe]) -> list[Image.Image]:
+    def realised(self, recipes: Sequence[Recipe], encoder: ImageEncoder | None) -> list[Sendable]:
         """The images of a call, from the row's own source and nothing else."""
         images = []
         for recipe in recipes:
@@ -165,20 +174,21 @@ class _Row:
                 decoded = decode(self.source.data, exif=recipe.exif, alpha=recipe.alpha)
                 self.barrier.keep(self, policy, decoded)
             self.barrier.counts["made"] += 1
-            images.append(realise(recipe, decoded))
+            images.append(realised(recipe, decoded, encoder))
         return images
 
 
 class _Call:
     """One call that is held back, and then its images."""
 
-    def __init__(self, row: _Row, recipes: Sequence[Recipe]) -> None:
+    def __init__(self, row: _Row, recipes: Sequence[Recipe], encoder: ImageEncoder | None) -> None:
         self.waited = 0.0
         self.worked = 0.0
         self._row = row
         self._recipes = recipes
+        self._encoder = encoder
         self._begun = time.perf_counter()
-        self._images: list[Image.Image] = []
+        self._images: list[Sendable] = []
         self._failure: Exception | None = None
         self._go: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._running = False
@@ -187,7 +197,9 @@ class _Call:
         started = time.perf_counter()
         loop = asyncio.get_running_loop()
         try:
-            self._images = await loop.run_in_executor(thread, self._row.realised, self._recipes)
+            self._images = await loop.run_in_executor(
+                thread, self._row.realised, self._recipes, self._encoder
+            )
         except Exception as error:  # noqa: BLE001 - it belongs to the call that waits
             self._failure = error
         self.worked = time.perf_counter() - started
@@ -210,7 +222,7 @@ class _Call:
         self._running = True
         self._row.running += 1
 
-    def lend(self) -> Sequence[Image.Image]:
+    def lend(self) -> Sequence[Sendable]:
         images, self._images = self._images, []
         return images
 

@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from PIL import Image
 
@@ -18,7 +18,7 @@ from p2r_bench.adapter.canvas import narrow_width, narrowed, realise_narrowed
 from p2r_bench.adapter.geometry import upright_size
 from p2r_bench.run.image_pool import ImagePool
 from p2r_bench.run.shelf import Claim, Entry, Shelf, Wanted
-from p2r_bench.types import ImageRef, Recipe, Size
+from p2r_bench.types import ImageEncoder, ImageRef, Recipe, Size, WireImage
 
 BYTES_PER_PIXEL = 4
 """What Pillow holds of an RGB pixel."""
@@ -41,6 +41,10 @@ class EncodedImage:
     data: bytes = field(repr=False)
 
 
+Sendable = Image.Image | WireImage
+"""Pixels for an engine that takes them, or what its encoder makes of them."""
+
+
 class Prepared(Protocol):
     """The images of one request, taking room until they are released.
 
@@ -52,7 +56,7 @@ class Prepared(Protocol):
     waited: float
     worked: float
 
-    def lend(self) -> Sequence[Image.Image]:
+    def lend(self) -> Sequence[Sendable]:
         """The images, in the order of the recipes. May be called once."""
 
     def release(self) -> None:
@@ -62,8 +66,13 @@ class Prepared(Protocol):
 class RowImages(Protocol):
     """Makes the images of one sample's requests."""
 
-    async def prepare(self, recipes: Sequence[Recipe], priority: int = 0) -> Prepared:
+    async def prepare(
+        self, recipes: Sequence[Recipe], priority: int = 0, encoder: ImageEncoder | None = None
+    ) -> Prepared:
         """The images of a request; lower priorities are served first.
+
+        Args:
+            encoder: The engine's, where it has one.
 
         Raises:
             ImageError: The source cannot be read.
@@ -90,7 +99,7 @@ class ImageWork:
 
     def __init__(self, budget: int = DEFAULT_BUDGET, workers: int | None = None) -> None:
         self._pool = ImagePool(workers or os.cpu_count() or 1)
-        self._realised: Shelf[Image.Image] = Shelf(budget // 2, idle=budget // 16)
+        self._realised: Shelf[Sendable] = Shelf(budget // 2, idle=budget // 16)
         self._sources: Shelf[Image.Image] = Shelf(
             budget * 3 // 8, idle=budget * 3 // 8, spare=self._left_by_realised, newest_goes=True
         )
@@ -114,17 +123,23 @@ class ImageWork:
         self._realised.clear()
 
     async def prepare(
-        self, recipes: Sequence[Recipe], source: EncodedImage, priority: int = 0
+        self,
+        recipes: Sequence[Recipe],
+        source: EncodedImage,
+        priority: int = 0,
+        encoder: ImageEncoder | None = None,
     ) -> Prepared:
         """See `RowImages.prepare`."""
         begun = time.perf_counter()
         self.counts["sent"] += len(recipes)
-        wanted = [Wanted(r.digest, pixel_bytes(r.size)) for r in recipes]
+        form = "" if encoder is None else f":{encoder.name}"
+        # Encoded images have this room until it is known how much they need.
+        wanted = [Wanted(r.digest + form, pixel_bytes(r.size)) for r in recipes]
         claim = self._realised.take(wanted) or await self._realised.wait(wanted, priority)
         self._sources.make_room()
         started = time.perf_counter()
         try:
-            await self._fill(claim, recipes, source, priority)
+            await self._fill(claim, recipes, source, priority, encoder)
             images = [entry.value for entry in claim.entries]
         except BaseException:
             claim.give_back()
@@ -133,31 +148,38 @@ class ImageWork:
 
     async def _fill(
         self,
-        claim: Claim[Image.Image],
+        claim: Claim[Sendable],
         recipes: Sequence[Recipe],
         source: EncodedImage,
         priority: int,
+        encoder: ImageEncoder | None,
     ) -> None:
         todo = {e.key: (e, r) for e, r in zip(claim.entries, recipes, strict=True) if not e.begun}
         if todo and _small(source, [recipe for _, recipe in todo.values()]):
-            self._make_together(list(todo.values()), source, priority)
+            self._make_together(list(todo.values()), source, priority, encoder)
         else:
             for entry, recipe in todo.values():
-                entry.begin(asyncio.create_task(self._make(recipe, source, priority)))
+                entry.begin(asyncio.create_task(self._make(recipe, source, priority, encoder)))
         for entry in claim.entries:
-            await entry.ready()
+            made = await entry.ready()
+            if isinstance(made, WireImage):
+                self._realised.shrink(entry, len(made.data))
 
     def _make_together(
-        self, todo: Sequence[tuple[Entry[Image.Image], Recipe]], source: EncodedImage, priority: int
+        self,
+        todo: Sequence[tuple[Entry[Sendable], Recipe]],
+        source: EncodedImage,
+        priority: int,
+        encoder: ImageEncoder | None,
     ) -> None:
         """Make small images in one go: going to a thread and back takes as long as they do."""
         recipes = [recipe for _, recipe in todo]
         key = _source_key(recipes[0])
         kept = self._sources.peek(key)
 
-        def work() -> list[Image.Image]:
+        def work() -> list[Any]:
             decoded = kept or _decode(recipes[0], source)
-            return [*(realise(recipe, decoded) for recipe in recipes), decoded]
+            return [*(realised(recipe, decoded, encoder) for recipe in recipes), decoded]
 
         job = self._pool.submit(work, priority)
         for place, (entry, _) in enumerate(todo):
@@ -167,7 +189,7 @@ class ImageWork:
             self.counts["decoded"] += 1
             job.add_done_callback(lambda _: self._keep(key, source, job))
 
-    def _keep(self, key: str, source: EncodedImage, job: asyncio.Future[list[Image.Image]]) -> None:
+    def _keep(self, key: str, source: EncodedImage, job: asyncio.Future[list[Any]]) -> None:
         if not job.cancelled() and job.exception() is None:
             decoded = job.result()[-1]
             self._sources.keep(Wanted(key, pixel_bytes(decoded.size)), decoded)
@@ -186,7 +208,9 @@ class ImageWork:
 
         self._watched[key] = weakref.ref(source, drop)
 
-    async def _make(self, recipe: Recipe, source: EncodedImage, priority: int) -> Image.Image:
+    async def _make(
+        self, recipe: Recipe, source: EncodedImage, priority: int, encoder: ImageEncoder | None
+    ) -> Sendable:
         key, size = _source_key(recipe), upright_size(source.ref, recipe.exif)
         wanted = [Wanted(key, pixel_bytes(size))]
         width = narrow_width(recipe, size)
@@ -200,12 +224,12 @@ class ImageWork:
             )
             self.counts["made"] += 1
             if width is None:
-                return await self._pool.submit(lambda: realise(recipe, decoded), priority)
+                return await self._pool.submit(lambda: realised(recipe, decoded, encoder), priority)
             narrow = await self._there(
                 claim.entries[1], lambda: narrowed(decoded, width), source, priority
             )
             return await self._pool.submit(
-                lambda: realise_narrowed(recipe, decoded, narrow), priority
+                lambda: realised(recipe, decoded, encoder, narrow), priority
             )
         finally:
             claim.give_back(spent=priority < 0)
@@ -229,11 +253,13 @@ class _SharedImages:
     _work: ImageWork
     _source: EncodedImage
 
-    async def prepare(self, recipes: Sequence[Recipe], priority: int = 0) -> Prepared:
-        return await self._work.prepare(recipes, self._source, priority)
+    async def prepare(
+        self, recipes: Sequence[Recipe], priority: int = 0, encoder: ImageEncoder | None = None
+    ) -> Prepared:
+        return await self._work.prepare(recipes, self._source, priority, encoder)
 
 
-class _Lent(list[Image.Image]):
+class _Lent(list[Sendable]):
     """A list that can be watched: unlike plain ones it can have weak references."""
 
 
@@ -241,7 +267,7 @@ class _Shared:
     """Images that other requests may use as well. Their room is free once the engine lets go of them."""
 
     def __init__(
-        self, images: list[Image.Image], claim: Claim[Image.Image], waited: float, worked: float
+        self, images: list[Sendable], claim: Claim[Sendable], waited: float, worked: float
     ) -> None:
         self.waited = waited
         self.worked = worked
@@ -251,7 +277,7 @@ class _Shared:
         self._thread = threading.get_ident()
         self._lent: weakref.ref[_Lent] | None = None
 
-    def lend(self) -> Sequence[Image.Image]:
+    def lend(self) -> Sequence[Sendable]:
         lent = _Lent(self._images)
         self._images = []
         self._lent = weakref.ref(lent, self._dropped)
@@ -267,6 +293,26 @@ class _Shared:
             self.release()
         elif not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self.release)
+
+
+def realised(
+    recipe: Recipe,
+    source: Image.Image,
+    encoder: ImageEncoder | None,
+    narrow: Image.Image | None = None,
+) -> Sendable:
+    """The image of a recipe, encoded where there is an encoder.
+
+    Args:
+        source: As `decode` gives it.
+        narrow: The source at the recipe's `narrow_width`, if it has one and that is made.
+    """
+    early = encoder is not None and recipe.lossy_file
+    if narrow is None:
+        image = realise(recipe, source, before_transport=early)
+    else:
+        image = realise_narrowed(recipe, source, narrow, before_transport=early)
+    return image if encoder is None else encoder.encode(recipe, image)
 
 
 def _source_key(recipe: Recipe) -> str:

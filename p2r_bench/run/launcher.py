@@ -100,7 +100,8 @@ class LocalLauncher:
     async def run(self, todo: Todo, record: Record) -> None:
         """See `Launcher.run`."""
         meters = {role: self._meters[id(engine)] for role, engine in self._engines.items()}
-        solver = Solver(self._mode, self._profile, self._engines, meters, self._spec.seed)
+        encoders = {role: e.capabilities().image_encoder for role, e in self._engines.items()}
+        solver = Solver(self._mode, self._profile, self._engines, meters, self._spec.seed, encoders)
         kind = BarrierPipeline if self._spec.schedule == "barrier" else Pipeline
         in_flight = self._spec.in_flight or max(2 * self.capacity, 4)
         pipeline = kind(solver, self._judges, self._images, record, in_flight, self._failures)

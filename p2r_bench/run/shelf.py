@@ -217,6 +217,19 @@ class Shelf(Generic[V]):
         if self._waiting:
             self._serve()
 
+    def shrink(self, entry: Entry[V], size: int) -> None:
+        """Give back room that an entry's value turned out not to need; never takes more."""
+        freed = entry.size - size
+        if freed <= 0:
+            return
+        entry.size = size
+        if self._used.get(entry.key) is entry:
+            self.held -= freed
+            if self._waiting:
+                self._serve()
+        elif entry in (self._idle.get(entry.key), self._spent.get(entry.key)):
+            self._idle_size -= freed
+
     def _use(self, wanted: Wanted) -> Entry[V]:
         entry = self._used.get(wanted.key)
         if entry is None:

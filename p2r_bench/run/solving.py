@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, cast
 
 from p2r_bench.adapter import Profile
 from p2r_bench.errors import EngineError, ImageError, UserError
@@ -15,6 +16,7 @@ from p2r_bench.types import (
     Completion,
     Engine,
     ErrorInfo,
+    ImageEncoder,
     Mode,
     Prediction,
     Request,
@@ -30,6 +32,7 @@ class Solver:
     Attributes:
         engines: Role to engine.
         meters: Role to the meter of its engine.
+        encoders: Role to the image encoder of its engine.
     """
 
     mode: Mode
@@ -37,6 +40,7 @@ class Solver:
     engines: Mapping[str, Engine]
     meters: Mapping[str, EngineMeter]
     seed: int = 0
+    encoders: Mapping[str, ImageEncoder | None] = field(default_factory=dict)
 
     async def solve(self, sample: Sample, images: RowImages, repeat: int = 0) -> Prediction:
         """The mode's prediction; a failure of the engine, the image or the mode is status "error" with its cause.
@@ -73,11 +77,13 @@ class _Calls:
         request = self._seeds.seeded(request)
         engine, meter = self._engine(request.role), self._solver.meters[request.role]
         try:
-            prepared = await self._images.prepare(request.recipes, request.priority)
+            encoder = self._solver.encoders.get(request.role)
+            prepared = await self._images.prepare(request.recipes, request.priority, encoder)
             begun = time.perf_counter()
             meter.enter(begun)
             try:
-                completion = await engine.generate(request, prepared.lend())
+                # Nothing here may hold the images: their room is free once the engine lets go of them.
+                completion = await engine.generate(request, cast(Any, prepared.lend()))
             finally:
                 ended = time.perf_counter()
                 meter.leave(ended)

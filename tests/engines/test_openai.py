@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
+import io
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from p2r_bench.engines.endpoints import base_url, retry_after
@@ -127,23 +130,36 @@ def test_images_are_sent_lossless_in_their_place(scripted_server: LocalServer) -
         }
 
 
-def test_an_image_that_several_requests_share_is_encoded_once(
-    scripted_server: LocalServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from p2r_bench.engines import png
-
-    calls: list[int] = []
-    encode = png.png
-    monkeypatch.setattr(png, "png", lambda image, level: calls.append(1) or encode(image, level))
-    pairs = [
-        make_request(1, sizes=((64, 64),), text=f"question {n}", max_tokens=n + 1) for n in range(5)
-    ]
+def test_what_its_encoder_made_is_sent_as_it_is(scripted_server: LocalServer) -> None:
+    request, images = make_request(1, sizes=((64, 32), (32, 96)))
 
     async def work(engine: OpenAIEngine) -> Any:
-        return await asyncio.gather(*(engine.generate(*pair) for pair in pairs))
+        encoder = engine.capabilities().image_encoder
+        assert encoder is not None
+        wire = [encoder.encode(*pair) for pair in zip(request.recipes, images, strict=True)]
+        await engine.generate(request, wire)
+        return [image.data.decode() for image in wire]
 
-    use(scripted_server, work, **UNCHECKED)
-    assert len(calls) == 1
+    urls = use(scripted_server, work, **UNCHECKED)
+    content = scripted_server.bodies[-1]["messages"][1]["content"]
+    assert [part["image_url"]["url"] for part in content[:2]] == urls
+
+
+def test_a_body_is_whole_however_large_and_can_be_sent_again(scripted_server: LocalServer) -> None:
+    """Three images of four megapixels that do not compress, with one refusal on the way."""
+    noise = [Image.effect_noise((2048, 1024), 90).convert("RGB") for _ in range(3)]
+    request, _ = make_request(1, sizes=((2048, 1024),) * 3)
+
+    async def work(engine: OpenAIEngine) -> Any:
+        scripted_server.faults.append(Fault(status=503, headers={"Retry-After": "0"}))
+        return await engine.generate(request, noise)
+
+    use(scripted_server, work, png_level="0", **UNCHECKED)
+    first, second = scripted_server.bodies[-2:]
+    assert first == second
+    parts = [p for p in second["messages"][1]["content"] if p["type"] == "image_url"]
+    sent = [Image.open(io.BytesIO(base64.b64decode(p["image_url"]["url"][22:]))) for p in parts]
+    assert [image.tobytes() for image in sent] == [image.tobytes() for image in noise]
 
 
 def test_a_schema_is_sent_where_the_server_follows_schemas(scripted_server: LocalServer) -> None:
@@ -166,7 +182,7 @@ def test_any_text_survives_the_body(text: str, stops: list[str]) -> None:
     text = text.encode("utf-8", "replace").decode()
     stops = [stop.encode("utf-8", "replace").decode() for stop in stops]
     request, _ = make_request(1, sizes=((32, 32), (32, 32)), text=text, stop=tuple(stops))
-    body = json.loads(chat_body("m", request, [b"data:one", b"data:two"], extra=False))
+    body = json.loads(bytes(chat_body("m", request, [b"data:one", b"data:two"], extra=False)))
     content = body["messages"][1]["content"]
     assert [part["image_url"]["url"] for part in content[:2]] == ["data:one", "data:two"]
     assert content[2]["text"] == text

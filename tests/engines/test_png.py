@@ -1,10 +1,10 @@
-"""Images sent to servers lose nothing."""
+"""Images sent to servers lose nothing but what their recipe's transport loses."""
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,12 +12,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from p2r_bench.engines.png import DataURLs, png
+from p2r_bench.adapter import realise
+from p2r_bench.engines.data_urls import url_encoder
+from p2r_bench.engines.png import png
+from p2r_bench.run.images import realised
+from p2r_bench.types import Recipe, WireImage
+
+RECIPE = Recipe("source", "apply", "white", (), None, ((64, 32),))
 
 
 def noise(width: int, height: int, seed: int) -> Image.Image:
     pixels = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(pixels)
+
+
+def file_of(wire: object) -> tuple[str, bytes]:
+    """Media type and bytes of the file in a data URL."""
+    assert isinstance(wire, WireImage)
+    head, _, data = wire.data.partition(b",")
+    return head.decode(), base64.b64decode(data, validate=True)
 
 
 @settings(deadline=None)
@@ -29,32 +42,43 @@ def noise(width: int, height: int, seed: int) -> Image.Image:
 )
 def test_a_png_holds_the_same_pixels(width: int, height: int, level: int, seed: int) -> None:
     image = noise(width, height, seed)
-    read = Image.open(io.BytesIO(png(image, level)))
-    assert read.mode == "RGB"
-    assert read.size == image.size
-    assert read.tobytes() == image.tobytes()
+    with Image.open(io.BytesIO(png(image, level))) as read:
+        read.load()
+        assert (read.mode, read.size) == ("RGB", image.size)
+        assert read.tobytes() == image.tobytes()
 
 
-def test_a_stored_png_of_many_megabytes_is_whole() -> None:
+@pytest.mark.parametrize("level", [0, 1])
+def test_a_png_of_many_megabytes_is_whole(level: int) -> None:
     image = noise(2048, 1024, 1)
-    assert Image.open(io.BytesIO(png(image, 0))).tobytes() == image.tobytes()
+    assert Image.open(io.BytesIO(png(image, level))).tobytes() == image.tobytes()
 
 
-@pytest.mark.parametrize("kept", [0, 1 << 20])
-def test_urls_are_those_of_their_digests_however_many_are_kept(kept: int) -> None:
-    images = {str(n): noise(8 + n, 8, n) for n in range(10)}
+def test_the_fast_level_compresses_smooth_images() -> None:
+    image = Image.linear_gradient("L").resize((640, 480)).convert("RGB")
+    assert len(png(image, 1)) < len(png(image, 0)) / 20
 
-    async def session() -> list[list[bytes]]:
-        urls = DataURLs(1, kept)
-        try:
-            order = list(images)
-            rounds = [order, order[::-1], order]
-            return [await urls.get(names, [images[n] for n in names]) for names in rounds]
-        finally:
-            urls.close()
 
-    first, backwards, again = asyncio.run(session())
-    assert first == backwards[::-1] == again
-    for url, image in zip(first, images.values(), strict=True):
-        data = base64.b64decode(url.removeprefix(b"data:image/png;base64,"), validate=True)
-        assert Image.open(io.BytesIO(data)).tobytes() == image.tobytes()
+def test_lossless_images_are_sent_with_the_pixels_of_their_recipe() -> None:
+    source = noise(90, 60, 1)
+    head, file = file_of(realised(RECIPE, source, url_encoder(1)))
+    assert head == "data:image/png;base64"
+    assert Image.open(io.BytesIO(file)).tobytes() == realise(RECIPE, source).tobytes()
+
+
+def test_under_a_lossy_transport_the_file_itself_is_sent() -> None:
+    source, recipe = noise(90, 60, 1), replace(RECIPE, transport="jpeg:75")
+    head, file = file_of(realised(recipe, source, url_encoder(1)))
+    assert head == "data:image/jpeg;base64"
+    assert Image.open(io.BytesIO(file)).tobytes() == realise(recipe, source).tobytes()
+    plain = io.BytesIO()
+    realise(RECIPE, source).save(plain, "JPEG", quality=75)
+    assert file == plain.getvalue()
+
+
+def test_an_image_that_is_resized_behind_its_transport_is_sent_as_it_comes_out() -> None:
+    source = noise(90, 60, 1)
+    recipe = replace(RECIPE, transport="jpeg:75", resize=((64, 32), (320, 224)))
+    head, file = file_of(realised(recipe, source, url_encoder(1)))
+    assert head == "data:image/png;base64"
+    assert Image.open(io.BytesIO(file)).tobytes() == realise(recipe, source).tobytes()

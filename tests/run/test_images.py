@@ -17,7 +17,7 @@ from p2r_bench.errors import ImageError
 from p2r_bench.run import images as images_module
 from p2r_bench.run.images import EncodedImage, ImageWork
 from p2r_bench.tasks.reading import probe
-from p2r_bench.types import Box, ImageRef, Recipe, Sample
+from p2r_bench.types import Box, ImageEncoder, ImageRef, Recipe, Sample, WireImage
 
 
 def encoded(colour: str = "red", size: tuple[int, int] = (320, 200)) -> EncodedImage:
@@ -202,4 +202,64 @@ def test_cancelling_one_waiter_leaves_the_others_their_image() -> None:
             await first
         work.close()
 
+    asyncio.run(main())
+
+
+def recording(calls: list[str], bytes_each: int = 500) -> ImageEncoder:
+    def encode(recipe: Recipe, image: Image.Image) -> WireImage:
+        calls.append(recipe.digest)
+        return WireImage(image.size, b"x" * bytes_each)
+
+    return ImageEncoder("recording", encode)
+
+
+@pytest.mark.parametrize("size", [(320, 200), (1500, 1100)])
+def test_an_image_that_several_requests_share_is_encoded_once(size: tuple[int, int]) -> None:
+    source, two, calls = encoded(size=size), TwoStage(load_profile("tiny")), list[str]()
+    recipe, encoder = two.whole(sample_of(source)), recording(calls)
+
+    async def main() -> None:
+        work = ImageWork(workers=2)
+
+        async def one() -> Sequence[Any]:
+            return (await work.of(source).prepare([recipe], 0, encoder)).lend()
+
+        all_lent = await asyncio.gather(*(one() for _ in range(5)))
+        pixels = await lent(work, [recipe], source)
+        assert {image.data for images in all_lent for image in images} == {b"x" * 500}
+        assert isinstance(pixels[0], Image.Image)
+        work.close()
+
+    asyncio.run(main())
+    assert calls == [recipe.digest]
+
+
+@pytest.mark.parametrize("size", [(320, 200), (1500, 1100)])
+def test_encoded_images_count_with_their_bytes_until_they_are_let_go_of(
+    size: tuple[int, int],
+) -> None:
+    """Room for three images as pixels holds eight that are encoded, and no ninth."""
+    two = TwoStage(load_profile("tiny"))
+    sources = [encoded(f"#0000{n:02x}", size) for n in range(9)]
+    recipes = [two.whole(sample_of(source)) for source in sources]
+    room = 3 * images_module.pixel_bytes(recipes[0].size)
+    encoder = recording([], room // 8)
+
+    async def main() -> None:
+        work = ImageWork(budget=2 * room, workers=2)
+
+        async def one(n: int) -> Sequence[Any]:
+            return (await work.of(sources[n]).prepare([recipes[n]], 0, encoder)).lend()
+
+        for n in range(5):
+            held.append(await asyncio.wait_for(one(n), 30))
+        assert work._realised.held == 5 * (room // 8)
+        last = asyncio.gather(*(one(n) for n in range(5, 9)))
+        done, _ = await asyncio.wait([last], timeout=0.5)
+        assert not done
+        held.clear()
+        await asyncio.wait_for(last, 30)
+        work.close()
+
+    held: list[Sequence[Any]] = []
     asyncio.run(main())
