@@ -70,6 +70,17 @@ def test_a_benchmark_ends_with_its_documented_figures(
         assert found["exact_equal"]
 
 
+def test_memory_is_measured_with_a_server_in_another_process(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    engine = ("--engine", "openai", "--latency", "0.01")
+    arguments = [*engine, "--rows", "8", "--resolution", "4k", "--cache-dir", str(cache), "--json"]
+    monkeypatch.setattr(sys, "argv", ["memory", *arguments])
+    importlib.import_module("benchmarks.memory").main()
+    found = json.loads(capfd.readouterr().out)
+    assert found["cpu_s_per_row"] > 0 and found["peak_mb_by_rows"].keys() == {"8"}
+
+
 def test_every_benchmark_is_on_the_page_in_make_and_here() -> None:
     page = set(re.findall(r"^\| `(\w+)` \|", README.read_text("utf-8"), re.MULTILINE))
     (made,) = re.findall(
