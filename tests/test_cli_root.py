@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 
@@ -92,6 +93,13 @@ def test_user_error_is_a_message_and_status_2(command_raising) -> None:  # type:
     result = CliRunner().invoke(main, ["plugins"])
     assert result.exit_code == 2
     assert result.stderr == "Error: data/rows.parquet, row 3: no image\n" and result.stdout == ""
+
+
+def test_a_failing_disk_is_a_message_with_the_file_and_the_way_out(command_raising) -> None:  # type: ignore[no-untyped-def]
+    command_raising(OSError(errno.ENOSPC, "No space left on device", "out/table.parquet"))
+    result = CliRunner().invoke(main, ["plugins"])
+    assert result.exit_code == 2
+    assert "out/table.parquet: No space left on device; make room" in result.stderr
 
 
 def test_bug_is_not_hidden(command_raising) -> None:  # type: ignore[no-untyped-def]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import click
 
 from p2r_bench import __version__
@@ -47,6 +49,23 @@ class Root(click.Group):
             return super().invoke(ctx)
         except UserError as error:
             raise Refusal(str(error)) from error
+        except OSError as error:
+            if error.errno in (None, errno.EPIPE):
+                raise
+            raise Refusal(_of_the_system(error)) from error
+
+
+def _of_the_system(error: OSError) -> str:
+    """A message for a failure of the disk or the network that no command has explained."""
+    where = f"{error.filename}: " if error.filename else ""
+    ways = {
+        errno.ENOSPC: "; make room and give the same command again",
+        errno.EDQUOT: "; make room and give the same command again",
+        errno.EACCES: "; change its permissions, or name another place",
+        errno.EPERM: "; change its permissions, or name another place",
+        errno.EROFS: "; name another place",
+    }
+    return f"{where}{error.strerror or error}{ways.get(error.errno or 0, '')}"
 
 
 class Refusal(click.ClickException):

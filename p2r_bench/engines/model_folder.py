@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 from p2r_bench.bundled import resolve_model
 from p2r_bench.errors import UserError
+from p2r_bench.hub import download
 
 TEXT_FILES = (
     "config.json",
@@ -46,29 +47,8 @@ def model_folder(model: str, revision: str | None = None) -> Path:
         raise UserError(
             f"--model {model}: neither a folder nor a hub id (OWNER/NAME) nor a bundled model's name."
         )
-    return _checked(_download(resolved, revision))
-
-
-def _download(model: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    at = f"{model}@{revision}" if revision else model
-    try:
-        return Path(
-            snapshot_download(
-                model,
-                revision=revision,
-                allow_patterns=[*TEXT_FILES, "*.safetensors", "*.safetensors.index.json"],
-            )
-        )
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise UserError(
-            f"--model {at}: not in the local cache, and the hub cannot be reached ({error}). On a machine "
-            f"with a network: hf download {model} --local-dir FOLDER; then --model FOLDER."
-        ) from error
-    except (HfHubHTTPError, ValueError, OSError) as error:
-        raise UserError(f"--model {at}: the hub refuses it: {error}") from error
+    patterns = (*TEXT_FILES, "*.safetensors", "*.safetensors.index.json")
+    return _checked(download("model", resolved, patterns, revision=revision))
 
 
 def _checked(folder: Path) -> Path:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from p2r_bench.errors import UserError
+from p2r_bench.hub import dataset_commit, download
 from p2r_bench.tasks.benchmark import Benchmark
-from p2r_bench.tasks.location import HubDataset, Origin, default_folder
+from p2r_bench.tasks.location import Origin, default_folder
 
 
 def fetch(
@@ -35,46 +36,15 @@ def fetch(
         raise UserError(f"{folder} holds {what} data; give another folder with --out")
     revisions: dict[str, str] = {}
     for dataset in task.datasets:
-        revisions[dataset.id] = _download(task, dataset, folder / dataset.folder, revision)
+        try:
+            commit = dataset_commit(dataset.id, revision)
+            folder_of = folder / dataset.folder
+            download("dataset", dataset.id, dataset.patterns, revision=commit, folder=folder_of)
+        except UserError as error:
+            offline = f"without it:  p2r-bench data synth  makes data of {task.name}'s format"
+            raise UserError(f"{error}\n  {offline}") from error
+        revisions[dataset.id] = commit
         revision = None
     origin = Origin(task.name, revisions)
     origin.write(folder)
     return folder, origin
-
-
-def _download(task: Benchmark, dataset: HubDataset, folder: Path, revision: str | None) -> str:
-    """The commit that was downloaded."""
-    import httpx
-    from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-
-    try:
-        commit = HfApi().dataset_info(dataset.id, revision=revision).sha
-        snapshot_download(
-            dataset.id,
-            repo_type="dataset",
-            revision=commit,
-            local_dir=folder,
-            allow_patterns=list(dataset.patterns),
-        )
-    except (
-        HfHubHTTPError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        httpx.HTTPError,
-        OSError,
-    ) as error:
-        reason = str(error).strip().splitlines()
-        raise UserError(
-            f"{dataset.id}{f' at {revision}' if revision else ''} could not be fetched: "
-            f"{reason[0] if reason else type(error).__name__}\n"
-            f"  what has arrived stays in {folder}; the same command goes on from there\n"
-            "  HF_ENDPOINT names a mirror, HF_TOKEN a token; "
-            f"a copy from elsewhere is read with --data-dir\n"
-            f"  offline, p2r-bench data synth makes data of {task.name}'s format"
-        ) from error
-    if commit is None:
-        raise UserError(
-            f"{dataset.id}: the hub did not say which commit this is; give one with --revision"
-        )
-    return str(commit)

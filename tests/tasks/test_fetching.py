@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,6 +59,7 @@ class Hub:
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hub:
     hub = Hub()
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setenv("P2R_BENCH_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(
         "huggingface_hub.HfApi.dataset_info", lambda *a, **k: hub.dataset_info(*a, **k)
@@ -99,11 +101,21 @@ def test_unreachable_hub_is_an_error_with_ways_out(hub: Hub) -> None:
     shown = run("fetch", "HR-Bench")
     assert shown.exit_code == 2
     for part in (
-        "DreamMr/HR-Bench could not be fetched: no route to host",
+        "DreamMr/HR-Bench could not be fetched: the hub at ",
+        "cannot be reached: no route to host",
+        "hf download --repo-type dataset DreamMr/HR-Bench",
+        "--data-dir",
         "HF_ENDPOINT",
         "data synth",
     ):
         assert part in shown.output
+
+
+def test_a_full_disk_is_told_as_such(hub: Hub) -> None:
+    hub.fault = OSError(errno.ENOSPC, "No space left on device", "shard.parquet")
+    shown = run("fetch", "HR-Bench")
+    assert shown.exit_code == 2
+    assert "No space left on device" in shown.output and "--out" in shown.output
 
 
 def test_generated_task_has_nothing_to_fetch(hub: Hub) -> None:
