@@ -10,6 +10,7 @@ from p2r_bench.adapter.pixels import annotate, decode, realise
 from p2r_bench.adapter.profile import Profile, diff_profiles
 from p2r_bench.adapter.profile_file import builtin_profiles, load_profile
 from p2r_bench.adapter.prompts import PromptPack, builtin_packs, load_pack
+from p2r_bench.adapter.thoughts import without_thoughts
 from p2r_bench.adapter.two_stage import TwoStage
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "parse_boxes",
     "read_boxes",
     "realise",
+    "without_thoughts",
 ]

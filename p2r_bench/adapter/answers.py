@@ -5,24 +5,47 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from p2r_bench.adapter.profile import Profile
+from p2r_bench.adapter.thoughts import said
 
-_TAGGED = re.compile(r"<answer>((?:(?!<answer>).)*?)</answer>", re.DOTALL)
+if TYPE_CHECKING:
+    from p2r_bench.adapter.profile import Profile, TagCase, TagPair
+
+_TAG = re.compile(r"<(/?)answer>")
+_TAG_ANY_CASE = re.compile(_TAG.pattern, re.IGNORECASE | re.ASCII)
 
 
 def extract_answer(text: str, role: str, profile: Profile) -> str | None:
-    """The answer in a completion's text, stripped, or None when there is none.
+    """Return the answer in a completion's text, stripped, or None when there is none.
 
-    By the profile's answer policy for the role: "tag" takes what stands in the last complete
-    `<answer>…</answer>` pair and nothing else; "whole" takes the whole text after any closed
-    `<think>` block; "tag_or_whole" prefers the tag, and without one takes all of the text, as the
-    published training code does. An empty answer is no answer.
+    Thoughts are cut first, as the profile's `thoughts` says. Then, by the policy for the role: "tag" takes the
+    content of the first or last `<answer>…</answer>` pair (`answers.pair`) and nothing else; "whole" takes all
+    of the text; "tag_or_whole" prefers the tag, and without one takes all of the text, as the
+    published training code does. An empty answer, and one whose tag never closes, is no answer.
     """
-    policy = profile.answers.for_role(role)
-    if policy == "whole":
-        return text.rpartition("</think>")[2].strip() or None
-    tagged: list[str] = _TAGGED.findall(text)
-    if tagged:
-        return tagged[-1].strip() or None
-    return (text.strip() or None) if policy == "tag_or_whole" else None
+    text = said(text, profile.thoughts)
+    answers = profile.answers
+    policy = answers.for_role(role)
+    if policy != "whole":
+        content = _tagged(text, answers.pair, answers.tag_case)
+        if content is not None or policy == "tag":
+            return (content or "").strip() or None
+    return text.strip() or None
+
+
+def _tagged(text: str, pair: TagPair, case: TagCase) -> str | None:
+    """Content of the first or last complete pair, or None.
+
+    The first pair runs from the first opening tag to the next closing one, as `<answer>(.*?)</answer>`
+    matches. The last pair holds no other opening tag.
+    """
+    content: str | None = None
+    start: int | None = None
+    for tag in (_TAG if case == "exact" else _TAG_ANY_CASE).finditer(text):
+        if not tag[1]:
+            start = start if pair == "first" and start is not None else tag.end()
+        elif start is not None:
+            content = text[start : tag.start()]
+            if pair == "first":
+                return content
+            start = None
+    return content

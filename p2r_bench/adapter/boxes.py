@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
+from p2r_bench.adapter.box_entries import KEY, Broken, Found, published_entries, tolerant_entries
+from p2r_bench.adapter.thoughts import said
 from p2r_bench.types import Box, ParseStatus
+
+if TYPE_CHECKING:
+    from p2r_bench.adapter.profile import Profile
 
 Corners = tuple[float, float, float, float]
 
-_FLAT_OBJECT = re.compile(r"\{[^{}]*\}")
 _MAX_REASONS = 20
 
 
@@ -32,28 +34,30 @@ class BoxReading:
     ignored: tuple[str, ...] = ()
 
 
-def parse_boxes(text: str) -> tuple[Box, ...]:
-    """The valid boxes in a perceiver's text; never raises, whatever the text.
+def parse_boxes(text: str, profile: Profile | None = None) -> tuple[Box, ...]:
+    """Return the valid boxes in a perceiver's text; never raises, whatever the text.
 
-    Rules of the published method (arXiv 2607.01191): a text that is one JSON value is taken as a whole
-    (an object is a list of one, a list is filtered, anything nested deeper gives none); other text is
-    searched for flat objects that hold `bbox_2d`, each parsed alone. A box has exactly four numbers
-    (booleans pass) with x1 < x2 and y1 < y2; the range is not checked. Where the published code raises
-    (NaN, infinity, null), the box is ignored.
+    The profile's `boxes` says where entries are looked for; see `box_entries`. A box has exactly four finite
+    numbers (booleans pass) with x1 < x2 and y1 < y2; the range is not checked.
+
+    - "tolerant": thoughts are cut as the profile says, every whole entry counts, and a box whose corners
+      all lie within 0 and 1 is invalid: these are fractions, not thousandths.
+    - "published": the rule of arXiv 2607.01191, on the whole text. Where its code raises (NaN, infinity,
+      null), the box is left out.
+
+    Args:
+        profile: None reads as the default profile does.
     """
-    return read_boxes(text).boxes
+    return read_boxes(text, profile).boxes
 
 
-def read_boxes(text: str) -> BoxReading:
+def read_boxes(text: str, profile: Profile | None = None) -> BoxReading:
     """`parse_boxes` with the parse status and the reasons for what was ignored."""
-    whole, value = _load(text.strip())
-    if whole:
-        return _reading(_box(entry) for entry in (value if isinstance(value, list) else [value]))
-    flat = [m.group() for m in _FLAT_OBJECT.finditer(text) if "bbox_2d" in m.group()]
-    if not flat:
-        return BoxReading((), "unparsed")
-    parsed = (_load(part) for part in flat)
-    return _reading(_box(value) if valid else (None, "not valid JSON") for valid, value in parsed)
+    if profile is not None and profile.boxes == "published":
+        found = published_entries(text.strip())
+        return _reading((_box(entry) for entry in found.entries), found)
+    found = tolerant_entries(said(text, "cut" if profile is None else profile.thoughts))
+    return _reading((_thousandths(*_box(entry)) for entry in found.entries), found)
 
 
 def check_boxes(boxes: Iterable[Box]) -> BoxReading:
@@ -83,7 +87,9 @@ def valid_corners(corners: Sequence[object]) -> Corners | str:
     return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else "x1 < x2 and y1 < y2 does not hold"
 
 
-def _reading(entries: Iterable[tuple[Box | None, str | None]]) -> BoxReading:
+def _reading(
+    entries: Iterable[tuple[Box | None, str | None]], found: Found | None = None
+) -> BoxReading:
     boxes: list[Box] = []
     ignored: list[str] = []
     count = 0
@@ -93,22 +99,23 @@ def _reading(entries: Iterable[tuple[Box | None, str | None]]) -> BoxReading:
         if reason is not None and len(ignored) < _MAX_REASONS:
             ignored.append(f"entry {count}: {reason}")
         count += 1
+    if found is not None and found.cut_off and len(ignored) < _MAX_REASONS:
+        ignored.append(f"entry {count}: cut off")
     status: ParseStatus = "boxes" if boxes else "invalid" if count else "empty"
+    if status == "empty" and found is not None and not found.json:
+        status = "unparsed"
     return BoxReading(tuple(boxes), status, tuple(ignored))
-
-
-def _load(text: str) -> tuple[bool, Any]:
-    try:
-        return True, json.loads(text)
-    except (ValueError, RecursionError):  # ValueError also covers integers of thousands of digits
-        return False, None
 
 
 def _box(entry: object) -> tuple[Box | None, str | None]:
     """A box and None, or a box and what is odd about it, or None and why there is no box."""
+    if isinstance(entry, Broken):
+        return None, "not valid JSON"
     if not isinstance(entry, dict):
         return None, "not an object"
-    corners = entry.get("bbox_2d")
+    if KEY not in entry:
+        return None, f"no {KEY}"
+    corners = entry[KEY]
     if not isinstance(corners, list):
         return None, "bbox_2d is not a list"
     found = valid_corners(corners)
@@ -118,6 +125,12 @@ def _box(entry: object) -> tuple[Box | None, str | None]:
     if label is not None and not isinstance(label, str):
         return Box(found), "label is not text; the box is kept without it"
     return Box(found, None if label is None else _writable(label)), None
+
+
+def _thousandths(box: Box | None, reason: str | None) -> tuple[Box | None, str | None]:
+    if box is not None and all(0 <= corner <= 1 for corner in box.xyxy):
+        return None, "bbox_2d: all corners lie within 0 and 1: fractions, not thousandths"
+    return box, reason
 
 
 def _writable(text: str) -> str:

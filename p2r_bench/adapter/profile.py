@@ -8,12 +8,16 @@ from functools import cached_property
 from typing import Any, Literal
 
 from p2r_bench.adapter.prompts import OptionStyle, PromptPack
+from p2r_bench.adapter.thoughts import ThoughtPolicy
 from p2r_bench.types import Sampling, digest_of
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 """Raised when the adapter's code changes what a model receives or what is read from its text."""
 
 AnswerPolicy = Literal["tag", "whole", "tag_or_whole"]
+TagPair = Literal["first", "last"]
+TagCase = Literal["any", "exact"]
+BoxRule = Literal["tolerant", "published"]
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,18 @@ class CropPolicy:
 
 @dataclass(frozen=True)
 class AnswerPolicies:
-    """Where the answer of each role's text is looked for; see `extract_answer`."""
+    """Where the answer of each role's text is looked for; see `extract_answer`.
+
+    Attributes:
+        pair: Which `<answer>…</answer>` pair counts.
+        tag_case: "any" also reads `<Answer>`; "exact" lower case only.
+    """
 
     reason: AnswerPolicy
     think: AnswerPolicy
     answer: AnswerPolicy
+    pair: TagPair
+    tag_case: TagCase
 
     def for_role(self, role: str) -> AnswerPolicy:
         """Policy of a role; roles that a third-party mode adds are read like `reason`."""
@@ -99,6 +110,8 @@ class Profile:
         structured_boxes: Ask the engine to enforce the JSON schema of boxes on the perceiver.
         newline_after_image: Put a newline behind every image of a request.
         option_style: "block" or "published"; see `PromptPack.question`.
+        thoughts: Whether thoughts are cut before answers and boxes are read; see `thoughts.said`.
+        boxes: Rule by which the perceiver's text is read; see `parse_boxes`.
     """
 
     name: str
@@ -110,6 +123,8 @@ class Profile:
     structured_boxes: bool
     newline_after_image: bool
     option_style: OptionStyle
+    thoughts: ThoughtPolicy
+    boxes: BoxRule
     pack: PromptPack
 
     @cached_property

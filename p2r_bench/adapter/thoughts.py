@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import re
+from typing import Literal
+
+ThoughtPolicy = Literal["cut", "opened", "keep"]
 
 _TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE | re.ASCII)
+
+
+def said(text: str, policy: ThoughtPolicy) -> str:
+    """Return the part of a reply that is read, by a profile's `thoughts`.
+
+    "cut" is `without_thoughts`; "opened" the same for a chat template that always opens a thought, so that a
+    reply without a `</think>` was cut off while thinking; "keep" is the whole text.
+    """
+    if policy == "keep":
+        return text
+    return without_thoughts(f"<think>{text}" if policy == "opened" else text)
 
 
 def without_thoughts(text: str) -> str:

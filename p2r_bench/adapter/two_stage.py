@@ -54,7 +54,7 @@ class TwoStage:
 
     def evidence(self, sample: Sample, text: str) -> Evidence:
         """What stage 2 is shown, from the text of stage 1. Never raises because of the text."""
-        return self._evidence(sample, read_boxes(text))
+        return self._evidence(sample, read_boxes(text, self.profile))
 
     def evidence_from_boxes(self, sample: Sample, boxes: Sequence[Box]) -> Evidence:
         """The same from boxes known otherwise, such as the ground truth; unusable ones are ignored."""

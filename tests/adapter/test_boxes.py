@@ -1,4 +1,4 @@
-"""Reading boxes out of a perceiver's text, rule by rule, and under any text whatever."""
+"""Reading boxes out of a perceiver's text: rules of every profile, those of the published code, and any text whatever."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from p2r_bench.adapter import check_boxes, parse_boxes, read_boxes
+from p2r_bench.adapter import Profile, check_boxes, load_profile, parse_boxes, read_boxes
 from p2r_bench.types import Box
+
+P2R, PUBLISHED = load_profile("p2r"), load_profile("original-eval")
 
 ONE = '{"bbox_2d": [10, 20, 30, 40], "label": "kite"}'
 TWO = '{"bbox_2d": [1.5, 2, 3, 4.25], "label": "boat"}'
@@ -41,9 +43,9 @@ def test_white_space_around_the_json_does_not_matter() -> None:
         json.dumps(f"[{ONE}]"),
     ],
 )
-def test_json_nested_deeper_gives_no_boxes(text: str) -> None:
-    assert parse_boxes(text) == ()
-    assert read_boxes(text).status == "invalid"
+def test_the_published_rule_finds_no_boxes_in_json_nested_deeper(text: str) -> None:
+    assert parse_boxes(text, PUBLISHED) == ()
+    assert read_boxes(text, PUBLISHED).status == "invalid"
 
 
 @pytest.mark.parametrize(
@@ -56,14 +58,35 @@ def test_json_nested_deeper_gives_no_boxes(text: str) -> None:
         f"[{ONE}, {{'bbox_2d': broken}}, {TWO}] and so on",
     ],
 )
-def test_other_text_is_searched_for_flat_objects_parsed_alone(text: str) -> None:
-    assert [box.label for box in parse_boxes(text)] == ["kite", "boat"]
+@pytest.mark.parametrize("profile", [P2R, PUBLISHED], ids=["tolerant", "published"])
+def test_other_text_is_searched_for_objects(text: str, profile: Profile) -> None:
+    assert [box.label for box in parse_boxes(text, profile)] == ["kite", "boat"]
 
 
-def test_flat_objects_without_bbox_2d_are_not_looked_at() -> None:
-    reading = read_boxes(f'so: {{"box": [1, 2, 3, 4]}} {ONE}')
+def test_the_published_rule_does_not_look_at_flat_objects_without_bbox_2d() -> None:
+    reading = read_boxes(f'so: {{"box": [1, 2, 3, 4]}} {ONE}', PUBLISHED)
     assert len(reading.boxes) == 1
     assert reading.ignored == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "boxes", "status"),
+    [
+        (f"<think>{ONE}</think>[]", 1, "boxes"),
+        (f"<think>{ONE}", 1, "boxes"),
+        ("```json\n[]\n```", 0, "unparsed"),
+        ('{"bbox_2d": [0.28, 0.5, 0.52, 0.7], "label": "cup"}', 1, "boxes"),
+        ('Here: {"bbox_2d": [1, 2, 3, 4], "label": "a { on it"}', 0, "unparsed"),
+        ('Here: {"bbox_2d": [1, 2, 3, 4], "label": "a } on it"}', 0, "invalid"),
+        ('[{"bbox_2d": [1, 2, 3, 4], "label": "two\nlines"}]', 0, "invalid"),
+        (f'Here: {{"label": {{"a": 1}}, {ONE[1:]}', 0, "unparsed"),
+        (f"[{ONE},]", 1, "boxes"),
+    ],
+)
+def test_the_published_rule_is_kept_to_the_letter(text: str, boxes: int, status: str) -> None:
+    for name in ("original-eval", "original-train-rollout", "original-train-service"):
+        reading = read_boxes(text, load_profile(name))
+        assert (len(reading.boxes), reading.status) == (boxes, status)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +108,8 @@ def test_corners_where_the_published_code_raises_or_refuses_are_ignored(corner: 
 
 
 def test_booleans_pass_as_numbers() -> None:
-    assert parse_boxes('{"bbox_2d": [false, false, true, true]}') == (Box((0, 0, 1, 1)),)
+    text = '{"bbox_2d": [false, false, true, 5]}'
+    assert parse_boxes(text) == parse_boxes(text, PUBLISHED) == (Box((0, 0, 1, 5)),)
 
 
 @pytest.mark.parametrize("corners", [[5, 0, 5, 9], [0, 5, 9, 5], [9, 0, 5, 9], [0, 9, 9, 5]])
@@ -132,7 +156,7 @@ def test_a_lone_surrogate_in_a_label_can_be_written_to_a_file() -> None:
         ("", "unparsed"),
         ("the kite is top left", "unparsed"),
         ("[" * 100_000, "unparsed"),
-        ("7" * 5000, "unparsed"),
+        ("7" * 5000, "invalid"),
     ],
 )
 def test_the_parse_status_tells_no_boxes_from_no_json(text: str, status: str) -> None:
@@ -204,11 +228,12 @@ _FRAGMENTS = st.lists(
 ).map("".join)
 
 
-@given(st.one_of(_JSON, _FRAGMENTS))
-@example("{" * 50_000 + '"bbox_2d"')
-@example('{"bbox_2d":' * 20_000)
-def test_any_text_gives_finite_ordered_boxes(text: str) -> None:
-    reading = read_boxes(text)
+@given(st.one_of(_JSON, _FRAGMENTS), st.sampled_from([P2R, PUBLISHED]))
+@example("{" * 50_000 + '"bbox_2d"', P2R)
+@example('{"bbox_2d":' * 20_000, P2R)
+@example('{"bbox_2d":' * 20_000, PUBLISHED)
+def test_any_text_gives_finite_ordered_boxes(text: str, profile: Profile) -> None:
+    reading = read_boxes(text, profile)
     for box in reading.boxes:
         assert all(type(corner) is float and math.isfinite(corner) for corner in box.xyxy)
         assert box.xyxy[0] < box.xyxy[2]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from p2r_bench.adapter import builtin_profiles, load_profile
+from p2r_bench.adapter import builtin_profiles, load_profile, read_boxes
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "adapter.md").read_text("utf-8")
@@ -47,7 +47,7 @@ def test_the_table_of_profiles_holds_the_built_in_values(name: str) -> None:
     ]
     head = next(i for i, row in enumerate(rows) if "`p2r` (default)" in row)
     column = next(i for i, cell in enumerate(rows[head]) if f"`{name}`" in cell)
-    table = {row[0]: row[column] for row in rows[head + 2 : head + 11]}
+    table = {row[0]: row[column] for row in rows[head + 2 : head + 13]}
     profile = load_profile(name)
     image, sampling = profile.image, profile.sampling
 
@@ -68,6 +68,8 @@ def test_the_table_of_profiles_holds_the_built_in_values(name: str) -> None:
     assert table["options"] == profile.option_style
     assert table["answers of `reason`, `think`"] == f"`{profile.answers.reason}`"
     assert profile.answers.reason == profile.answers.think
+    assert table["pair, tag case"] == f"{profile.answers.pair}, {profile.answers.tag_case}"
+    assert table["thoughts, boxes"] == f"{profile.thoughts}, {profile.boxes}"
     caps = [int(cap) for cap in table["tokens perceive / reason, think / answer"].split(" / ")]
     assert caps == [
         sampling.perceive.max_tokens,
@@ -78,3 +80,11 @@ def test_the_table_of_profiles_holds_the_built_in_values(name: str) -> None:
     for role in ("perceive", "reason", "think", "answer"):
         chosen = sampling.for_role(role)
         assert [chosen.temperature, chosen.repetition_penalty] == drawn
+
+
+def test_the_table_of_box_texts_holds_what_each_rule_reads() -> None:
+    rows = re.findall(r"^\| (`+) ?(.+?) ?\1 \| `(\w+)` \| `(\w+)` \|$", TEXT, re.MULTILINE)
+    assert len(rows) == 6
+    for _, text, tolerant, published in rows:
+        assert read_boxes(text, load_profile("p2r")).status == tolerant, text
+        assert read_boxes(text, load_profile("original-eval")).status == published, text

@@ -116,17 +116,20 @@ def test_newline_after_each_image_in_rollouts_only(profile: Profile, newline: bo
 
 
 @pytest.mark.parametrize(
-    ("profile", "reasoning"),
+    ("profile", "reasoning", "pair", "case", "thoughts", "boxes"),
     [
-        (P2R, "tag"),
-        (TINY, "tag"),
-        (EVAL, "tag"),
-        (ROLLOUT, "tag_or_whole"),
-        (SERVICE, "tag_or_whole"),
+        (P2R, "tag", "last", "any", "cut", "tolerant"),
+        (TINY, "tag", "last", "any", "cut", "tolerant"),
+        (EVAL, "tag", "first", "exact", "keep", "published"),
+        (ROLLOUT, "tag_or_whole", "first", "exact", "keep", "published"),
+        (SERVICE, "tag_or_whole", "first", "exact", "keep", "published"),
     ],
 )
-def test_where_answers_are_looked_for(profile: Profile, reasoning: str) -> None:
-    assert dataclasses.astuple(profile.answers) == (reasoning, reasoning, "whole")
+def test_how_replies_are_read(
+    profile: Profile, reasoning: str, pair: str, case: str, thoughts: str, boxes: str
+) -> None:
+    assert dataclasses.astuple(profile.answers) == (reasoning, reasoning, "whole", pair, case)
+    assert (profile.thoughts, profile.boxes) == (thoughts, boxes)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +198,7 @@ def test_the_hash_does_not_change_with_names(field: str) -> None:
 
 
 def test_the_hash_covers_the_version_of_the_rules() -> None:
-    assert digest_of({**P2R.identity, "rules_version": 2}) != digest_of(P2R.identity) == P2R.hash
+    assert digest_of({**P2R.identity, "rules_version": 1}) != digest_of(P2R.identity) == P2R.hash
 
 
 def test_hashes_of_the_built_in_profiles_differ() -> None:
@@ -205,4 +208,6 @@ def test_hashes_of_the_built_in_profiles_differ() -> None:
 def test_the_pack_is_the_only_wording_in_a_profile() -> None:
     kinds = {spec.name: type(getattr(P2R, spec.name)) for spec in dataclasses.fields(P2R)}
     assert kinds["pack"] is PromptPack
-    assert [name for name, kind in kinds.items() if kind is str] == ["name", "option_style"]
+    assert [name for name, kind in kinds.items() if kind is str] == [
+        *("name", "option_style", "thoughts", "boxes"),
+    ]

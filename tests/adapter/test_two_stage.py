@@ -187,8 +187,8 @@ def test_sampling_is_overridden_for_one_call(call: str, make_sample: MakeSample)
 
 
 def test_an_unknown_sampling_field_is_refused(make_sample: MakeSample) -> None:
-    with pytest.raises(TypeError, match="top_k"):
-        TWO.perceive_request(make_sample(), top_k=5)
+    with pytest.raises(TypeError, match="beams"):
+        TWO.perceive_request(make_sample(), beams=5)
 
 
 def test_a_schema_is_sent_to_the_perceiver_only_and_only_where_the_profile_says_so(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from p2r_bench import Box
-from p2r_bench.adapter import read_boxes
+from p2r_bench.adapter import read_boxes, without_thoughts
 
 NAME = "image_zoom_in_tool"
 SIGNATURE: dict[str, Any] = {
@@ -50,10 +50,10 @@ class Mistake:
 def read_calls(text: str) -> tuple[Box | Mistake, ...]:
     """The tool calls that a model's turn ends with, in order; none when it answers instead.
 
-    Calls inside a closed `<think>` block, and calls that an answer follows, are not calls. A call whose closing
+    Calls inside a thought, and calls that an answer follows, are not calls. A call whose closing
     tag is missing counts if it is complete otherwise. Never raises, whatever the text.
     """
-    said = text.rpartition("</think>")[2]
+    said = without_thoughts(text)
     found = [match for match in _CALL.finditer(said) if match.end() > said.rfind("</answer>")]
     return tuple(_read_call(match[1]) for match in found)
 

@@ -44,6 +44,7 @@ def test_several_calls_come_in_order() -> None:
 
 def test_a_call_that_is_only_thought_of_is_no_call() -> None:
     assert read_calls(f"<think>{call(bbox_2d=[1, 2, 3, 4])}</think><answer>B</answer>") == ()
+    assert read_calls(f"<think>Perhaps {call(bbox_2d=[1, 2, 3, 4])}") == ()
 
 
 def test_an_answer_after_a_call_is_the_answer() -> None:
@@ -64,7 +65,7 @@ def test_a_call_after_an_answer_is_a_call() -> None:
         (call(name="crop", bbox_2d=[1, 2, 3, 4]), f"called {NAME}"),
         (f'<tool_call>{{"name": "{NAME}"}}</tool_call>', "arguments is not"),
         (f'<tool_call>{{"name": "{NAME}", "arguments": "x"}}</tool_call>', "arguments is not"),
-        (call(), "bbox_2d is not a list"),
+        (call(), "no bbox_2d"),
         (call(bbox_2d=[1, 2, 3]), "not four numbers"),
         (call(bbox_2d=[1, 2, "3", 4]), "not a number"),
         (call(bbox_2d=[3, 2, 1, 4]), "x1 < x2"),

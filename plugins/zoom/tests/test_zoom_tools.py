@@ -148,7 +148,7 @@ def test_it_is_sampled_and_read_like_reason() -> None:
         "<answer>A</answer> or <answer>C</answer>", profile="original-eval"
     )
     assert request.sampling == profile.sampling.reason
-    assert prediction.answer == "C"
+    assert prediction.answer == "A"
 
 
 def test_newlines_follow_images_where_the_profile_says_so() -> None:
