@@ -28,6 +28,17 @@ class EngineError(P2RError):
         self.retryable = retryable
 
 
+class EngineDead(EngineError):
+    """The engine can answer no request any more, such as after a device error. The run stops; the sample gets no row."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, kind="dead")
+
+
+class EngineStopped(UserError):
+    """A run cannot go on because its engine is dead; recorded samples are kept."""
+
+
 class JudgeError(P2RError):
     """A judge could not reach a verdict; the verdict gets status "error", the prediction stays."""
 

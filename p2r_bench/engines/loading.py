@@ -15,8 +15,11 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextTo
 from transformers.utils import logging as _transformers_logging
 
 from p2r_bench.engines.attention import Attention, choose_attention
+from p2r_bench.engines.model_files import check_processor_files
 from p2r_bench.engines.patches import Patches, patches_of
+from p2r_bench.engines.safetensors_file import read_header
 from p2r_bench.engines.special_tokens import end_ids, suppressed_ids
+from p2r_bench.engines.weights import check_adapter_loaded, check_all_loaded
 from p2r_bench.errors import UserError
 
 
@@ -50,11 +53,12 @@ def load(
         device, dtype: "auto", or torch's names.
 
     Raises:
-        UserError: Device, dtype, attention or architecture cannot be used.
+        UserError: Device, dtype, attention or architecture cannot be used, or not all weights load.
     """
+    check_processor_files(folder)
     where = choose_device(device)
     precision = choose_dtype(dtype, where)
-    with _without_progress_bars():
+    with _quietly():
         try:
             config = AutoConfig.from_pretrained(folder)
             model_class: Any = AutoModelForImageTextToText._model_mapping[type(config)]
@@ -66,12 +70,15 @@ def load(
             attention, device=where, dtype=precision, model_class=model_class
         )
         try:
-            model = model_class.from_pretrained(
+            model, info = model_class.from_pretrained(
                 folder,
                 config=config,
                 dtype=getattr(torch, precision),
                 attn_implementation=implementation,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,  # reported in `info`, and refused there by name
             )
+            check_all_loaded(model, info, folder, name)
             if lora:
                 model = _with_lora(model, lora)
             model.to(where).eval()
@@ -79,8 +86,8 @@ def load(
             raise UserError(
                 f"{name}: the weights in {folder} cannot be loaded on {where}: {error}"
             ) from error
-        tokenizer = AutoTokenizer.from_pretrained(folder)
-        patches = patches_of(_image_processor(folder), name)
+        tokenizer = _tokenizer(folder, name)
+        patches = patches_of(_image_processor(folder, name), name)
     _check_family(model, patches, name)
     return Loaded(
         model=model,
@@ -126,7 +133,17 @@ def choose_dtype(asked: str, device: str) -> str:
     return "float16" if device == "mps" else "float32"
 
 
-def _image_processor(folder: Path) -> Any:
+def _tokenizer(folder: Path, name: str) -> Any:
+    try:
+        return AutoTokenizer.from_pretrained(folder)
+    except Exception as error:  # the tokenizers library raises plain Exception
+        raise UserError(
+            f"{name}: the tokenizer in {folder} cannot be loaded: {error}. Copy tokenizer.json and "
+            "tokenizer_config.json from the model that this one was made from."
+        ) from error
+
+
+def _image_processor(folder: Path, name: str) -> Any:
     automatic: Any = AutoImageProcessor
     try:
         return automatic.from_pretrained(folder)
@@ -137,6 +154,11 @@ def _image_processor(folder: Path) -> Any:
         )
 
         return Qwen2VLImageProcessorPil.from_pretrained(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{name}: the image processor in {folder} cannot be loaded: {error}. Copy "
+            "preprocessor_config.json from the model that this one was made from."
+        ) from error
 
 
 def _with_lora(model: Any, path: str) -> Any:
@@ -147,29 +169,41 @@ def _with_lora(model: Any, path: str) -> Any:
         raise UserError(
             f"--engine-arg lora={path} needs peft: pip install 'p2r-bench[lora]'"
         ) from error
-    return peft.PeftModel.from_pretrained(model, path).merge_and_unload()
+    adapted = peft.PeftModel.from_pretrained(model, path)
+    files = sorted(Path(path).glob("adapter_model*.safetensors"))
+    found = [name for file in files for name in read_header(file).tensors]
+    if found:
+        check_adapter_loaded(peft.get_peft_model_state_dict(adapted), found, path)
+    return adapted.merge_and_unload()
 
 
 def _check_family(model: Any, patches: Patches, name: str) -> None:
     vision = getattr(model.config, "vision_config", None)
-    if (
-        not hasattr(model.base_model, "get_rope_index")
-        or getattr(vision, "patch_size", None) != patches.patch
-        or getattr(vision, "spatial_merge_size", None) != patches.merge
-    ):
+    model_rule = (getattr(vision, "patch_size", None), getattr(vision, "spatial_merge_size", None))
+    if not hasattr(model.base_model, "get_rope_index") or None in model_rule:
         raise UserError(
             f"{name}: {type(model).__name__} is not of the Qwen3-VL family, the only one that the transformers "
             "engine runs. Serve the model with an OpenAI-compatible server and use --engine openai."
         )
+    if model_rule != (patches.patch, patches.merge):
+        raise UserError(
+            f"{name}: its image processor makes patches of {patches.patch} pixels and merges {patches.merge}, and "
+            f"its vision tower takes {model_rule[0]} and {model_rule[1]}. Copy preprocessor_config.json from the "
+            "model that this one was made from."
+        )
 
 
 @contextmanager
-def _without_progress_bars() -> Iterator[None]:
+def _quietly() -> Iterator[None]:
+    """Without progress bars, and without the loading report, which `check_all_loaded` replaces."""
     transformers_logging: Any = _transformers_logging
     shown = transformers_logging.is_progress_bar_enabled()
+    level = transformers_logging.get_verbosity()
     transformers_logging.disable_progress_bar()
+    transformers_logging.set_verbosity_error()
     try:
         yield
     finally:
+        transformers_logging.set_verbosity(level)
         if shown:
             transformers_logging.enable_progress_bar()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from p2r_bench.bundled import resolve_model
+from p2r_bench.engines.model_files import check_model_files
+from p2r_bench.engines.safetensors_file import read_header
 from p2r_bench.errors import UserError
 from p2r_bench.hub import download
 
@@ -17,6 +17,7 @@ TEXT_FILES = (
     "config.json",
     "generation_config.json",
     "preprocessor_config.json",
+    "processor_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "vocab.json",
@@ -33,7 +34,8 @@ def model_folder(model: str, revision: str | None = None) -> Path:
     """Local folder of a model: a bundled name, a folder, or a hub id, which is downloaded once.
 
     Raises:
-        UserError: There is no such model, or it cannot be fetched.
+        UserError: There is no such model, it cannot be fetched, or its files are not whole
+            (`check_model_files`).
     """
     resolved = resolve_model(model)
     folder = Path(resolved).expanduser()
@@ -52,12 +54,7 @@ def model_folder(model: str, revision: str | None = None) -> Path:
 
 
 def _checked(folder: Path) -> Path:
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{folder}: no config.json; not a model folder.")
-    if not any(folder.glob("*.safetensors")):
-        raise UserError(
-            f"{folder}: no *.safetensors file; convert the weights with save_pretrained()."
-        )
+    check_model_files(folder, TEXT_FILES)
     return folder
 
 
@@ -89,22 +86,12 @@ def model_digest(folder: Path) -> str:
 
 def _samples(stream: BinaryIO, path: Path) -> Iterator[bytes]:
     """Header of a safetensors file, and two pieces of each of its tensors."""
-    try:
-        (length,) = struct.unpack("<Q", stream.read(8))
-        header = stream.read(length)
-        tensors = {
-            name: entry["data_offsets"]
-            for name, entry in json.loads(header).items()
-            if name != "__metadata__"
-        }
-    except (struct.error, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise UserError(
-            f"{path}: not a safetensors file ({error}); copy or download it again."
-        ) from error
-    yield header
-    for _, (begin, end) in sorted(tensors.items()):
+    header = read_header(path)
+    yield header.text
+    for _, entry in sorted(header.tensors.items()):
+        begin, end = entry["data_offsets"]
         for offset in (begin, (begin + end) // 2):
-            stream.seek(8 + length + offset)
+            stream.seek(header.start + offset)
             yield stream.read(min(SAMPLE_BYTES, end - offset))
 
 

@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -170,19 +171,20 @@ class TransformersEngine:
         )
 
     async def close(self) -> None:
-        """Stop the worker and free the model."""
+        """Stop the worker and free the model; waits for a model that is still loading."""
+        preparing, self._preparing = self._preparing, None
+        if preparing is not None:
+            await asyncio.to_thread(preparing.shutdown, wait=True, cancel_futures=True)
         worker, self._worker = self._worker, None
         if worker is not None:
             await asyncio.to_thread(worker.close)
-        if self._preparing is not None:
-            self._preparing.shutdown(wait=False, cancel_futures=True)
-            self._preparing = None
         loaded, self._loaded, self._prompts = self._loaded, None, None
         if loaded is not None and loaded.model.device.type == "cuda":
             import torch
 
             del loaded, worker
-            torch.cuda.empty_cache()
+            with suppress(RuntimeError):  # after a sticky device error every call fails
+                torch.cuda.empty_cache()
 
 
 def _room(model: Any) -> int:

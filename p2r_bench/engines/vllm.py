@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from p2r_bench.engines.arguments import read_arguments
+from p2r_bench.engines.model_files import check_processor_files
 from p2r_bench.engines.model_folder import lora_digest, model_digest, model_folder
 from p2r_bench.engines.vllm_arguments import Arguments
 from p2r_bench.engines.vllm_lora import Adapter, read_adapter
 from p2r_bench.engines.vllm_requests import lost_image
-from p2r_bench.errors import EngineError, UserError
+from p2r_bench.errors import EngineDead, EngineError, UserError
 from p2r_bench.types import Capabilities, Completion, EngineConfig, Request
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class VLLMEngine:
                 "that vLLM supports; or run a server and use --engine openai."
             ) from error
         folder = await asyncio.to_thread(model_folder, self.config.model, self.config.revision)
+        check_processor_files(folder)
         checkpoint = read_checkpoint(folder, self.config.model)
         lora = self.arguments.lora
         adapter = await asyncio.to_thread(read_adapter, lora) if lora else None
@@ -198,10 +200,8 @@ class VLLMEngine:
                 f"{request.id}: vLLM refuses it: {error}", kind="refused", retryable=False
             ) from error
         except EngineDeadError as error:
-            raise EngineError(
-                "vLLM's engine process has died; its own messages say why. The same command starts a new one and goes "
-                "on from here",
-                kind="dead",
+            raise EngineDead(
+                "vLLM's engine process has died; its own messages above say why"
             ) from error
         except (EngineGenerateError, ValueError) as error:
             cause = error.__cause__ or error

@@ -14,9 +14,12 @@ from dataclasses import dataclass, field
 import torch
 
 from p2r_bench.engines.decoding import Batch, Row
-from p2r_bench.errors import EngineError
+from p2r_bench.errors import EngineDead, EngineError
 
 log = logging.getLogger(__name__)
+
+SAME_FAILURES = 3
+"""After so many equal failures of the model in a row, with no step that worked in between, the engine counts as dead."""
 
 
 @dataclass(frozen=True)
@@ -63,14 +66,25 @@ class Worker:
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._closing = False
+        self._ended: EngineError | None = None
+        self._involved: list[Job] = []
+        self._last_failure = ""
+        self._failures = 0
         self._thread = threading.Thread(
             target=self._run, name="p2r-bench-transformers", daemon=True
         )
         self._thread.start()
 
     def submit(self, row: Row, priority: int) -> Future[Finished]:
-        """Queue a row. The future raises EngineError when the row cannot be run."""
+        """Queue a row. The future raises EngineError when the row cannot be run.
+
+        Raises:
+            EngineDead: The model or its device has failed for good.
+            EngineError: The engine is closed.
+        """
         with self._changed:
+            if self._ended is not None:
+                raise self._ended
             if self._closing:
                 raise EngineError("the engine is closed", kind="closed")
             job = Job(priority, next(self._numbers), row)
@@ -86,22 +100,36 @@ class Worker:
         self._thread.join()
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not (self._waiting or self._running or self._closing):
-                    self._changed.wait()
-                closing = self._closing
-                entering = [] if closing else self._entering()
-            if closing:
-                break
-            self._advance(entering)
+        """Work until closed or dead; whatever ends it, no future stays pending."""
+        end = EngineError("the engine was closed", kind="closed")
+        try:
+            while (entering := self._next()) is not None:
+                self._advance(entering)
+        except EngineDead as error:
+            end = error
+        except BaseException as error:  # noqa: BLE001 - a thread that ends silently leaves callers waiting
+            end = EngineDead(f"the engine's thread failed: {error!r}")
+            end.__cause__ = error
+        finally:
+            self._end(end)
+
+    def _next(self) -> list[Job] | None:
+        """Wait until there is work; the jobs that may start now, or None once closed."""
         with self._changed:
-            left = [*self._waiting, *self._running.values()]
+            while not (self._waiting or self._running or self._closing):
+                self._changed.wait()
+            return None if self._closing else self._entering()
+
+    def _end(self, error: EngineError) -> None:
+        with self._changed:
+            self._ended = error
+            left = [*self._waiting, *self._running.values(), *self._involved]
             self._waiting.clear()
         self._running.clear()
+        self._involved = []
         self.batch.clear()
         for job in left:
-            self._fail(job, EngineError("the engine was closed", kind="closed"))
+            self._fail(job, error)
 
     def _entering(self) -> list[Job]:
         """Take the jobs off the queue that may start now. Called with the lock held."""
@@ -121,11 +149,11 @@ class Worker:
 
     def _advance(self, entering: Sequence[Job]) -> None:
         """Let rows in and choose one more token for all that run."""
-        involved = [*self._running.values(), *entering]
+        self._involved = [*self._running.values(), *entering]
         try:
             self.batch.remove([row for row, job in self._running.items() if job.future.cancelled()])
             self._running = {row: self._running[row] for row in self.batch.rows}
-            involved = [*self._running.values(), *entering]
+            self._involved = [*self._running.values(), *entering]
             now = time.monotonic()
             for job in entering:
                 job.started = now
@@ -134,14 +162,34 @@ class Worker:
                 self._deliver(self.batch.add([job.row for job in group]))
             if self._running:
                 self._deliver(self.batch.step())
+            self._failures = 0
         except torch.OutOfMemoryError as error:
-            self._shrink([job for job in involved if not job.future.done()], error)
+            self._shrink([job for job in self._involved if not job.future.done()], error)
         except Exception as error:  # noqa: BLE001 - whatever the model raises belongs to its rows
+            self._count_failure(error)
+            for job in self._involved:
+                failure = EngineError(f"the model failed: {error!r}", kind="model")
+                self._fail(job, failure, cause=error)
+        self._involved = []
+
+    def _count_failure(self, error: Exception) -> None:
+        """Clear the batch after a failure of the model.
+
+        Raises:
+            EngineDead: The device fails as well, or the same failure came too often in a row.
+        """
+        try:
             self._abandon()
-            for job in involved:
-                self._fail(
-                    job, EngineError(f"the model failed: {error!r}", kind="model"), cause=error
-                )
+        except Exception as of_device:
+            raise EngineDead(
+                f"{self.batch.device} fails after an error of the model: {error!r}"
+            ) from of_device
+        self._failures = self._failures + 1 if repr(error) == self._last_failure else 1
+        self._last_failure = repr(error)
+        if self._failures == SAME_FAILURES:
+            raise EngineDead(
+                f"the model failed {SAME_FAILURES} times in a row: {error!r}"
+            ) from error
 
     def _shrink(self, involved: Sequence[Job], error: Exception) -> None:
         """Out of memory: start the rows again, in batches half the size; a row that is too large alone fails."""
@@ -168,9 +216,11 @@ class Worker:
                 heapq.heappush(self._waiting, job)
 
     def _abandon(self) -> None:
+        """Clear the batch and free the device's memory; raises what a device in a sticky error state raises."""
         self._running.clear()
         self.batch.clear()
         if self.batch.device.type == "cuda":
+            torch.cuda.synchronize(self.batch.device)
             torch.cuda.empty_cache()
 
     def _deliver(self, rows: Sequence[Row]) -> None:
@@ -189,7 +239,7 @@ class Worker:
 
     @staticmethod
     def _fail(job: Job, error: EngineError, cause: Exception | None = None) -> None:
-        error.__cause__ = cause
+        error.__cause__ = cause or error.__cause__
         try:
             job.future.set_exception(error)
         except InvalidStateError:

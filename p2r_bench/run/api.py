@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,23 +97,73 @@ def _names(option: str, value: str | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _run_to_end(work: Any) -> None:
-    """`run_in_loop`, also where an event loop is running already, as in a notebook."""
+def _run_to_end(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """`run_in_loop`, also where an event loop is running already, as in a notebook.
+
+    An interrupt of the waiting thread cancels the work, waits until it has freed what it held, and is raised again;
+    a second one does not wait.
+    """
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         run_in_loop(work())
         return
-    failed: list[BaseException] = []
-
-    def in_thread() -> None:
-        try:
-            run_in_loop(work())
-        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
-            failed.append(error)
-
-    thread = threading.Thread(target=in_thread, name="p2r-bench")
+    thread = _WorkThread(work)
     thread.start()
+    try:
+        thread.ended.wait()  # not join(): once interrupted, it takes the thread for stopped
+    except BaseException:
+        thread.cancel()
+        thread.ended.wait()
+        raise
     thread.join()
-    if failed:
-        raise failed[0]
+    if thread.error is not None:
+        raise thread.error
+
+
+class _WorkThread(threading.Thread):
+    """Runs a coroutine in an event loop of its own.
+
+    Attributes:
+        error: What the coroutine raised, or None.
+        ended: Set when nothing of it runs any more.
+    """
+
+    def __init__(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        super().__init__(name="p2r-bench")
+        self.error: BaseException | None = None
+        self.ended = threading.Event()
+        self._work = work
+        self._lock = threading.Lock()
+        self._cancelled = False
+        self._running: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
+
+    def run(self) -> None:
+        """See `threading.Thread.run`."""
+        try:
+            run_in_loop(self._watched())
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
+            self.error = error
+        finally:
+            self.ended.set()
+
+    def cancel(self) -> None:
+        """Cancel the coroutine, started or not; returns at once."""
+        with self._lock:
+            self._cancelled = True
+            if self._running is not None:
+                loop, task = self._running
+                loop.call_soon_threadsafe(task.cancel)
+
+    async def _watched(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        with self._lock:
+            if self._cancelled:
+                return
+            self._running = (asyncio.get_running_loop(), task)
+        try:
+            await self._work()
+        finally:
+            with self._lock:
+                self._running = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from p2r_bench.adapter import Profile
-from p2r_bench.errors import EngineError, ImageError, UserError
+from p2r_bench.errors import EngineDead, EngineError, EngineStopped, ImageError, UserError
 from p2r_bench.run.accounting import EngineMeter
 from p2r_bench.run.images import RowImages
 from p2r_bench.run.seeds import CallSeeds
@@ -46,6 +46,10 @@ class Solver:
         """The mode's prediction; a failure of the engine, the image or the mode is status "error" with its cause.
 
         The completions that did finish are kept. Cancellation goes through to the calls below.
+
+        Raises:
+            EngineStopped: The engine is dead.
+            UserError: The mode broke its contract.
         """
         calls = _Calls(self, images, CallSeeds(self.seed, repeat))
         try:
@@ -84,6 +88,10 @@ class _Calls:
             try:
                 # Nothing here may hold the images: their room is free once the engine lets go of them.
                 completion = await engine.generate(request, cast(Any, prepared.lend()))
+            except EngineDead as error:
+                raise EngineStopped(
+                    f"{error}. The run stops here; finished samples are kept, and the same command goes on from there"
+                ) from error
             finally:
                 ended = time.perf_counter()
                 meter.leave(ended)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 from p2r_bench.adapter import Profile, builtin_profiles, load_profile
 from p2r_bench.bundled import model_profile
 from p2r_bench.engines.model_folder import model_digest
+from p2r_bench.engines.safetensors_file import read_header
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.plugins import registry
 from p2r_bench.run import environment
@@ -43,7 +43,7 @@ class BadCheckpoint(UserError):
 
 
 def load_test(folder: Path, config: Config, profile: Profile) -> dict[str, Any]:
-    """Check that all weights are finite, load the folder with the evaluation's engine, and generate once.
+    """Check that all weights are finite and load with the evaluation's engine, and generate once.
 
     Returns:
         The digest of the weights, the engine's facts and the tokens generated.
@@ -86,23 +86,14 @@ def tensors_not_finite(folder: Path) -> Iterator[str]:
     if not files:
         raise BadCheckpoint(f"{folder}: no *.safetensors file")
     for path in files:
-        size = path.stat().st_size
         try:
-            with path.open("rb") as stream:
-                (length,) = struct.unpack("<Q", stream.read(8))
-                if length > size:
-                    raise ValueError(f"a header of {length} bytes in a file of {size}")
-                header = json.loads(stream.read(length))
-        except (struct.error, ValueError, OSError, OverflowError) as error:
-            raise BadCheckpoint(f"{path}: not a safetensors file: {error}") from error
-        tensors = {k: v for k, v in header.items() if k != "__metadata__"}
-        end = max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
-        if size != 8 + length + end:
-            raise BadCheckpoint(f"{path}: {size} bytes where {8 + length + end} should be")
-        for name, entry in tensors.items():
+            header = read_header(path)
+        except UserError as error:
+            raise BadCheckpoint(str(error)) from error
+        for name, entry in header.tensors.items():
             begin, stop = entry["data_offsets"]
             kind = _EXPONENT.get(entry["dtype"])
-            if kind and not _finite(path, 8 + length + begin, stop - begin, *kind):
+            if kind and not _finite(path, header.start + begin, stop - begin, *kind):
                 yield f"{path.name}: {name}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import sys
@@ -17,8 +18,8 @@ from typing import Any
 import pandas as pd
 import pytest
 from p2r_bench_pra_grpo.backends import make_backend
-from p2r_bench_pra_grpo.checkpoint import BadCheckpoint
-from p2r_bench_pra_grpo.config import load_config
+from p2r_bench_pra_grpo.checkpoint import BadCheckpoint, load_test
+from p2r_bench_pra_grpo.config import Evaluation, load_config
 from p2r_bench_pra_grpo.metrics import METRICS, ROLLOUTS
 from p2r_bench_pra_grpo.rounds import evaluation
 from p2r_bench_pra_grpo.rounds.machine import Rounds
@@ -29,7 +30,8 @@ from p2r_bench_pra_grpo.testing import ScriptedBackend, tiny_training
 from p2r_bench_pra_grpo.testing.killing import killed_after, killed_at_every_moment
 from p2r_bench_pra_grpo.trainer import PRAGRPO
 
-from p2r_bench import UserError
+from p2r_bench import UserError, load_profile
+from p2r_bench.bundled import resolve_model
 from p2r_bench.store.equal import differences
 from p2r_bench.store.schema import LEADERBOARD, Table
 
@@ -224,7 +226,7 @@ def test_a_checkpoint_that_fails_its_load_test_is_merged_again(
         return folder
 
     monkeypatch.setattr(ScriptedBackend, "merge", torn)
-    with pytest.raises(UserError, match=r"bytes where .* merges the checkpoint again"):
+    with pytest.raises(UserError, match=r"cut off .* merges the checkpoint again"):
         PRAGRPO(values).run()
     monkeypatch.setattr(ScriptedBackend, "merge", whole)
     PRAGRPO(values).run()
@@ -241,6 +243,20 @@ def test_weights_that_are_not_finite_do_not_pass(tmp_path: Path) -> None:
     (bad / "model.safetensors").write_bytes(b"x" * 30)
     with pytest.raises(BadCheckpoint, match="not a safetensors file"):
         list(tensors_not_finite(bad))
+
+
+def test_weights_that_do_not_all_load_fail_the_load_test(tmp_path: Path) -> None:
+    safetensors = pytest.importorskip("safetensors.torch")
+    folder = Path(shutil.copytree(resolve_model("p2r-tiny"), tmp_path / "model"))
+    tensors = safetensors.load_file(folder / "model.safetensors")
+    name = sorted(tensors)[1]
+    tensors["renamed"] = tensors.pop(name)
+    safetensors.save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    config = replace(
+        load_config(tiny_training(tmp_path)), evaluation=Evaluation(engine_args={"device": "cpu"})
+    )
+    with pytest.raises(BadCheckpoint, match=rf"(?s)load test fails.*{name}.*renamed"):
+        load_test(folder, config, load_profile("tiny"))
 
 
 def test_the_manifest_says_how_the_model_was_made(tmp_path: Path) -> None:

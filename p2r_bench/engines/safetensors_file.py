@@ -1,0 +1,75 @@
+"""Headers of safetensors files, read without loading a tensor."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from p2r_bench.errors import UserError
+
+LFS_POINTER = b"version https://git-lfs"
+"""First bytes of the text file that Git LFS leaves in place of a file it has not fetched."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """Header of a safetensors file.
+
+    Attributes:
+        text: The JSON header as bytes.
+        tensors: Name to `dtype`, `shape` and `data_offsets` of each tensor; offsets count from `start`.
+        start: Byte at which the tensors begin.
+    """
+
+    text: bytes
+    tensors: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def start(self) -> int:
+        return 8 + len(self.text)
+
+
+def read_header(path: Path) -> Header:
+    """Read the header, and check that the file is as long as the header says.
+
+    Raises:
+        UserError: A Git LFS pointer, a truncated file, or not a safetensors file.
+    """
+    refuse_lfs_pointer(path)
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > size:
+                raise ValueError(f"its header would be longer than its {size} bytes")
+            text = stream.read(length)
+        tensors = {k: v for k, v in json.loads(text).items() if k != "__metadata__"}
+        end = max((int(entry["data_offsets"][1]) for entry in tensors.values()), default=0)
+    except (struct.error, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise UserError(
+            f"{path}: not a safetensors file ({error}); copy or download it again."
+        ) from error
+    if size != 8 + length + end:
+        raise UserError(
+            f"{path}: has {size} bytes, and its header describes {8 + length + end}: it was cut off or "
+            "damaged; copy or download it again."
+        )
+    return Header(text, tensors)
+
+
+def refuse_lfs_pointer(path: Path) -> None:
+    """Raise UserError when a file is a Git LFS pointer, or cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            begins = stream.read(len(LFS_POINTER))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}.") from error
+    if begins == LFS_POINTER:
+        raise UserError(
+            f"{path}: a Git LFS pointer, not the file itself. Run `git lfs pull` in that folder, or "
+            "download it again with `hf download`."
+        )
