@@ -418,7 +418,8 @@ class Verdict:
         score: Credit from 0 to 1 (ANLS, IoU, F1) with status "ok"; None with status "error". Left out, it is
             1 for a correct prediction and 0 for another.
         metric: Name of the metric that is the mean of the scorer's scores, such as "anls"; None when the
-            scorer says right or wrong and no more. The same in all verdicts of a scorer, errors included.
+            scorer says right or wrong and no more. The same in all verdicts of a scorer, errors included, and
+            not "accuracy", which is the share of correct predictions.
         fallback: Scorer that decided because this one's rules found no answer, or None.
         seconds: Time the judge took; filled in by the runner.
     """
@@ -446,6 +447,10 @@ class Verdict:
             raise ValueError(f"verdict of {self.scorer!r}: an error has no score, not {score!r}")
         elif not 0 <= score <= 1:
             raise ValueError(f"verdict of {self.scorer!r}: score is {score!r}, not from 0 to 1")
+        if self.metric == "accuracy":
+            raise ValueError(
+                f"verdict of {self.scorer!r}: accuracy is no name for a mean of scores"
+            )
 
 
 @dataclass(frozen=True)

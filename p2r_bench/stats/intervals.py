@@ -1,4 +1,4 @@
-"""95 % intervals for a share of right answers."""
+"""95 % intervals for a share of right answers, or a mean of scores from 0 to 1."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 LEVEL = 0.95
 RESAMPLES = 10_000
 SEED = 20_260_701
+_DRAWN = 4_000_000
 
 
 def wilson(right: float, n: float, *, level: float = LEVEL) -> tuple[float, float]:
@@ -35,49 +36,58 @@ def wilson(right: float, n: float, *, level: float = LEVEL) -> tuple[float, floa
 
 
 def cluster_bootstrap(
-    right: npt.ArrayLike,
+    credit: npt.ArrayLike,
     n: npt.ArrayLike,
     *,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> tuple[float, float]:
-    """Percentile interval of sum(right) / sum(n) when whole clusters are drawn with replacement.
+    """Percentile interval of sum(credit) / sum(n) when whole clusters are drawn with replacement.
 
     Clusters with equal counts are interchangeable, so how often each *kind* of cluster is drawn is
     multinomial: the same distribution as drawing clusters one by one, at a cost that does not grow
     with their number.
 
     Args:
-        right, n: Right and scored items of each cluster; shape (clusters,), every n at least 1.
+        credit, n: Right items, or sum of the scores, and scored items of each cluster; shape (clusters,),
+            every n at least 1.
         seed: Equal counts and seeds give equal intervals, whatever the order of the clusters.
     """
-    counts = np.stack([np.asarray(right, dtype=np.int64), np.asarray(n, dtype=np.int64)], axis=1)
+    counts = np.stack(
+        [np.asarray(credit, dtype=np.float64), np.asarray(n, dtype=np.float64)], axis=1
+    )
     if len(counts) == 0 or (counts[:, 1] < 1).any():
         raise ValueError("every cluster needs at least one item, and there must be one")
     kinds, multiplicity = np.unique(counts, axis=0, return_counts=True)
     rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(len(counts), multiplicity / len(counts), size=resamples)
-    shares = (drawn @ kinds[:, 0]) / (drawn @ kinds[:, 1])
-    low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
+    shares: list[npt.NDArray[np.float64]] = []
+    # Scores make as many kinds as there are clusters: draw as many at a time as fit into 32 MB.
+    step = max(1, _DRAWN // len(kinds))
+    for start in range(0, resamples, step):
+        size = min(step, resamples - start)
+        drawn = rng.multinomial(len(counts), multiplicity / len(counts), size=size) @ kinds
+        shares.append(drawn[:, 0] / drawn[:, 1])
+    low, high = np.quantile(np.concatenate(shares), [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def interval(right: npt.ArrayLike, n: npt.ArrayLike) -> tuple[float, float, str]:
-    """The interval for a share whose items come in clusters, and the method's name.
+def interval(credit: npt.ArrayLike, n: npt.ArrayLike) -> tuple[float, float, str]:
+    """The interval for a share, or a mean of scores, whose items come in clusters, and the method's name.
 
-    "wilson" when every cluster has one item. Otherwise "cluster-bootstrap", except where it has
-    nothing to vary (one cluster, or the same share in all, as of a model that gives every rotation the
+    "wilson" when every cluster has one item and its credit is 0 or 1. Otherwise "cluster-bootstrap", except where
+    it has nothing to vary (one cluster, or the same share in all, as of a model that gives every rotation the
     same letter): there "wilson-clusters", Wilson's interval with each cluster counted as a single trial,
-    the widest that the data can justify.
+    the widest that the data can justify: no score from 0 to 1 varies more than right and wrong do.
 
     Args:
-        right, n: Right and scored items of each cluster; shape (clusters,).
+        credit, n: Right items, or sum of the scores, and scored items of each cluster; shape (clusters,).
     """
-    k, m = np.asarray(right, dtype=np.int64), np.asarray(n, dtype=np.int64)
-    total_right, total, clusters = int(k.sum()), int(m.sum()), len(m)
-    if clusters == total:
-        return *wilson(total_right, total), "wilson"
-    if (k * total == m * total_right).all():
-        return *wilson(total_right / total * clusters, clusters), "wilson-clusters"
+    k, m = np.asarray(credit, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    total_credit, total, clusters = float(k.sum()), float(m.sum()), len(m)
+    if clusters == total and ((k == 0) | (k == 1)).all():
+        return *wilson(total_credit, total), "wilson"
+    if np.allclose(k * total, m * total_credit, rtol=0, atol=1e-9):
+        mean = min(total_credit / total, 1.0)
+        return *wilson(mean * clusters, clusters), "wilson-clusters"
     return *cluster_bootstrap(k, m), "cluster-bootstrap"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import fsum
 from typing import Any
 
 from p2r_bench.stats.chance import CellFacts
@@ -22,7 +23,10 @@ SAMPLE_COLUMNS = (
     *("parse_status", "last_finish_reason"),
     *_COSTS,
 )
-VERDICT_COLUMNS = ("scorer", "version", "params_hash", "status", "correct", "extracted")
+VERDICT_COLUMNS = (
+    *("scorer", "version", "params_hash", "status", "correct", "extracted"),
+    *("score", "metric"),
+)
 """The columns of sample rows and verdict rows that figures are made from.
 
 `last_finish_reason` is not stored: it is the `finish_reason` of the last of a sample's `stages`.
@@ -49,7 +53,10 @@ _NO_VALUE: Row = {
 
 @dataclass(slots=True)
 class _Judged:
-    """What a figure needs of one outcome. `verdicts`: scorer to right, wrong, no answer ("none") or error."""
+    """What a figure needs of one outcome.
+
+    `verdicts`: scorer to right, wrong, no answer ("none") or error. `scores`: scorer to its score from 0 to 1.
+    """
 
     status: str
     form: str
@@ -57,15 +64,19 @@ class _Judged:
     question: tuple[str, int]
     costs: tuple[float | None, ...]
     verdicts: dict[str, str]
+    scores: dict[str, float]
     cut_off: bool
     boxes: str | None
 
 
 @dataclass(slots=True)
 class _Tally:
-    """Units (samples or questions) of one figure, by cluster and by what became of them."""
+    """Units (samples or questions) of one figure, by cluster and by what became of them.
 
-    right: Counter[str] = field(default_factory=Counter)
+    `credit` is the sum over a cluster's scored units: of 1 for each that is right, or of the scores.
+    """
+
+    credit: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     scored: Counter[str] = field(default_factory=Counter)
     errors: int = 0
     could_be_right: int = 0
@@ -74,19 +85,29 @@ class _Tally:
     unjudged: int = 0
     notes: Counter[str] = field(default_factory=Counter)
 
-    def add(self, cluster: str, rows: Sequence[tuple[str, _Judged]]) -> None:
-        """Count a unit that consists of these rows, each with its state; it is right when all of them are."""
+    def add(
+        self, cluster: str, rows: Sequence[tuple[str, _Judged]], graded: Mapping[str, str] | None
+    ) -> None:
+        """Count a unit that consists of these rows, each with its state; it is right when all of them are.
+
+        Args:
+            graded: Answer form to the scorer whose score is the credit; None credits what is right.
+        """
         kinds = {state for state, _ in rows}
         if "unjudged" in kinds:
             self.unjudged += 1
         elif "error" in kinds:
             self.errors += 1
-            self.could_be_right += not kinds & {"wrong", "none"}
+            self.could_be_right += graded is not None or not kinds & {"wrong", "none"}
         elif "not_applicable" in kinds:
             self.not_applicable += 1
         else:
             self.scored[cluster] += 1
-            self.right[cluster] += kinds == {"right"}
+            if graded is None:
+                self.credit[cluster] += kinds == {"right"}
+            else:
+                scores = [row.scores[graded[row.form]] for _, row in rows]
+                self.credit[cluster] += sum(scores) / len(scores)
             self.no_answer += "none" in kinds
             self.notes["cut_off"] += any(state == "none" and row.cut_off for state, row in rows)
             for name in {row.boxes for _, row in rows if row.boxes}:
@@ -106,7 +127,8 @@ def metric_rows(
 ) -> list[Row]:
     """Rows with the leaderboard's columns: one per scorer, metric and cell.
 
-    The value is right / scored. No answer counts as wrong. An error (of the model, or of this scorer)
+    The value is right / scored, and for the metric that a grading scorer names (`Verdict.metric`), which gets
+    rows of its own, the mean of its scores. No answer counts as wrong. An error (of the model, or of this scorer)
     is not scored; `value_low` and `value_high` are the value if all errors and all missing samples were
     wrong, and if they were right. A question is right when all its rows are, has an error when one of
     them has, and does not apply when one of them does not.
@@ -127,6 +149,7 @@ def metric_rows(
     cells: dict[Cell, list[_Judged]] = defaultdict(list)
     protocols: dict[str, set[tuple[str, str]]] = defaultdict(set)
     scope: dict[str, set[str]] = defaultdict(set)
+    grades: dict[str, str] = {}
     forms: dict[str, None] = {}
     for sample, verdicts in outcomes:
         judged = _judged(sample, verdicts)
@@ -136,46 +159,68 @@ def metric_rows(
         for verdict in verdicts:
             protocols[verdict["scorer"]].add((verdict["version"], verdict["params_hash"]))
             scope[verdict["scorer"]].add(judged.form)
+            if verdict.get("metric"):
+                grades[verdict["scorer"]] = verdict["metric"]
     for cell in expected or ():
         cells.setdefault(cell, [])
     rows = []
-    for view in _views(scorer, forms, scope):
-        for metric in metrics:
-            # The overall figure first, then subsets, then categories, each as met in the data.
-            for cell in sorted(cells, key=lambda cell: (cell[1] is not None, cell[0] is not None)):
-                absent = None
-                if expected is not None:
-                    absent = max(0, expected.get(cell, 0) * repeats - len(cells[cell]))
-                figure = _figure(view, metric, cells[cell], absent)
-                about = (known or {}).get((metric.name, cell), CellFacts())
-                if about.reason is not None:
-                    figure |= _NO_VALUE
-                if view.headline or figure["n"] or figure["n_errors"]:
-                    rows.append(
-                        {
-                            **(facts or {}),
-                            "subset": cell[0],
-                            "category": cell[1],
-                            **figure,
-                            "n_skipped_rows": skipped,
-                            "reason": about.reason,
-                            "chance": about.chance,
-                            "n_chance": about.n_chance,
-                            **_protocol(
-                                view, protocols, complete=figure["complete"] and not skipped
-                            ),
-                        }
-                    )
+    for view, metric in _figures(_views(scorer, forms, scope), metrics, grades):
+        # The overall figure first, then subsets, then categories, each as met in the data.
+        for cell in sorted(cells, key=lambda cell: (cell[1] is not None, cell[0] is not None)):
+            absent = None
+            if expected is not None:
+                absent = max(0, expected.get(cell, 0) * repeats - len(cells[cell]))
+            figure = _figure(view, metric, cells[cell], absent)
+            about = (known or {}).get((metric.name, cell), CellFacts())
+            if about.reason is not None:
+                figure |= _NO_VALUE
+            if view.headline or figure["n"] or figure["n_errors"]:
+                complete = figure["complete"] and not skipped
+                rows.append(
+                    {
+                        **(facts or {}),
+                        "subset": cell[0],
+                        "category": cell[1],
+                        **figure,
+                        "n_skipped_rows": skipped,
+                        "reason": about.reason,
+                        "chance": about.chance,
+                        "n_chance": about.n_chance,
+                        **_protocol(view, protocols, complete=complete),
+                    }
+                )
     return rows
 
 
 @dataclass(frozen=True)
 class _View:
-    """Which scorer decides on which answer forms; other forms are left out of its figures."""
+    """Which scorer decides on which answer forms; other forms are left out of its figures.
+
+    `graded`: the figure is the mean of the scores.
+    """
 
     name: str
     by_form: Mapping[str, str]
     headline: bool = False
+    graded: bool = False
+
+
+def _figures(
+    views: Iterable[_View], metrics: Sequence[Metric], grades: Mapping[str, str]
+) -> Iterator[tuple[_View, Metric]]:
+    """Every figure once: the task's metrics of each view, then those that its grading scorers name."""
+    done: set[tuple[str, str]] = set()
+    for view in views:
+        yield from ((view, metric) for metric in metrics)
+        named: dict[str, dict[str, str]] = defaultdict(dict)
+        for form, scorer in view.by_form.items():
+            if scorer in grades:
+                named[grades[scorer]][form] = scorer
+        for name, by_form in named.items():
+            scorers = "+".join(dict.fromkeys(by_form.values()))
+            if (scorers, name) not in done:
+                done.add((scorers, name))
+                yield _View(scorers, by_form, view.headline, graded=True), Metric(name)
 
 
 def _views(
@@ -214,6 +259,7 @@ def _judged(sample: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) ->
         question=(sample["sample_id"] if question is None else question, sample["repeat"]),
         costs=tuple(sample[name] for name in _COSTS),
         verdicts={v["scorer"]: _state(v) for v in verdicts},
+        scores={v["scorer"]: _score(v) for v in verdicts},
         cut_off=sample["last_finish_reason"] == "length",
         boxes=_BOXES.get(sample["parse_status"]),
     )
@@ -227,18 +273,24 @@ def _state(verdict: Mapping[str, Any]) -> str:
     return "none" if verdict["extracted"] is None else "wrong"
 
 
+def _score(verdict: Mapping[str, Any]) -> float:
+    """The score, or, in a file without that column, 1 for right."""
+    score = verdict.get("score")
+    return float(bool(verdict["correct"])) if score is None else float(score)
+
+
 def _figure(view: _View, metric: Metric, members: Sequence[_Judged], absent: int | None) -> Row:
     """One figure. `absent`: how many outcomes of the cell there should be beside `members`."""
     members = [member for member in members if member.form in view.by_form]
     tally = _Tally()
     for cluster, rows in _units(members, view, metric, whole=absent == 0):
-        tally.add(cluster, rows)
-    right, scored = sum(tally.right.values()), sum(tally.scored.values())
+        tally.add(cluster, rows, view.by_form if view.graded else None)
+    credit, scored = fsum(tally.credit.values()), sum(tally.scored.values())
     row: Row = {
         "metric": metric.name,
         "per": metric.per,
-        "value": right / scored if scored else None,
-        **_bounds(tally, right, scored, absent, metric),
+        "value": credit / scored if scored else None,
+        **_bounds(tally, credit, scored, absent, metric),
         "ci_low": None,
         "ci_high": None,
         "ci_method": None,
@@ -257,12 +309,12 @@ def _figure(view: _View, metric: Metric, members: Sequence[_Judged], absent: int
     if scored:
         clusters = list(tally.scored)
         row["ci_low"], row["ci_high"], row["ci_method"] = interval(
-            [tally.right[c] for c in clusters], [tally.scored[c] for c in clusters]
+            [tally.credit[c] for c in clusters], [tally.scored[c] for c in clusters]
         )
     return row
 
 
-def _bounds(tally: _Tally, right: int, scored: int, absent: int | None, metric: Metric) -> Row:
+def _bounds(tally: _Tally, credit: float, scored: int, absent: int | None, metric: Metric) -> Row:
     if metric.per == "question" and absent:  # how many questions the absent rows make is not known
         return {"value_low": None, "value_high": None}
     absent = absent or 0
@@ -270,8 +322,8 @@ def _bounds(tally: _Tally, right: int, scored: int, absent: int | None, metric: 
     if not possible:
         return {"value_low": None, "value_high": None}
     return {
-        "value_low": right / possible,
-        "value_high": (right + tally.could_be_right + absent) / possible,
+        "value_low": credit / possible,
+        "value_high": (credit + tally.could_be_right + absent) / possible,
     }
 
 

@@ -299,10 +299,16 @@ _METRIC_COLUMNS = (
     ),
     Column("scorer_params_hash", _TEXT, "Hash of its parameters, likewise."),
     Column("headline", _BOOL, "Whether the row belongs to the run's headline scorer."),
-    Column("metric", _TEXT, "accuracy, or another of the task's metrics."),
+    Column(
+        "metric",
+        _TEXT,
+        "accuracy, another of the task's metrics, or the mean of a grading scorer's scores.",
+    ),
     Column("per", _TEXT, "sample; or question: right when every rotation of the question is."),
     Column(
-        "value", _FLOAT, "Right / scored, 0–1; no answer counts as wrong, errors are not scored."
+        "value",
+        _FLOAT,
+        "Right / scored, 0–1, or the mean score; no answer counts as wrong, errors are not scored.",
     ),
     Column(
         "value_low",
