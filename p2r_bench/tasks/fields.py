@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,9 @@ from typing import Any
 from p2r_bench.errors import UserError
 from p2r_bench.types import Box
 
-_LETTER = re.compile(r"\s*\(?\s*([A-Z])\s*\)?\s*\.?\s*")
+LETTER = "[A-Za-zＡ-Ｚａ-ｚ]"
+"""Pattern of a letter of an option, full-width ones included."""
+_ANSWER = re.compile(rf"[(（]?\s*({LETTER})\s*(?:[)）]?\s*[.．:：]?)?\s*(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Row:
         """
         value = self.values.get(field)
         if not isinstance(value, str) or not value.strip():
-            raise self.error(field, f"{_shown(value)} where text should be")
+            raise self.error(field, f"{shown(value)} where text should be")
         return value.strip()
 
     def key(self, field: str) -> str:
@@ -50,27 +53,35 @@ class Row:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
-            raise self.error(field, f"{_shown(value)} where a number or a name should be")
+            raise self.error(field, f"{shown(value)} where a number or a name should be")
         return str(value).strip()
 
     def optional(self, field: str) -> str | None:
-        """Any scalar as text, or None for null and NaN."""
+        """Text or a number as text, or None for null and NaN.
+
+        Raises:
+            UserError: It is something else.
+        """
         value = self.values.get(field)
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return None
-        return str(value).strip()
+        text = plain_text(value)
+        if text is None:
+            raise self.error(field, f"{shown(value)} where text should be")
+        return text.strip()
 
     def letter(self, field: str, options: Mapping[str, str]) -> str:
-        """The letter of one of `options`; "(B)" and "B." are read as "B".
+        """The letter of one of `options`; "b", "(B)", "B." and "B. TEXT OF B" are read as "B".
 
         Raises:
             UserError: It is none of them.
         """
         value = self.text(field)
-        match = _LETTER.fullmatch(value)
-        if match is None or match[1] not in options:
-            raise self.error(field, f"{value!r} is not one of the options {', '.join(options)}")
-        return match[1]
+        if match := _ANSWER.fullmatch(value):
+            letter = unicodedata.normalize("NFKC", match[1]).upper()
+            if letter in options and match[2] in ("", options[letter]):
+                return letter
+        raise self.error(field, f"{value!r} is not one of the options {', '.join(options)}")
 
     def boxes(self, field: str = "boxes") -> tuple[Box, ...] | None:
         """Ground-truth boxes in thousandths, or None where the row has no such field.
@@ -89,7 +100,7 @@ class Row:
         if value is None:
             return None
         if not isinstance(value, Sequence):
-            raise self.error(field, f"{_shown(value)} where a list of boxes should be")
+            raise self.error(field, f"{shown(value)} where a list of boxes should be")
         return tuple(self._box(field, entry) for entry in value)
 
     def _box(self, field: str, entry: object) -> Box:
@@ -97,11 +108,20 @@ class Row:
         if isinstance(entry, Mapping):
             sides, label = entry.get("bbox_2d"), entry.get("label")
         if not (isinstance(sides, list) and len(sides) == 4 and all(map(is_number, sides))):
-            raise self.error(field, f"{_shown(entry)} where x1, y1, x2, y2 should be")
+            raise self.error(field, f"{shown(entry)} where x1, y1, x2, y2 should be")
         x1, y1, x2, y2 = map(float, sides)
         if not (x1 < x2 and y1 < y2):
-            raise self.error(field, f"{_shown(entry)}: x1 < x2 and y1 < y2 do not hold")
+            raise self.error(field, f"{shown(entry)}: x1 < x2 and y1 < y2 do not hold")
         return Box((x1, y1, x2, y2), None if label is None else str(label))
+
+
+def plain_text(value: object) -> str | None:
+    """Text as it is, a number (2.0 as "2") or a truth value as text, anything else as None."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            return None
+        value = int(value) if value.is_integer() else value
+    return str(value) if isinstance(value, str | int | float) else None
 
 
 def is_number(value: object) -> bool:
@@ -109,6 +129,7 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value for a message, at most 60 characters long."""
     text = "nothing" if value is None else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

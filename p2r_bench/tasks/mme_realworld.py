@@ -10,12 +10,11 @@ from p2r_bench.errors import UserError
 from p2r_bench.tasks.benchmark import Benchmark, Scanned, Unique, scan_rows
 from p2r_bench.tasks.fields import Row
 from p2r_bench.tasks.location import HubDataset
+from p2r_bench.tasks.options import read_options
 from p2r_bench.types import Cell, DataSource, ImageRef, Sample
 
 _OPTIONS = "multi-choice options"
-_COLUMNS = ("index", "question", _OPTIONS, "answer", "category", "l2-category")
-_LETTERS = "ABCDE"
-_OPTION = re.compile(r"\s*(?:\(\s*([A-E])\s*\)|([A-E])\s*[.):])\s*(.*)", re.DOTALL)
+_COLUMNS = ("index", "question", _OPTIONS, "answer", "category")
 
 _DOMAINS = {
     "OCR with Complex Context": "OCR",
@@ -43,7 +42,7 @@ _SHORT = {_plain(name): short for long, short in _DOMAINS.items() for name in (l
 
 
 class MMERealWorld(Benchmark):
-    """Real-world images with up to five options; reported by Perception and Reasoning and their domains."""
+    """Real-world images with up to six options; reported by Perception and Reasoning and their domains."""
 
     name = "MME-RealWorld"
     datasets = (HubDataset("yifanzhang114/MME-RealWorld-Lmms-eval", ("*.parquet",)),)
@@ -68,7 +67,7 @@ class MMERealWorld(Benchmark):
         Raises:
             UserError: A field is not as it should be.
         """
-        options = _options(row)
+        options = read_options(row, _OPTIONS, "answer")
         category = row.text("category")
         if reported_category(category) is None:
             known = ", ".join(f"{skill}/{domain}" for skill in _SKILLS for domain in _DOMAINS)
@@ -80,11 +79,14 @@ class MMERealWorld(Benchmark):
             category=category,
             image=image,
             question=question,
-            options=options,
-            answer=row.letter("answer", options),
+            options=options.texts,
+            answer=row.letter("answer", options.texts),
             boxes=row.boxes(),
-            published_question="\n".join([question, *row.values[_OPTIONS]]),
-            meta={"l2_category": row.optional("l2-category")},
+            published_question="\n".join([question, *options.stored]),
+            meta={
+                "l2_category": row.optional("l2-category"),
+                **({"repeated_letters": list(options.repeated)} if options.repeated else {}),
+            },
         )
 
     def cells(self, sample: Sample) -> tuple[Cell, ...]:
@@ -98,20 +100,3 @@ class MMERealWorldLite(MMERealWorld):
     name = "MME-RealWorld-lite"
     datasets = (HubDataset("yifanzhang114/MME-RealWorld-lite-lmms-eval", ("*.parquet",)),)
     known_rows: Mapping[Cell, int] = {(None, None): 1_919}
-
-
-def _options(row: Row) -> dict[str, str]:
-    """Letter to text. An option without a letter takes the letter of its place."""
-    values = row.values.get(_OPTIONS)
-    if not isinstance(values, list) or not 2 <= len(values) <= len(_LETTERS):
-        raise row.error(_OPTIONS, f"{values!r} where a list of two to five options should be")
-    options: dict[str, str] = {}
-    for place, value in zip(_LETTERS, values, strict=False):
-        if not isinstance(value, str):
-            raise row.error(_OPTIONS, f"{value!r} where an option's text should be")
-        match = _OPTION.fullmatch(value)
-        letter, text = (match[1] or match[2], match[3]) if match else (place, value)
-        if letter in options:
-            raise row.error(_OPTIONS, f"two options with the letter {letter}: {values!r}")
-        options[letter] = text.strip()
-    return options

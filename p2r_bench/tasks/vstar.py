@@ -11,15 +11,15 @@ from pathlib import Path
 
 from p2r_bench.errors import UserError
 from p2r_bench.tasks.benchmark import Benchmark, Scanned, Unique, scan_rows
-from p2r_bench.tasks.fields import Row
+from p2r_bench.tasks.fields import Row, shown
 from p2r_bench.tasks.location import HubDataset, data_folder, missing_data
+from p2r_bench.tasks.options import split_marked
 from p2r_bench.tasks.shards import find_shards
 from p2r_bench.tasks.vstar_boxes import CATEGORIES, Annotation, join, read_annotations
 from p2r_bench.types import Cell, DataFacts, DataSource, ImageRef, Sample
 
 _COLUMNS = ("text", "category", "label", "question_id")
 _QUESTIONS = "test_questions.jsonl"
-_OPTION = re.compile(r"\s*\(([A-F])\)\s*")
 _INSTRUCTION = re.compile(
     r"(?:\s*\n\s*(?:please\s+)?(?:answer|respond|reply|select|choose)|\s+answer with)\b"
     r"[^\n]*\b(?:letter|option|choice)s?\b[^\n]*\s*\Z",
@@ -119,7 +119,12 @@ class VStar(Benchmark):
             UserError: A field is not as it should be.
         """
         text = _INSTRUCTION.sub("", row.text("text")).rstrip()
-        question, options = _split_options(text, row)
+        split = split_marked(text)
+        if split is None:
+            raise row.error(
+                "text", f"{shown(text)} does not end in options (A) …, (B) …, and so on"
+            )
+        question, options = split
         category = row.text("category")
         if category not in CATEGORIES:
             raise row.error("category", f"{category!r} is none of {', '.join(CATEGORIES)}")
@@ -159,21 +164,6 @@ class VStar(Benchmark):
             published_question="\n".join([annotation.question, *lines]),
             meta={"option_seed": seed},
         )
-
-
-def _split_options(text: str, row: Row) -> tuple[str, dict[str, str]]:
-    """The bare question and its options, out of "QUESTION (A) … (B) …"."""
-    marks = list(_OPTION.finditer(text))
-    letters = [mark[1] for mark in marks]
-    if len(marks) < 2 or letters != [chr(ord("A") + i) for i in range(len(marks))]:
-        raise row.error(
-            "text", f"options {', '.join(letters) or 'none'} where (A), (B), … should be"
-        )
-    ends = [*(mark.start() for mark in marks[1:]), len(text)]
-    options = {
-        mark[1]: text[mark.end() : end].strip() for mark, end in zip(marks, ends, strict=True)
-    }
-    return text[: marks[0].start()].strip(), options
 
 
 def _question_lines(path: Path) -> Iterator[tuple[Row, ImageRef]]:

@@ -121,7 +121,9 @@ def test_folder_named_like_the_task_inside_data_dir_is_meant(tmp_path: Path) -> 
     ("changes", "message"),
     [
         ({"answer": "E"}, "answer: 'E' is not one of the options A, B, C, D"),
-        ({"answer": "b"}, "answer: 'b' is not one of the options A, B, C, D"),
+        ({"answer": "e"}, "answer: 'e' is not one of the options A, B, C, D"),
+        ({"answer": "3"}, "answer: '3' is not one of the options A, B, C, D"),
+        ({"answer": "B. blue"}, "answer: 'B. blue' is not one of the options A, B, C, D"),
         ({"answer": None}, "answer: nothing where text should be"),
         ({"question": "  "}, "question: '  ' where text should be"),
         ({"category": "double"}, "category: 'double' is none of single, cross"),

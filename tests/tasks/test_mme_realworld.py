@@ -93,6 +93,30 @@ def test_published_rows_name_cells_of_this_task(tmp_path: Path) -> None:
         (["(B) 2", "(A) 1"], {"B": "2", "A": "1"}),
         (["A red car", "(B) 2"], {"A": "A red car", "B": "2"}),
         (["(A) ", "(B) 2"], {"A": "", "B": "2"}),
+        (["(a) 1", "(b) 2"], {"A": "1", "B": "2"}),
+        (["（Ａ） 1", "Ｂ．2", "Ｃ、3"], {"A": "1", "B": "2", "C": "3"}),
+        (
+            ["(A) one\r\n more", "(B) two\rand\nmore", "(C) three"],
+            {"A": "one\r\n more", "B": "two\rand\nmore", "C": "three"},
+        ),
+        (
+            ["(A) one", "more", "(B) two", "even", "more"],
+            {"A": "one\nmore", "B": "two\neven\nmore"},
+        ),
+        (["A. one", "more", "B. two"], {"A": "one\nmore", "B": "two"}),
+        (["A.M.", "P.M."], {"A": "A.M.", "B": "P.M."}),
+        (["A.M.", "noon", "P.M.", "night"], {"A": "A.M.", "B": "noon", "C": "P.M.", "D": "night"}),
+        (["yeast", "E. coli", "C. elegans"], {"A": "yeast", "B": "E. coli", "C": "C. elegans"}),
+        (
+            ["A. thaliana", "yeast", "C. elegans"],
+            {"A": "A. thaliana", "B": "yeast", "C": "C. elegans"},
+        ),
+        (
+            ["C. elegans", "A. mellifera", "B. mori"],
+            {"A": "C. elegans", "B": "A. mellifera", "C": "B. mori"},
+        ),
+        (["(A) 1", "2", "(C) 3"], {"A": "1", "B": "2", "C": "3"}),
+        (["1", "2", "3", "4", "5", "6"], dict(zip("ABCDEF", "123456", strict=True))),
     ],
 )
 def test_option_letters_are_read_from_the_strings(
@@ -106,19 +130,24 @@ def test_option_letters_are_read_from_the_strings(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        (
+            {"multi-choice options": ["x", "(A) y", "(C) z"]},
+            r"multi-choice options: \['x', '\(A\) y', '\(C\) z'\]: the letters neither go in order nor fit",
+        ),
+        ({"multi-choice options": ["1"] * 27}, "multi-choice options: 27 options"),
         ({"answer": "F"}, "answer: 'F' is not one of the options A, B, C, D, E"),
         (
             {"multi-choice options": ["(A) 1", "(A) 2"]},
-            "multi-choice options: two options with the letter A",
+            "multi-choice options: .*: all options have the letter A",
         ),
         (
             {"multi-choice options": ["(A) 1"]},
-            "multi-choice options: .* list of two to five options",
+            "multi-choice options: .* where two or more options should be",
         ),
-        ({"multi-choice options": None}, "multi-choice options: None where a list"),
+        ({"multi-choice options": None}, "multi-choice options: nothing where a list"),
         (
             {"multi-choice options": ["(A) 1", None]},
-            "multi-choice options: None where an option's text",
+            "multi-choice options: nothing where an option's text",
         ),
         (
             {"category": "Perception/Cooking"},

@@ -76,8 +76,8 @@ def test_sample_counts_overall_and_in_its_category(tmp_path: Path) -> None:
     ("changes", "message"),
     [
         ({"label": "C"}, "label: 'C' is not one of the options A, B"),
-        ({"text": "What is it?"}, r"text: options none where \(A\), \(B\), … should be"),
-        ({"text": "What? (A) a (C) c"}, r"text: options A, C where \(A\), \(B\), … should be"),
+        ({"text": "What is it?"}, "text: 'What is it\\?' does not end in options"),
+        ({"text": "What? (A) a (C) c"}, "text: .* does not end in options"),
         ({"category": "OCR"}, "category: 'OCR' is none of direct_attributes, relative_position"),
         (
             {"question_id": "0", "category": "direct_attributes"},

@@ -1,0 +1,210 @@
+"""The options of a choice question as benchmarks store them: a list of strings, or one text, with or without letters."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from string import ascii_uppercase
+
+from p2r_bench.tasks.fields import LETTER, Row, plain_text, shown
+
+_OPEN, _CLOSE, _POINT = r"[(（\[［]", r"[)）\]］]", r"[.．:：、)）]"
+_IN_BRACKETS = re.compile(rf"\s*{_OPEN}\s*({LETTER})\s*{_CLOSE}\s*[.．:：]?\s*(.*)", re.DOTALL)
+_WITH_POINT = re.compile(rf"\s*({LETTER})\s*{_POINT}\s*(.*)", re.DOTALL)
+_BARE = re.compile(rf"\s*({LETTER})\s+(\S.*)", re.DOTALL)
+_MARK = re.compile(rf"\s*[(（]\s*({LETTER})\s*[)）]\s*")
+
+REPEATED = " / "
+"""Between the texts of options that share a letter."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options read from a row.
+
+    Attributes:
+        texts: Letter to text, in the order stored. Options that share a letter share an entry.
+        repeated: Letters that more than one option carries.
+        stored: The strings as the published evaluation sends them, one per line.
+    """
+
+    texts: dict[str, str]
+    repeated: tuple[str, ...]
+    stored: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Label:
+    letter: str
+    text: str
+    in_brackets: bool
+
+
+def read_options(row: Row, field: str, answer: str) -> Options:
+    """Options with their letters, from a list of strings, its JSON text, or a text with an option per line.
+
+    Letters are read where all options carry one, or all but continuation lines. A letter with a point after it is
+    believed only in alphabetical order, because "A.M." and "C. elegans" look like that. Otherwise an option has
+    the letter of its place. Letters are compared without regard to case and width.
+
+    Args:
+        answer: Field with the right letter. It decides whether a string without a letter is an option of its own.
+
+    Raises:
+        UserError: The field is something else, has fewer than two letters, or letters that contradict its order.
+    """
+    value = row.values.get(field)
+    parts, lines = _parts(row, field, value)
+    if len(parts) < 2:
+        raise row.error(field, f"{shown(value)} where two or more options should be")
+    if len(parts) > len(ascii_uppercase):
+        raise row.error(field, f"{len(parts)} options, which is more than there are letters")
+    labels = _with_letters(parts, _letter_of(row.values.get(answer)), lines=lines)
+    if labels is None:
+        labels = _by_place(parts)
+    if labels is None:
+        raise row.error(
+            field,
+            f"{shown(value)}: the letters neither go in order nor fit the places; write (A), (B), … before the options",
+        )
+    texts: dict[str, str] = {}
+    repeated: dict[str, None] = {}
+    for label in labels:
+        text = label.text.strip()
+        if label.letter in texts:
+            repeated[label.letter] = None
+            text = f"{texts[label.letter]}{REPEATED}{text}"
+        texts[label.letter] = text
+    if len(texts) < 2:
+        raise row.error(field, f"{shown(value)}: all options have the letter {next(iter(texts))}")
+    stored = (str(value),) if lines else tuple(parts)
+    return Options(texts, tuple(repeated), stored)
+
+
+def split_marked(text: str) -> tuple[str, dict[str, str]] | None:
+    """Question and options of "QUESTION (A) … (B) …", or None where the marks at the end are not (A), (B), ….
+
+    Marks before those belong to the question.
+    """
+    marks = list(_MARK.finditer(text))
+    letters = "".join(_plain_letter(mark[1]) for mark in marks)
+    for first in range(len(marks) - 1):
+        if ascii_uppercase.startswith(letters[first:]):
+            ends = [*(mark.start() for mark in marks[first + 1 :]), len(text)]
+            options = {
+                _plain_letter(mark[1]): text[mark.end() : end].strip()
+                for mark, end in zip(marks[first:], ends, strict=True)
+            }
+            return text[: marks[first].start()].strip(), options
+    return None
+
+
+def _parts(row: Row, field: str, value: object) -> tuple[list[str], bool]:
+    """The strings of a field, and whether they are the lines of one text."""
+    if isinstance(value, str) and value.strip():
+        written = _written_list(value)
+        if written is None:
+            return [line for line in value.splitlines() if line.strip()], True
+        value = written
+    if not isinstance(value, list):
+        raise row.error(field, f"{shown(value)} where a list of options should be")
+    parts = []
+    for one in value:
+        text = plain_text(one)
+        if text is None:
+            raise row.error(field, f"{shown(one)} where an option's text should be")
+        parts.append(text)
+    return parts, False
+
+
+def _written_list(text: str) -> list[object] | None:
+    """The list that a text is in JSON or in Python's notation, or None."""
+    if not text.strip().startswith("["):
+        return None
+    for read in (json.loads, ast.literal_eval):
+        try:
+            value = read(text.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            continue
+        if isinstance(value, list):
+            return value
+    return None
+
+
+def _with_letters(parts: Sequence[str], answer: str | None, *, lines: bool) -> list[_Label] | None:
+    """The options by their own letters, or None where these are not to be believed."""
+    labels = [_label(part) for part in parts]
+    found = [label for label in labels if label is not None]
+    letters = "".join(label.letter for label in found)
+    in_order = _in_order(letters)
+    if len(found) == len(parts):
+        return found if in_order or all(label.in_brackets for label in found) else None
+    if in_order and labels[0] is not None and len(set(letters)) > 1 and answer in set(letters):
+        misplaced = any(
+            label is not None and label.letter != place
+            for label, place in zip(labels, ascii_uppercase, strict=False)
+        )
+        if lines or misplaced or all(label.in_brackets for label in found):
+            return _continued(parts, labels)
+    if lines:
+        bare = [match for part in parts if (match := _BARE.fullmatch(part)) is not None]
+        if len(bare) == len(parts) and _in_order("".join(match[1] for match in bare)):
+            return [_Label(match[1], match[2], False) for match in bare]
+    return None
+
+
+def _continued(parts: Sequence[str], labels: Sequence[_Label | None]) -> list[_Label]:
+    """The labelled options, each with the strings that follow it up to the next."""
+    joined: list[_Label] = []
+    for part, label in zip(parts, labels, strict=True):
+        if label is not None:
+            joined.append(label)
+        else:
+            last = joined[-1]
+            joined[-1] = _Label(last.letter, f"{last.text}\n{part}", last.in_brackets)
+    return joined
+
+
+def _by_place(parts: Sequence[str]) -> list[_Label] | None:
+    """The options by their places. A letter in brackets is no part of the text, and must be that of the place."""
+    placed = []
+    for place, part in zip(ascii_uppercase, parts, strict=False):
+        label = _label(part)
+        if label is not None and label.in_brackets:
+            if label.letter != place:
+                return None
+            placed.append(label)
+        else:
+            placed.append(_Label(place, part, False))
+    return placed
+
+
+def _label(part: str) -> _Label | None:
+    for pattern in (_IN_BRACKETS, _WITH_POINT):
+        if match := pattern.fullmatch(part):
+            return _Label(_plain_letter(match[1]), match[2], pattern is _IN_BRACKETS)
+    return None
+
+
+def _in_order(letters: str) -> bool:
+    """A, B, C, …, where a letter may be repeated."""
+    distinct = "".join(dict.fromkeys(letters))
+    return (
+        bool(letters) and sorted(letters) == list(letters) and ascii_uppercase.startswith(distinct)
+    )
+
+
+def _letter_of(value: object) -> str | None:
+    label = _label(value) if isinstance(value, str) else None
+    if label is not None:
+        return label.letter
+    text = value.strip() if isinstance(value, str) else ""
+    return _plain_letter(text) if re.fullmatch(LETTER, text) else None
+
+
+def _plain_letter(letter: str) -> str:
+    return unicodedata.normalize("NFKC", letter).upper()
