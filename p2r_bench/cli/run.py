@@ -82,6 +82,13 @@ if TYPE_CHECKING:
     "--repeats", default=1, show_default=True, type=click.IntRange(1), help="Runs of each sample."
 )
 @click.option("--limit", type=click.IntRange(1), help="Only the first N samples.")
+@click.option(
+    "--on-bad-row",
+    type=click.Choice(["stop", "skip"]),
+    default="stop",
+    show_default=True,
+    help="Rows that cannot be read: list them and stop, or skip them; a run that skips is never complete.",
+)
 @click.option("--sample-id", "sample_ids", multiple=True, help="Only this sample. Repeatable.")
 @click.option(
     "--retry-errors/--keep-errors",

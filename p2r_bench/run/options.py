@@ -17,6 +17,7 @@ from p2r_bench.run.spec import (
     DEFAULT_MODEL,
     AnyPath,
     Launching,
+    OnBadRow,
     Pixels,
     Positive,
     Resources,
@@ -82,6 +83,7 @@ class Options(BaseModel):
     seed: int = 0
     repeats: Positive = 1
     limit: Positive | None = None
+    on_bad_row: OnBadRow = "stop"
     sample_ids: Repeated = ()
     retry_errors: bool = True
     allow_mixed: bool = False

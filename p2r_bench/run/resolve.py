@@ -18,6 +18,7 @@ from p2r_bench.run.feed import Work
 from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.stats.chance import cell_facts
 from p2r_bench.store.data_record import DataRecord
+from p2r_bench.tasks.bad_rows import load_rows
 from p2r_bench.tasks.kind import facts_of
 from p2r_bench.types import Cell, DataFacts, DataSource, EngineConfig, Mode, Sample, Task
 
@@ -31,6 +32,7 @@ class Resolved:
         samples: All rows of the task, without image bytes.
         cells: Sample id to the reported figures that it counts in.
         facts: What the task knows about its data.
+        skipped: What is wrong with each bad row that was left out.
     """
 
     spec: RunSpec
@@ -43,6 +45,7 @@ class Resolved:
     samples: list[Sample]
     cells: dict[str, tuple[Cell, ...]] = field(default_factory=dict)
     facts: DataFacts = DataFacts()  # noqa: RUF009
+    skipped: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -58,7 +61,7 @@ class Resolved:
         """What the run's manifest holds of the data."""
         facts = self.facts
         figures = cell_facts(self.samples, self.cells, self.task.metrics, facts.unavailable)
-        return DataRecord(facts.kind, facts.note, facts.chance, figures=figures)
+        return DataRecord(facts.kind, facts.note, facts.chance, len(self.skipped), figures)
 
     def work(self) -> list[Work]:
         """Everything that this spec asks for, in dataset order."""
@@ -141,7 +144,7 @@ def resolve(spec: RunSpec) -> Resolved:
     mode, profile = make_mode(spec), profile_of(spec)
     task: Task = registry().get("task", spec.task)()
     source = DataSource(spec.data_dir, params=spec.task_params)
-    samples = list(task.samples(source))
+    samples, skipped = load_rows(task, source, skip_bad=spec.on_bad_row == "skip")
     if not samples:
         raise UserError(f"{spec.task}: no rows in {spec.data_dir or 'the data'}")
     cells = {sample.id: task.cells(sample) for sample in samples}
@@ -159,4 +162,5 @@ def resolve(spec: RunSpec) -> Resolved:
         samples=samples,
         cells=cells,
         facts=facts_of(task, source, samples),
+        skipped=tuple(map(str, skipped)),
     )

@@ -18,6 +18,7 @@ DEFAULT_MODEL = "p2r-tiny"
 DEFAULT_ENGINE = "transformers"
 
 Launching = Literal["local", "ray"]
+OnBadRow = Literal["stop", "skip"]
 Pixels = Literal["exact", "fast"]
 Schedule = Literal["pipelined", "barrier"]
 
@@ -80,6 +81,7 @@ class RunSpec:
         scorer: Headline scorer for choice questions; None takes the task's own, else "strict".
         repeats: How often each sample is run, with different seeds.
         limit: Only the first so many samples.
+        on_bad_row: "stop", or "skip": rows that cannot be read are left out and counted, and the run is never complete.
         sample_ids: Only these samples.
         retry_errors: Run samples again whose last outcome is an error.
         schedule: "pipelined", or "barrier": the published evaluation's way, as a baseline (`run.barrier`).
@@ -111,6 +113,7 @@ class RunSpec:
     seed: int = 0
     repeats: Positive = 1
     limit: Positive | None = None
+    on_bad_row: OnBadRow = "stop"
     sample_ids: Texts = ()
     retry_errors: bool = True
     allow_mixed: bool = False

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from p2r_bench.errors import UserError
 from p2r_bench.stats.chance import chance_level
+from p2r_bench.tasks.bad_rows import good_rows
 from p2r_bench.tasks.digest import files_digest
 from p2r_bench.tasks.fields import Row
 from p2r_bench.tasks.kind import kind_of, rows_by_cell
@@ -56,12 +57,9 @@ class Benchmark(ABC):
         """Rows in the dataset's order, without images.
 
         Raises:
-            UserError: The data is missing, or a row is not as it should be; rows are never skipped.
+            UserError: The data is missing, or rows are bad: all of them are listed.
         """
-        for scanned in self.scan(source):
-            if isinstance(scanned, UserError):
-                raise scanned
-            yield scanned
+        return good_rows(self, source)
 
     def data_digest(self, source: DataSource) -> str:
         """Identity of the data: names, sizes and footers of the files, and the parameters."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from threading import Lock
@@ -75,9 +75,32 @@ class Shard(ABC):
         """
         try:
             for batch in self.batches(columns):
-                yield from batch.to_pylist()
+                yield from _rows_of(batch)
         except (pa.ArrowException, OSError) as error:
             raise UserError(f"{self.path}: damaged: {error}; fetch the file again") from error
+
+
+class _NotText:
+    """Stands for text that cannot be decoded: no field takes it, and its error shows it."""
+
+    def __repr__(self) -> str:
+        return "<text that is not UTF-8>"
+
+
+def _rows_of(batch: pa.RecordBatch) -> Iterable[dict[str, Any]]:
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        columns = [[_value(scalar) for scalar in column] for column in batch.columns]
+        for values in zip(*columns, strict=True):
+            yield dict(zip(batch.schema.names, values, strict=True))
+
+
+def _value(scalar: pa.Scalar) -> Any:
+    try:
+        return scalar.as_py()
+    except UnicodeDecodeError:
+        return _NotText()
 
 
 class ParquetShard(Shard):

@@ -15,7 +15,14 @@ from p2r_bench.tasks.fields import Row, shown
 from p2r_bench.tasks.location import HubDataset, data_folder, missing_data
 from p2r_bench.tasks.options import split_marked
 from p2r_bench.tasks.shards import find_shards
-from p2r_bench.tasks.vstar_boxes import CATEGORIES, Annotation, join, read_annotations
+from p2r_bench.tasks.vstar_boxes import (
+    CATEGORIES,
+    Annotation,
+    annotation_files,
+    images_beside,
+    join,
+    read_annotations,
+)
 from p2r_bench.types import Cell, DataFacts, DataSource, ImageRef, Sample
 
 _COLUMNS = ("text", "category", "label", "question_id")
@@ -55,9 +62,8 @@ class VStar(Benchmark):
     def files(self, source: DataSource) -> Sequence[tuple[str, Path]]:
         folder = data_folder(self.name, source)
         found = [(path.name, path) for path in [*find_shards(folder), *folder.rglob(_QUESTIONS)]]
-        for annotation in read_annotations(folder):
-            for path in (annotation.image, annotation.file):
-                found.append((f"{annotation.category}/{path.name}", path))
+        for category, path in annotation_files(folder):
+            found += [(f"{category}/{one.name}", one) for one in (path, *images_beside(path))]
         if not found:
             raise self._missing(folder)
         return found
@@ -65,19 +71,14 @@ class VStar(Benchmark):
     def scan(self, source: DataSource) -> Iterator[Scanned]:
         self.check_params(source)
         folder = data_folder(self.name, source)
-        annotations = read_annotations(folder)
+        annotations = list(read_annotations(folder))
         if shards := find_shards(folder):
             rows = scan_rows(self.name, shards, _COLUMNS, "image")
             yield from _with_boxes(self._from_rows(rows), annotations)
         elif questions := sorted(folder.rglob(_QUESTIONS)):
             yield from _with_boxes(self._from_rows(_question_lines(questions[0])), annotations)
         elif annotations:
-            seed = source.params.get("option_seed", 0)
-            for annotation in annotations:
-                try:
-                    yield self._from_annotation(annotation, seed)
-                except UserError as error:
-                    yield error
+            yield from self._from_annotations(annotations, source.params.get("option_seed", 0))
         else:
             raise self._missing(folder)
 
@@ -102,9 +103,13 @@ class VStar(Benchmark):
             f"no parquet or arrow files and no folders {' and '.join(CATEGORIES)}",
         )
 
-    def _from_rows(self, rows: Iterator[tuple[Row, ImageRef]]) -> Iterator[Scanned]:
+    def _from_rows(self, rows: Iterator[tuple[Row, ImageRef] | UserError]) -> Iterator[Scanned]:
         unique = Unique("question_id")
-        for row, image in rows:
+        for found in rows:
+            if isinstance(found, UserError):
+                yield found
+                continue
+            row, image = found
             try:
                 sample = self.row_sample(row, image)
                 unique.check(sample.id, row)
@@ -140,6 +145,18 @@ class VStar(Benchmark):
             published_question=text,
         )
 
+    def _from_annotations(
+        self, annotations: Sequence[Annotation | UserError], seed: int
+    ) -> Iterator[Scanned]:
+        for annotation in annotations:
+            if isinstance(annotation, UserError):
+                yield annotation
+                continue
+            try:
+                yield self._from_annotation(annotation, seed)
+            except UserError as error:
+                yield error
+
     def _from_annotation(self, annotation: Annotation, seed: int) -> Sample:
         name = f"{annotation.category}/{annotation.image.stem}"
 
@@ -166,31 +183,44 @@ class VStar(Benchmark):
         )
 
 
-def _question_lines(path: Path) -> Iterator[tuple[Row, ImageRef]]:
-    """The lines of `test_questions.jsonl`, whose images are files beside it."""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+def _question_lines(path: Path) -> Iterator[tuple[Row, ImageRef] | UserError]:
+    """The lines of `test_questions.jsonl`, whose images are files beside it, or what is wrong with them."""
+    for number, line in enumerate(path.read_bytes().splitlines()):
         if not line.strip():
             continue
         try:
-            values = json.loads(line)
+            values = json.loads(line.decode())
+            if not isinstance(values, dict):
+                raise ValueError("not an object")
+            row = Row(path, number, values)
+            yield row, ImageRef(path=str(path.parent / row.text("image")))
         except ValueError as error:
-            raise UserError(f"{path}, row {number}: not JSON: {error}") from error
-        if not isinstance(values, dict):
-            raise UserError(f"{path}, row {number}: {line[:60]!r} where an object should be")
-        row = Row(path, number, values)
-        yield row, ImageRef(path=str(path.parent / row.text("image")))
+            yield UserError(f"{path}, row {number}: not a JSON object: {error}")
+        except UserError as error:
+            yield error
 
 
-def _with_boxes(scanned: Iterator[Scanned], annotations: Sequence[Annotation]) -> Iterator[Scanned]:
-    """The samples, with the boxes of the annotation of their image where there are annotations."""
+def _with_boxes(
+    scanned: Iterator[Scanned], annotations: Sequence[Annotation | UserError]
+) -> Iterator[Scanned]:
+    """The samples, with the boxes of the annotation of their image where there are annotations.
+
+    An annotation that cannot be read makes the row of its image a bad one.
+    """
     if not annotations:
         yield from scanned
         return
     held = list(scanned)
-    samples = [sample for sample in held if isinstance(sample, Sample)]
-    joined = join(samples, annotations) if len(samples) == len(held) else {}
+    samples = [one for one in held if isinstance(one, Sample)]
+    read = [one for one in annotations if isinstance(one, Annotation)]
+    bad = [one for one in annotations if isinstance(one, UserError)]
+    joined = join(samples, read, bad_rows=len(held) - len(samples), bad_annotations=len(bad))
     for sample in held:
-        if isinstance(sample, Sample) and sample.id in joined:
-            yield replace(sample, boxes=joined[sample.id].boxes())
-        else:
+        if not isinstance(sample, Sample):
             yield sample
+        elif sample.id in joined:
+            try:
+                yield replace(sample, boxes=joined[sample.id].boxes())
+            except UserError as error:
+                yield error
+    yield from bad

@@ -68,18 +68,27 @@ class Annotation:
         return tuple(boxes)
 
 
-def read_annotations(folder: Path) -> list[Annotation]:
-    """All annotations below `folder`, by category and name; none when there are no such folders.
+def read_annotations(folder: Path) -> Iterator[Annotation | UserError]:
+    """All annotations below `folder`, by category and name, or what is wrong with them."""
+    for category, file in annotation_files(folder):
+        try:
+            yield _read(file, category)
+        except UserError as error:
+            yield error
 
-    Raises:
-        UserError: An annotation is damaged, or has no image.
-    """
-    return [
-        _read(file, category)
-        for category in CATEGORIES
-        for place in sorted(path for path in folder.rglob(category) if path.is_dir())
-        for file in sorted(place.glob("*.json"))
-    ]
+
+def annotation_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Category and JSON file of every annotation below `folder`; none when there are no such folders."""
+    for category in CATEGORIES:
+        for beside in sorted(path for path in folder.rglob(category) if path.is_dir()):
+            for file in sorted(beside.glob("*.json")):
+                yield category, file
+
+
+def images_beside(annotation: Path) -> list[Path]:
+    """The image of an annotation file, or nothing where there is none."""
+    found = (annotation.with_suffix(suffix) for suffix in _IMAGES)
+    return [path for path in found if path.is_file()][:1]
 
 
 def _read(file: Path, category: str) -> Annotation:
@@ -90,8 +99,7 @@ def _read(file: Path, category: str) -> Annotation:
     if not isinstance(values, dict):
         raise UserError(f"{file}: not a JSON object")
     row = Row(file, None, values)
-    images = [path for suffix in _IMAGES if (path := file.with_suffix(suffix)).is_file()]
-    if not images:
+    if not (images := images_beside(file)):
         raise UserError(
             f"{file}: no image {file.stem}.jpg (or .png) beside it; fetch the folder again"
         )
@@ -121,14 +129,23 @@ def _texts(row: Row, field: str) -> tuple[str, ...]:
 Identity = Callable[[ImageRef], object]
 
 
-def join(samples: Sequence[Sample], annotations: Sequence[Annotation]) -> dict[str, Annotation]:
+def join(
+    samples: Sequence[Sample],
+    annotations: Sequence[Annotation],
+    *,
+    bad_rows: int = 0,
+    bad_annotations: int = 0,
+) -> dict[str, Annotation]:
     """Sample id to the annotation of the same image and category.
 
     Images are the same when their files are, byte for byte; what is left over then is compared by pixels, for
     copies that were encoded anew without loss. Annotations of the same image are told apart by the question.
 
+    Args:
+        bad_rows, bad_annotations: How many could not be read; so many annotations or samples have no partner here.
+
     Raises:
-        UserError: Not every sample and every annotation has exactly one partner.
+        UserError: More samples or annotations than these have not exactly one partner.
     """
     joined: dict[str, Annotation] = {}
     reader = ImageReader(0)
@@ -147,7 +164,20 @@ def join(samples: Sequence[Sample], annotations: Sequence[Annotation]) -> dict[s
             if len(found) == 1 and found[0].file not in taken:
                 joined[sample.id] = found[0]
                 taken.add(found[0].file)
-    _refuse_leftovers(samples, annotations, joined)
+    lonely = [sample.id for sample in samples if sample.id not in joined]
+    taken = {annotation.file for annotation in joined.values()}
+    spare = [str(a.file) for a in annotations if a.file not in taken]
+    if len(lonely) > bad_annotations or len(spare) > bad_rows:
+        first = (
+            f"row {lonely[0]} has no annotation of its image"
+            if lonely
+            else f"{spare[0]} has no row"
+        )
+        raise UserError(
+            f"V-Star: only {len(joined)} of {len(samples)} rows and {len(annotations)} annotation files match by "
+            f"image (first: {first}). Fetch both again with `p2r-bench data fetch V-Star`, or keep only one of "
+            "the two in the data folder: rows alone have no boxes"
+        )
     return joined
 
 
@@ -175,20 +205,3 @@ def _bytes(reader: ImageReader, ref: ImageRef) -> bytes:
         return reader.read(ref)
     except ImageError as error:
         raise UserError(str(error)) from error
-
-
-def _refuse_leftovers(
-    samples: Sequence[Sample], annotations: Sequence[Annotation], joined: dict[str, Annotation]
-) -> None:
-    taken = {annotation.file for annotation in joined.values()}
-    lonely: Iterator[str] = (sample.id for sample in samples if sample.id not in joined)
-    spare: Iterator[str] = (str(a.file) for a in annotations if a.file not in taken)
-    row, file = next(lonely, None), next(spare, None)
-    if row is None and file is None:
-        return
-    first = f"row {row} has no annotation of its image" if row else f"{file} has no row"
-    raise UserError(
-        f"V-Star: only {len(joined)} of {len(samples)} rows and {len(annotations)} annotation files match by "
-        f"image (first: {first}). Fetch both again with `p2r-bench data fetch V-Star`, or keep only one of "
-        "the two in the data folder: rows alone have no boxes"
-    )

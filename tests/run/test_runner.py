@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from p2r_bench.errors import UserError
@@ -202,3 +204,33 @@ def test_kind_of_data_and_chance_level_stand_in_manifest_and_figures(bench: Path
     assert rows["accuracy_all_rotations", None]["chance"] == 0.25**4
     again = rejudge(result.path)
     assert [row["chance"] for row in again.metrics] == [row["chance"] for row in result.metrics]
+
+
+def spoilt(tmp_path: Path) -> Path:
+    """Three questions, of which row 5 has no answer."""
+    bench = write_bench(tmp_path / "data")
+    path = bench / "hrbench_4k-00000-of-00001.parquet"
+    rows = pq.read_table(path).to_pylist()
+    rows[5]["answer"] = ""
+    pq.write_table(pa.Table.from_pylist(rows), path)
+    return bench
+
+
+def test_bad_rows_stop_a_run_before_an_engine_starts(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    with pytest.raises(UserError, match="HR-Bench: 1 bad row:"):
+        do(spec(spoilt(tmp_path)), engine)
+    assert engine.starts == 0 and not (tmp_path / "out").exists()
+
+
+def test_a_run_that_skips_bad_rows_counts_them_and_is_never_complete(tmp_path: Path) -> None:
+    skipping = spec(spoilt(tmp_path), on_bad_row="skip")
+    result = do(skipping, FakeEngine())
+    assert result.added == 11 and not result.complete
+    assert {row["n_skipped_rows"] for row in result.metrics} == {1}
+    (row,) = result.overall
+    assert (row["n"], row["value"], row["complete"]) == (11, 1.0, False)
+    manifest = json.loads((result.path / "manifest.json").read_text())
+    assert manifest["data"]["skipped_rows"] == 1 and not manifest["finished"]["complete"]
+    assert not do(skipping, FakeEngine()).complete
+    assert not any(row["complete"] for row in rejudge(result.path).metrics)

@@ -1,0 +1,93 @@
+"""Rows that cannot be read: all of them are listed, and on request they are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from p2r_bench.errors import UserError
+from p2r_bench.types import DataSource, Sample, ScannedTask, Task
+
+SHOWN = 20
+"""Bad rows that a message lists."""
+
+
+def load_rows(
+    task: Task, source: DataSource, *, skip_bad: bool = False
+) -> tuple[list[Sample], list[UserError]]:
+    """All samples of a task, and what is wrong with the rows that were left out.
+
+    Args:
+        skip_bad: Leave bad rows out. Only a `ScannedTask` can.
+
+    Raises:
+        UserError: The data is missing; rows are bad and must not be, or cannot be, left out; or all are bad.
+    """
+    if not isinstance(task, ScannedTask):
+        try:
+            return list(task.samples(source)), []
+        except UserError as error:
+            if not skip_bad:
+                raise
+            raise UserError(
+                f"{error}\nThe task {task.name} has no method `scan`, which --on-bad-row skip needs."
+            ) from error
+    samples: list[Sample] = []
+    bad: list[UserError] = []
+    for scanned in task.scan(source) if skip_bad else _readable(task, source, bad):
+        if isinstance(scanned, UserError):
+            bad.append(scanned)
+        else:
+            samples.append(scanned)
+    if bad and not (skip_bad and samples):
+        raise refusal(task.name, source, bad)
+    return samples, bad
+
+
+def good_rows(task: ScannedTask, source: DataSource) -> Iterator[Sample]:
+    """The samples of a task up to the first bad row. Then the other bad rows are collected and reported together.
+
+    Raises:
+        UserError: The data is missing, or rows are bad.
+    """
+    bad: list[UserError] = []
+    for scanned in _readable(task, source, bad):
+        if isinstance(scanned, UserError):
+            bad.append(scanned)
+        elif not bad:
+            yield scanned
+    if bad:
+        raise refusal(task.name, source, bad)
+
+
+def refusal(task: str, source: DataSource, bad: Sequence[UserError]) -> UserError:
+    """The error about bad rows: how many, a list of at most `SHOWN`, and the ways out."""
+    where = f" --data-dir {source.data_dir}" if source.data_dir else ""
+    rest = len(bad) - SHOWN
+    return UserError(
+        "\n".join(
+            [
+                f"{task}: {counted(len(bad))}:",
+                *(f"  {error}" for error in bad[:SHOWN]),
+                *([f"  and {rest} more: p2r-bench data check {task}{where}"] if rest > 0 else []),
+                "Correct them or fetch the data again. With --on-bad-row skip a run leaves them out, and is never complete.",
+            ]
+        )
+    )
+
+
+def counted(rows: int) -> str:
+    """ "1 bad row", "2 bad rows"."""
+    return f"{rows} bad row{'' if rows == 1 else 's'}"
+
+
+def _readable(
+    task: ScannedTask, source: DataSource, before: Sequence[UserError]
+) -> Iterator[Sample | UserError]:
+    """The scan of a task; a file that cannot be read joins the bad rows found `before` it."""
+    scan: Iterable[Sample | UserError] = task.scan(source)
+    try:
+        yield from scan
+    except UserError as error:
+        if not before:
+            raise
+        yield error
