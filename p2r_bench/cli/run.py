@@ -213,12 +213,15 @@ def _record(result: RunResult) -> dict[str, Any]:
 
 
 def _print(results: list[RunResult], quiet: bool) -> None:
+    from p2r_bench.cli.data_lines import data_lines
     from p2r_bench.run.accounting import block
 
     for result in results:
         for row in result.overall:
             task = " ".join(filter(None, (row["task"], row["subset"])))
             click.echo(f"{task} · {row['mode']} · {row['model']}: {_figure(row)}")
+        for line in data_lines(result.metrics):
+            click.echo(f"  {line}")
         click.echo(f"  {result.added} samples run now; {result.path}")
         if result.accounting and not quiet:
             click.echo("\n".join(f"  {line}" for line in block(result.accounting)))
