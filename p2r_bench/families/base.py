@@ -1,0 +1,76 @@
+"""The rules that a model family fixes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from p2r_bench.families.notation import BoxNotation
+from p2r_bench.types import Size
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Pixels of one image, between which a family chooses its size."""
+
+    min_pixels: int
+    max_pixels: int
+
+
+class Family:
+    """Base class of model families. A subclass sets the attributes and `fit`; it has no state.
+
+    Attributes:
+        name: Name in profiles.
+        version: Raised when a rule changes; part of every profile hash.
+        model_types: `model_type`s in `config.json` of the checkpoints that it serves.
+        names: Regular expression that finds the family's models by their hub id or served name.
+        boxes: The notation of the boxes that the models write.
+        never_sampled: Texts of special tokens that stand for pixels; a sampled one would name pixels that are not there.
+        settles: The models' own processor leaves an image alone whose size is a result of `fit`. Where it does not, an
+            engine must switch its resizing off, or the counts of visual tokens show the difference.
+        alignment: Pixels of which both sides of a result of `fit` are multiples.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str] = "1"
+    model_types: ClassVar[tuple[str, ...]] = ()
+    names: ClassVar[str | None] = None
+    boxes: ClassVar[BoxNotation] = BoxNotation()
+    never_sampled: ClassVar[tuple[str, ...]] = ()
+    settles: ClassVar[bool] = True
+    alignment: ClassVar[int] = 1
+
+    def fit(self, size: Size, budget: Budget) -> Size:
+        """Return the width and height in pixels at which an image is sent.
+
+        Args:
+            size: Width and height of the image in pixels.
+
+        Raises:
+            ImageError: The family refuses this shape.
+        """
+        raise NotImplementedError
+
+    def visual_tokens(self, size: Size) -> int | None:
+        """Return the visual tokens of an image of a final size, without those around it; None when not known."""
+        raise NotImplementedError
+
+    def problem(self, budget: Budget) -> str | None:
+        """Return the reason why the family cannot work within a budget, or None."""
+        return None
+
+    def processor_size(self, budget: Budget) -> dict[str, Any]:
+        """Return keyword arguments of the family's image processor in transformers that allow the budget."""
+        return {}
+
+    @property
+    def rules(self) -> Mapping[str, Any]:
+        """Return what goes into the hash of a profile: everything here that can change a number."""
+        return {"name": self.name, "version": self.version, "boxes": self.boxes.rules}
+
+    def serves(self, model: str) -> bool:
+        """Return whether a hub id or served name is one of the family's models."""
+        return self.names is not None and re.search(self.names, model, re.IGNORECASE) is not None

@@ -1,0 +1,25 @@
+"""Models of which nothing is known: their server sizes images as it likes."""
+
+from __future__ import annotations
+
+import math
+
+from p2r_bench.families.base import Budget, Family
+from p2r_bench.types import Size
+
+
+class Server(Family):
+    """Images are shrunk into the budget and keep their shape; boxes as `bbox_2d` in thousandths."""
+
+    name = "server"
+    settles = False
+
+    def fit(self, size: Size, budget: Budget) -> Size:
+        """See `Family.fit`. Never enlarges."""
+        width, height = size
+        scale = min(1.0, math.sqrt(budget.max_pixels / (width * height)))
+        return max(1, int(width * scale)), max(1, int(height * scale))
+
+    def visual_tokens(self, size: Size) -> None:
+        """Not known: the server counts."""
+        return None
