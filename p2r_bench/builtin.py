@@ -1,4 +1,4 @@
-"""What comes with p2r-bench, registered through the same hooks that third parties use."""
+"""Built-in names, registered through the same hooks that third parties use."""
 
 from __future__ import annotations
 
@@ -39,6 +39,18 @@ def register_engines(register: Register) -> None:
     register("transformers", "p2r_bench.engines.transformers:TransformersEngine")
     register("openai", "p2r_bench.engines.openai:OpenAIEngine")
     register("vllm", "p2r_bench.engines.vllm:VLLMEngine")
+
+
+@hookimpl
+def register_families(register: Register) -> None:
+    families = "p2r_bench.families"
+    register("qwen3-vl", f"{families}.qwen3_vl:Qwen3VL")
+    register("qwen2.5-vl", f"{families}.qwen2_5_vl:Qwen25VL")
+    register("glm-4v", f"{families}.glm_4v:Glm4V")
+    register("gemma", f"{families}.gemma:Gemma")
+    register("internvl", f"{families}.internvl:InternVL")
+    register("pixels-seen", f"{families}.pixels_seen:PixelsSeen")
+    register("server", f"{families}.server:Server")
 
 
 @hookimpl

@@ -9,7 +9,7 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-HOOKS_VERSION = 1
+HOOKS_VERSION = 2
 """Raised when a hook is added or changed; a plugin asks for one with `requires_hooks = N` in its module."""
 
 hookspec = pluggy.HookspecMarker("p2r_bench")
@@ -44,6 +44,11 @@ def register_engines(register: Register) -> None:
 @hookspec
 def register_trainers(register: Register) -> None:
     """Add trainers: classes made as `Trainer(config)`, with `plan`, `run` and `status`."""
+
+
+@hookspec
+def register_families(register: Register) -> None:
+    """Add model families: subclasses of `p2r_bench.families.Family`, made as `Family()`."""
 
 
 @hookspec

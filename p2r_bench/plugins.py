@@ -27,17 +27,18 @@ GROUP = "p2r_bench"
 ALLOW_LIST = "P2R_BENCH_LOAD_PLUGINS"
 """Environment variable: distributions that may load, separated by commas. Unset: all. Empty: none."""
 
-Kind = Literal["mode", "task", "judge", "engine", "trainer", "command"]
+Kind = Literal["mode", "task", "judge", "engine", "trainer", "family", "command"]
 _HOOK_KINDS: dict[str, Kind] = {
     "register_modes": "mode",
     "register_tasks": "task",
     "register_judges": "judge",
     "register_engines": "engine",
     "register_trainers": "trainer",
+    "register_families": "family",
     "register_commands": "command",
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_FAMILY = re.compile(rf"{_NAME.pattern}:\*")
+_MEMBERS = re.compile(rf"{_NAME.pattern}:\*")
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 logger = logging.getLogger(__name__)
@@ -96,9 +97,15 @@ class Source:
 
 
 class Registry:
-    """What all plugins registered, by kind and name. Use `registry()`; `load` makes one from given sources."""
+    """Everything that plugins registered, by kind and name. Use `registry()`; `load` makes one from given sources.
+
+    Attributes:
+        manager: The pluggy manager. A plugin that fails is unregistered from it.
+    """
 
     def __init__(self) -> None:
+        self.manager = pluggy.PluginManager(GROUP)
+        self.manager.add_hookspecs(hookspecs)
         self.plugins: list[Plugin] = []
         self.clashes: list[str] = []
         self._entries: dict[Kind, dict[str, Entry]] = {kind: {} for kind in _HOOK_KINDS.values()}
@@ -119,7 +126,7 @@ class Registry:
         return tuple(self._entries[kind].values())
 
     def entry(self, kind: Kind, name: str) -> Entry:
-        """The entry of a name; of a family, "lmms:*", for a member that the plugin alone knows, "lmms:pope".
+        """Return the entry of a name. "lmms:*" serves every name of that form, such as "lmms:pope".
 
         Raises:
             UserError: No plugin registers it; the message has the closest names.
@@ -127,9 +134,9 @@ class Registry:
         known = self._entries[kind]
         if name in known:
             return known[name]
-        family, colon, member = name.partition(":")
-        if colon and member and f"{family}:*" in known:
-            return replace(known[f"{family}:*"], name=name)
+        prefix, colon, member = name.partition(":")
+        if colon and member and f"{prefix}:*" in known:
+            return replace(known[f"{prefix}:*"], name=name)
         by_folded = {other.casefold(): other for other in known}
         close = difflib.get_close_matches(name.casefold(), by_folded, n=2, cutoff=0.6)
         hint = f"did you mean {' or '.join(by_folded[c] for c in close)}? " if close else ""
@@ -138,7 +145,7 @@ class Registry:
         raise UserError(f"no {kind} is called {name!r}: {hint}known are {listed}{broken}")
 
     def get(self, kind: Kind, name: str) -> Any:
-        """The class behind a name, imported now; for a member of a family, with the member's name bound.
+        """Return the class behind a name, imported now; behind "lmms:pope", with "pope" bound as its first argument.
 
         Raises:
             UserError: The name is unknown, or its import fails; the message names the distribution.
@@ -258,12 +265,15 @@ def _installed() -> list[Source]:
 def _add(found: Registry, source: Source) -> None:
     hooks: tuple[str, ...] = ()
     staged: list[tuple[Kind, Entry]] = []
+    plugin: object = None
     try:
         plugin = source.load()
         _check_version(plugin)
-        manager, hooks = _register(plugin)
+        hooks = _hooks_of(found.manager, plugin)
+        found.manager.register(plugin, name=source.distribution)
+        others = found.manager.get_plugins() - {plugin}
         for hook in hooks:
-            staged += _call(manager, hook, source)
+            staged += _call(found.manager.subset_hook_caller(hook, others), hook, source)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - a third party may raise anything
         detail = _one_line(error)
     else:
@@ -279,6 +289,8 @@ def _add(found: Registry, source: Source) -> None:
             return
         found.clashes += clashes
         detail = "; ".join(clashes)
+    if plugin is not None and found.manager.is_registered(plugin):
+        found.manager.unregister(plugin)
     found.plugins.append(Plugin(source.distribution, source.version, hooks, "failed", detail))
 
 
@@ -293,10 +305,12 @@ def _check_version(plugin: object) -> None:
         )
 
 
-def _register(plugin: object) -> tuple[pluggy.PluginManager, tuple[str, ...]]:
-    """A manager holding this plugin alone, so that its hooks can be called alone; and its hooks' names."""
-    manager = pluggy.PluginManager(GROUP)
-    manager.add_hookspecs(hookspecs)
+def _hooks_of(manager: pluggy.PluginManager, plugin: object) -> tuple[str, ...]:
+    """Return the names of the hooks that a plugin implements, in the order of `_HOOK_KINDS`.
+
+    Raises:
+        PluginError: It implements none, one that does not exist, or one with other arguments.
+    """
     hooks = []
     for attribute in dir(plugin):
         options = manager.parse_hookimpl_opts(plugin, attribute)
@@ -311,8 +325,7 @@ def _register(plugin: object) -> tuple[pluggy.PluginManager, tuple[str, ...]]:
         hooks.append(hook)
     if not hooks:
         raise PluginError("implements no hook; mark its functions with @p2r_bench.hookimpl")
-    manager.register(plugin)
-    return manager, tuple(sorted(hooks, key=list(_HOOK_KINDS).index))
+    return tuple(sorted(hooks, key=list(_HOOK_KINDS).index))
 
 
 def _check_signature(hook: str, function: Callable[..., object]) -> None:
@@ -326,13 +339,13 @@ def _check_signature(hook: str, function: Callable[..., object]) -> None:
         )
 
 
-def _call(manager: pluggy.PluginManager, hook: str, source: Source) -> list[tuple[Kind, Entry]]:
+def _call(caller: pluggy.HookCaller, hook: str, source: Source) -> list[tuple[Kind, Entry]]:
     kind = _HOOK_KINDS[hook]
     staged: dict[str, Any] = {}
 
     def register(name: str, target: str) -> None:
-        family = hook == "register_tasks" and isinstance(name, str) and _FAMILY.fullmatch(name)
-        if not isinstance(name, str) or not (family or _NAME.fullmatch(name)):
+        several = hook == "register_tasks" and isinstance(name, str) and _MEMBERS.fullmatch(name)
+        if not isinstance(name, str) or not (several or _NAME.fullmatch(name)):
             raise PluginError(
                 f"{hook}: {name!r} cannot be a name: use letters, digits, '.', '_' and '-'"
             )
@@ -346,10 +359,10 @@ def _call(manager: pluggy.PluginManager, hook: str, source: Source) -> list[tupl
 
     if kind == "command":
         cli = CommandGroup()
-        manager.hook.register_commands(cli=cli)
+        caller(cli=cli)
         staged = cli.added
     else:
-        getattr(manager.hook, hook)(register=register)
+        caller(register=register)
     return [
         (kind, Entry(name, target, source.distribution, source.version))
         for name, target in staged.items()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from p2r_bench import hookimpl, plugins
 from p2r_bench.cli import main
+from p2r_bench.testing.registering import plugin_of
 
 DONE: list[Mapping[str, Any]] = []
 
@@ -39,7 +39,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     def register_trainers(register: Any) -> None:
         register("rounds", f"{__name__}:Rounds")
 
-    plugin = SimpleNamespace(register_trainers=register_trainers)
+    plugin = plugin_of(register_trainers=register_trainers)
     found = plugins.load([plugins.Source("p2r-rounds", "1", lambda: plugin)])
     monkeypatch.setattr(plugins, "discover", lambda: found)
     monkeypatch.setattr("p2r_bench.cli.train.discover", lambda: found)

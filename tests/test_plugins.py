@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from types import SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -13,9 +13,10 @@ from p2r_bench import __version__, hookimpl
 from p2r_bench.errors import UserError
 from p2r_bench.hookspecs import HOOKS_VERSION
 from p2r_bench.plugins import Plugin, Registry, Source, load
+from p2r_bench.testing.registering import plugin_of
 
 
-def modes(**targets: str) -> SimpleNamespace:
+def modes(**targets: str) -> ModuleType:
     """A plugin that registers these modes."""
 
     @hookimpl
@@ -23,7 +24,7 @@ def modes(**targets: str) -> SimpleNamespace:
         for name, target in targets.items():
             register(name, target)
 
-    return SimpleNamespace(register_modes=register_modes)
+    return plugin_of(register_modes=register_modes)
 
 
 def source(plugin: object, name: str = "third-party", version: str = "2.1") -> Source:
@@ -51,7 +52,7 @@ def test_builtins_come_through_the_hooks() -> None:
 
 def test_every_builtin_target_can_be_imported() -> None:
     registry = load([])
-    for kind in ("mode", "task", "judge", "engine"):
+    for kind in ("mode", "task", "judge", "engine", "family"):
         for name in registry.names(kind):
             assert isinstance(registry.get(kind, name), type), (kind, name)
     for name in registry.names("command"):
@@ -77,7 +78,7 @@ def test_unknown_name_gets_the_closest_ones() -> None:
 
 
 def test_unknown_name_tells_which_plugins_are_missing() -> None:
-    registry = load([source(SimpleNamespace())])
+    registry = load([source(plugin_of())])
     with pytest.raises(UserError, match=r"not loaded: plugin third-party 2\.1"):
         registry.get("mode", "majority")
 
@@ -114,7 +115,7 @@ def test_wrong_hook_signature_is_told_with_the_right_one() -> None:
     @hookimpl
     def register_modes(registry: Any) -> None: ...
 
-    plugin = SimpleNamespace(register_modes=register_modes)
+    plugin = plugin_of(register_modes=register_modes)
     assert (
         "register_modes(registry) does not fit the hook, which is register_modes(register)"
         in failure(plugin)
@@ -126,21 +127,21 @@ def test_unknown_hook_is_told_with_the_known_ones() -> None:
     def register_reports(register: Any) -> None: ...
 
     assert "unknown hook 'register_reports'" in failure(
-        SimpleNamespace(register_reports=register_reports)
+        plugin_of(register_reports=register_reports)
     )
 
 
 def test_unmarked_functions_are_told() -> None:
     def register_modes(register: Any) -> None: ...
 
-    assert "@p2r_bench.hookimpl" in failure(SimpleNamespace(register_modes=register_modes))
+    assert "@p2r_bench.hookimpl" in failure(plugin_of(register_modes=register_modes))
 
 
 def test_plugin_for_newer_hooks_gets_one_clear_line() -> None:
     @hookimpl
     def register_reports(register: Any) -> None: ...
 
-    plugin = SimpleNamespace(register_reports=register_reports, requires_hooks=HOOKS_VERSION + 1)
+    plugin = plugin_of(register_reports=register_reports, requires_hooks=HOOKS_VERSION + 1)
     line = failure(plugin)
     assert f"needs version {HOOKS_VERSION + 1} of the hooks" in line and line.endswith(
         "upgrade p2r-bench"
@@ -169,7 +170,7 @@ def test_same_name_twice_in_one_plugin_is_refused() -> None:
         register("mine", "json:JSONDecoder")
         register("mine", "json:JSONEncoder")
 
-    assert "registered twice" in failure(SimpleNamespace(register_modes=register_modes))
+    assert "registered twice" in failure(plugin_of(register_modes=register_modes))
 
 
 def test_clash_names_both_distributions_and_versions() -> None:
@@ -199,12 +200,12 @@ def test_same_name_of_two_kinds_is_no_clash() -> None:
     def register_judges(register: Any) -> None:
         register("p2r", "json:JSONDecoder")
 
-    registry = load([source(SimpleNamespace(register_judges=register_judges))])
+    registry = load([source(plugin_of(register_judges=register_judges))])
     registry.check()
     assert registry.failures == []
 
 
-def tasks(**targets: str) -> SimpleNamespace:
+def tasks(**targets: str) -> ModuleType:
     """A plugin that registers these tasks; in the names, FAMILY stands for a colon and a star."""
 
     @hookimpl
@@ -212,7 +213,7 @@ def tasks(**targets: str) -> SimpleNamespace:
         for name, target in targets.items():
             register(name.replace("FAMILY", ":*"), target)
 
-    return SimpleNamespace(register_tasks=register_tasks)
+    return plugin_of(register_tasks=register_tasks)
 
 
 def test_a_family_of_tasks_makes_the_member_that_was_asked_for() -> None:

@@ -56,6 +56,10 @@ def test_register_trainers() -> None:
     assert added("register_trainers", "trainer") == {"sft": "p2r_sft.trainer:Trainer"}
 
 
+def test_register_families() -> None:
+    assert added("register_families", "family") == {"kimi": "p2r_kimi.family:Kimi"}
+
+
 def test_register_commands() -> None:
     registry = loaded("register_commands")
     heatmap, attention = registry.get("command", "heatmap"), registry.get("command", "attention")

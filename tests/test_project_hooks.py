@@ -20,8 +20,8 @@ HOOKS = {
 }
 
 
-def test_there_are_the_six_hooks() -> None:
-    kinds = ("modes", "tasks", "judges", "engines", "trainers", "commands")
+def test_there_are_the_seven_hooks() -> None:
+    kinds = ("modes", "tasks", "judges", "engines", "trainers", "families", "commands")
     assert list(HOOKS) == [f"register_{kind}" for kind in kinds]
 
 

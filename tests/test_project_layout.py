@@ -1,4 +1,4 @@
-"""Dependencies point one way: cli → run → {modes, engines, tasks, judges, store} → adapter → types."""
+"""Dependencies point one way: cli → run → {modes, engines, tasks, judges, store} → adapter → families → types."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
     "errors": set(),
     "hub": FOUNDATION,
-    "adapter": FOUNDATION,
+    "families": FOUNDATION,
+    "adapter": FOUNDATION | {"families"},
     "stats": FOUNDATION,
     "synth": FOUNDATION | {"adapter"},
     "modes": FOUNDATION | {"adapter"},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -18,6 +17,7 @@ from p2r_bench.run.resolve import make_mode, profile_of
 from p2r_bench.run.runner import RunResult, run
 from p2r_bench.run.spec import RunSpec
 from p2r_bench.run.sweep import specs_of
+from p2r_bench.testing.registering import plugin_of
 from p2r_bench.types import Capabilities, EngineConfig
 from tests.run.conftest import FakeEngine, FakeEngines
 
@@ -33,7 +33,7 @@ def third_party(monkeypatch: pytest.MonkeyPatch) -> None:
     def register_engines(register: Any) -> None:
         register("watched", "tests.run.test_third_party_modes:Watched")
 
-    plugin = SimpleNamespace(register_modes=register_modes, register_engines=register_engines)
+    plugin = plugin_of(register_modes=register_modes, register_engines=register_engines)
     found = plugins.load([plugins.Source("third-party", "1.0", lambda: plugin)])
     monkeypatch.setattr(plugins, "discover", lambda: found)
 

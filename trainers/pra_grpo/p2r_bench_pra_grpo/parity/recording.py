@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import ClassVar
 
 from PIL import Image
 
-from p2r_bench import hookimpl, plugins
+from p2r_bench import hookimpl
 from p2r_bench.hookspecs import Register
+from p2r_bench.testing.registering import registered
 from p2r_bench.types import (
     Capabilities,
     Cell,
@@ -100,17 +100,13 @@ def comparing(samples: Sequence[Sample]) -> Iterator[dict[tuple[str, str], Rende
     def register_engines(register: Register) -> None:
         register(ENGINE, f"{__name__}:RecordingEngine")
 
-    plugin = SimpleNamespace(register_tasks=register_tasks, register_engines=register_engines)
-    found = plugins.load([plugins.Source("parity", "1", lambda: plugin)])
-    before = plugins.discover
-    plugins.discover = lambda: found  # type: ignore[assignment]
     GivenSamples.given = samples
     calls: dict[tuple[str, str], Rendered] = {}
     RecordingEngine.calls = calls
     _by_id.update({sample.id: sample for sample in samples})
-    try:
-        yield calls
-    finally:
-        plugins.discover = before
-        GivenSamples.given = ()
+    with registered("parity", register_tasks=register_tasks, register_engines=register_engines):
+        try:
+            yield calls
+        finally:
+            GivenSamples.given = ()
         _by_id.clear()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 
-from p2r_bench import hookimpl, plugins
+from p2r_bench import hookimpl
 from p2r_bench.hookspecs import Register
+from p2r_bench.testing.registering import registered
 
 
 @hookimpl
@@ -17,12 +17,6 @@ def register_engines(register: Register) -> None:
 
 @contextmanager
 def scripted_engine() -> Iterator[None]:
-    """Only the core and the scripted engine are registered inside."""
-    plugin = SimpleNamespace(register_engines=register_engines)
-    found = plugins.load([plugins.Source("scripted", "1", lambda: plugin)])
-    before = plugins.discover
-    plugins.discover = lambda: found  # type: ignore[assignment]
-    try:
+    """Register only the core and the scripted engine inside the block."""
+    with registered("scripted", register_engines=register_engines):
         yield
-    finally:
-        plugins.discover = before
