@@ -1,46 +1,53 @@
-"""Which option an answer names: the extraction of the scorer `strict`."""
+"""Which option a reply names: the extraction of the scorer `strict`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
-from p2r_bench.judges.letters import Reading, label_of, reading
+from p2r_bench.judges import declarations as table
 from p2r_bench.judges.match import Match
-from p2r_bench.judges.tokens import Token, plain, tokenise
+from p2r_bench.judges.plain import plain_characters, undressed
+from p2r_bench.judges.tokens import LETTER_OR_DIGIT as _L
+from p2r_bench.judges.tokens import words_of
 
-NEGATIONS = frozenset(
-    {"not", "no", "never", "neither", "nor", "none", "cannot", "except", "wrong", "incorrect"}
-    | {"instead", "rather", "unlike", "不", "没", "非"}
-)
-"""Words, besides those in "n't", that turn a mention round or take it back."""
-_LONE_LETTER = re.compile(r"[\W_]*([A-Za-z])[\W_]*")
+LONGEST_REPLY = 20_000
+"""Of longer replies, in characters, only the first and the last half of this are read."""
+_LATEST_DECLARATIONS = 50
+_LETTER = re.compile(rf"(?<!{_L})(?<!{_L}[-'/&.])[A-Za-z](?!{_L}|')")
+_GAP = re.compile(r"[\s).\]:,(=|–—-]{0,12}")
+_MARK = re.compile(r"[^\S\n]{0,4}([.):-]?)")
+_LINE_START = re.compile(r"(?:\A|\n)[^\w\n]{0,20}\Z")
+_SENTENCE = re.compile(r"\s*[^.!?。\n]{0,200}")
 
 
 @dataclass(frozen=True)
-class _Found:
-    """An option text in the answer: tokens first to last (exclusive) and the options that have it."""
+class _Named:
+    """An option named in the reply.
 
-    first: int
-    last: int
-    options: frozenset[str]
+    Attributes:
+        key: None for several options, or for a letter that none has.
+        span: Place of the letter, or of the text where there is no letter.
+        end: Where the letter and its text end.
+    """
+
+    key: str | None
+    span: tuple[int, int]
+    end: int
+    by_letter: bool = False
 
 
 def strict_letter(text: str, options: Mapping[str, str]) -> Match | None:
-    """The one option that an answer names beyond doubt, or None for "no answer".
+    r"""Return the one option that a reply names, or None for "no answer".
 
-    1. An answer that is one option letter, in either case, with nothing around it but punctuation,
-       brackets and mark-up, names that option.
-    2. Otherwise every option text (whole tokens, any case; one inside a longer option text that is
-       also there does not count) and every upper-case option letter outside those texts is a
-       mention. Whether an upper-case letter is a mention, a doubt or a plain word such as the
-       article "A" is decided by `letters.reading`.
-    3. The option is the one that all mentions agree on. No mention, mentions of different options, a
-       doubt about another option, or a negation outside the option texts is no answer.
+    The first of these rules that applies decides (`docs/scoring.md` has them as a table):
 
-    An option text that is itself an option letter counts only as the whole text after a label
-    ("A. B"); elsewhere "B" is the letter.
+    1. The whole reply is a letter, an option's text, or both.
+    2. The last declaration ("the answer is", `\boxed{`, "B is correct", …) names one option.
+    3. The reply begins with a letter before punctuation or its option's text, and lists no other.
+    4. The reply begins with "It is" and an option.
 
     Args:
         text: The answer, already taken out of its tags.
@@ -49,105 +56,175 @@ def strict_letter(text: str, options: Mapping[str, str]) -> Match | None:
     Returns:
         The key of the option, with the place of the letter or text that named it.
     """
-    answer = plain(text)
-    letters = {k.upper(): k for k in options if len(k) == 1 and k.isascii() and k.isalpha()}
-    if (lone := _LONE_LETTER.fullmatch(answer)) and (key := letters.get(lone[1].upper())):
-        return Match(key, lone.span(1))
-    if (key := _same_symbols(answer, options)) is not None:
-        return Match(key, _trimmed(answer))
+    half, skipped = LONGEST_REPLY // 2, max(0, len(text) - LONGEST_REPLY - 1)
+    if skipped:
+        text = f"{text[:half]}\n{text[-half:]}"
+    plain = plain_characters(text)
+    reply = _Reply(undressed(plain.text), options)
+    named = reply.exact() or reply.whole() or reply.declared() or reply.opening() or reply.it_is()
+    if named is None or named.key is None:
+        return None
+    start, end = plain.span(*named.span)
+    return Match(named.key, (start + skipped * (start > half), end + skipped * (end > half)))
 
-    tokens = tokenise(answer)
-    found = _option_texts(answer, tokens, options, letters)
-    covered = {i for f in found for i in range(f.first, f.last)}
-    outside = [(i, t) for i, t in enumerate(tokens) if i not in covered]
-    if any(t.folded in NEGATIONS or t.folded.endswith("n't") for _, t in outside):
+
+class _Reply:
+    """A reply without mark-up, read for options."""
+
+    def __init__(self, text: str, options: Mapping[str, str]) -> None:
+        self.text = text
+        self.letters = {k.upper(): k for k in options if len(k) == 1 and k.isascii() and k.isalpha()}
+        self.options = {key: _option_text(key, option) for key, option in options.items()}
+        self.patterns = {key: _pattern(text) for key, text in self.options.items() if text}
+
+    def exact(self) -> _Named | None:
+        """The whole reply is one option's text: to the character, without case, or by its words."""
+        reply = " ".join(self.text.split())
+        if not reply or len(reply) > 2 * max(map(len, self.options.values()), default=0) + 10:
+            return None
+        words = words_of(reply)
+        if len(words) == 1 and words[0].upper() in self.letters:
+            return None
+        folds: tuple[Callable[[str], object], ...] = (str, str.casefold, words_of)
+        for fold in folds[: 3 if words else 2]:
+            same = [k for k, option in self.options.items() if fold(option) == fold(reply)]
+            if len(same) == 1:
+                end = len(self.text.rstrip())
+                return _Named(same[0], (len(self.text) - len(self.text.lstrip()), end), end)
         return None
 
-    mentions: list[tuple[frozenset[str], tuple[int, int]]] = []
-    doubts: set[str] = set()
-    for i, token in outside:
-        if (letter := token.text.upper()) not in letters:
-            continue
-        match reading(answer, tokens, i, letters.keys()):
-            case Reading.MENTION:
-                mentions.append((frozenset({letters[letter]}), (token.start, token.end)))
-            case Reading.DOUBT:
-                doubts.add(letters[letter])
-            case Reading.NONE:
-                pass
-    mentions += [(f.options, (tokens[f.first].start, tokens[f.last - 1].end)) for f in found]
-    if not mentions:
+    def whole(self) -> _Named | None:
+        """The whole reply is a letter, a letter and its text, or a text after an article."""
+        named = self._first()
+        return named if named and table.NOTHING.match(self.text, named.end) else None
+
+    def declared(self) -> _Named | None:
+        """The last declaration that speaks of options decides, even when it names no single one."""
+        found = [*table.ANNOUNCED.finditer(self.text), *table.CONFIRMED.finditer(self.text)]
+        found.sort(key=re.Match.start, reverse=True)
+        for match in found[:_LATEST_DECLARATIONS]:
+            at = match.end()
+            if not (match[0].endswith("{") or self._begins_clause(match.start())):
+                continue
+            if match.re is table.CONFIRMED:
+                if table.LETTER_ENDS.match(self.text, at):
+                    return _Named(self.letters.get(match[1]), match.span(1), at)
+            elif named := self._after(at):
+                return named
+            elif table.LOOKS_NAMED.search(self.text, at, _skip(_SENTENCE, self.text, at)):
+                return _Named(None, (at, at), at)
         return None
-    agreed = frozenset.intersection(*(named for named, _ in mentions))
-    if len(agreed) != 1 or doubts - agreed:
+
+    def opening(self) -> _Named | None:
+        """A label begins the reply, and no other option is listed after it in the same way."""
+        named = self._first()
+        if named is None or not named.by_letter or self._lists_others(named):
+            return None
+        letter, after = self.text[slice(*named.span)], named.span[1]
+        if named.end == after:
+            follows = self.text[after : after + 1]
+            doubtful = (letter.islower() and follows not in (*".):",)) or letter + follows == "I,"
+            if doubtful or not table.LABEL_ENDS.match(self.text, after):
+                return None
+        return named
+
+    def it_is(self) -> _Named | None:
+        """The reply begins with "It is" and an option."""
+        opened = table.IT_IS.match(self.text, _skip(table.OPENING, self.text, 0))
+        return self._after(opened.end(), lower=False) if opened else None
+
+    def _begins_clause(self, at: int) -> bool:
+        before = self.text[max(0, at - 120) : at]
+        start = max((m.end() for m in table.CLAUSE.finditer(before)), default=0)
+        return table.LEADS.fullmatch(before, start) is not None
+
+    def _lists_others(self, named: _Named) -> bool:
+        """Whether another label with the same mark begins a later line or stands before its own text."""
+        mark = _mark(self.text, named.span[1])
+        for letter in _LETTER.finditer(self.text, named.end):
+            key = self.letters.get(letter[0].upper())
+            if key in (None, named.key) or _mark(self.text, letter.end()) != mark:
+                continue
+            line = _LINE_START.search(self.text, max(0, letter.start() - 21), letter.start())
+            own = self.patterns.get(key or "")
+            listed = own and own.match(self.text, _skip(_GAP, self.text, letter.end()))
+            if (line or listed) if mark else (line and listed):
+                return True
+        return False
+
+    def _first(self) -> _Named | None:
+        at = _skip(table.OPENING, self.text, 0)
+        return self._one(_skip(table.CHOSEN, self.text, at)) or self._one(at)
+
+    def _after(self, at: int, *, lower: bool = True) -> _Named | None:
+        """The option that follows a declaration, with a few filling words between."""
+        for _ in range(8):
+            at = _skip(table.OPENING, self.text, at)
+            if named := self._one(at, lower=lower):
+                return named
+            if (filler := table.FILLERS.match(self.text, at)) is None:
+                break
+            at = filler.end()
         return None
-    return Match(next(iter(agreed)), mentions[0][1])
+
+    def _one(self, at: int, *, lower: bool = True) -> _Named | None:
+        """The option named here, with key None when another is offered beside it."""
+        named = self._named(at, lower=lower)
+        if named is None:
+            return None
+        other = self._named(_skip(table.LISTED, self.text, named.end), lower=False)
+        if table.OFFERED.match(self.text, named.end) or (other and other.key != named.key):
+            return replace(named, key=None)
+        return named
+
+    def _named(self, at: int, *, lower: bool) -> _Named | None:
+        """The option whose text or letter, with or without its text, stands here."""
+        by_text, letter = self._text(at), _LETTER.match(self.text, at)
+        if letter is None or (by_text and by_text.end > letter.end()):
+            return by_text
+        key = self.letters.get(letter[0].upper())
+        if letter[0].islower() and (key is None or not lower):
+            return by_text
+        gap = _skip(_GAP, self.text, letter.end())
+        if key is not None and (text := self._text(gap)):
+            own = self.patterns[key].match(self.text, gap) if key in self.patterns else None
+            agrees = own is not None and own.end() == text.end
+            return _Named(key if agrees else None, letter.span(), text.end, by_letter=True)
+        if key is None and by_text:
+            return by_text
+        ends = table.LETTER_ENDS.match(self.text, letter.end())
+        return _Named(key, letter.span(), letter.end(), by_letter=True) if ends else None
+
+    def _text(self, at: int) -> _Named | None:
+        """The option whose text stands here; the longest, with key None when several have it."""
+        found = [(k, m) for k, p in self.patterns.items() if (m := p.match(self.text, at))]
+        found = [(k, m) for k, m in found if table.TEXT_ENDS.match(self.text, m.end())]
+        if not found:
+            return None
+        end = max(m.end() for _, m in found)
+        longest = [(k, m) for k, m in found if m.end() == end]
+        return _Named(longest[0][0] if len(longest) == 1 else None, longest[0][1].span(1), end)
 
 
-def _option_texts(
-    answer: str, tokens: Sequence[Token], options: Mapping[str, str], letters: Mapping[str, str]
-) -> list[_Found]:
-    """Option texts in the answer, without those inside a longer one."""
-    owners: dict[tuple[str, ...], set[str]] = {}
-    single: dict[tuple[str, ...], set[str]] = {}
-    for key, option in options.items():
-        if named := _words(key, option):
-            words = tuple(t.folded for t in named)
-            owners.setdefault(words, set()).add(key)
-            if len(words) == 1 and len(named[0].text) == 1:
-                single.setdefault(words, set()).add(named[0].text)
-
-    def is_text(i: int, words: tuple[str, ...]) -> bool:
-        """One letter in a longer answer has to have the text's case and not be an option letter."""
-        text = tokens[i].text
-        return (
-            len(tokens) == 1
-            or words not in single
-            or (text in single[words] and text.upper() not in letters)
-        )
-
-    folded = [t.folded for t in tokens]
-    found = [
-        _Found(i, i + len(words), frozenset(keys))
-        for words, keys in owners.items()
-        for i in _starts(folded, words)
-        if is_text(i, words)
-    ]
-    if label_of(answer, tokens) in letters and (keys := owners.get(tuple(folded[1:]))):
-        found.append(_Found(1, len(tokens), frozenset(keys)))
-    return _longest(found)
+def _skip(pattern: re.Pattern[str], text: str, at: int) -> int:
+    match = pattern.match(text, at)
+    return match.end() if match else at
 
 
-def _longest(found: list[_Found]) -> list[_Found]:
-    """Those that are not inside a longer one, from first to last."""
-    kept: list[_Found] = []
-    reach = 0
-    for one in sorted(found, key=lambda f: (f.first, -f.last)):
-        same = bool(kept) and (kept[-1].first, kept[-1].last) == (one.first, one.last)
-        if same or one.last > reach:
-            kept.append(one)
-            reach = one.last
-    return kept
+def _mark(text: str, at: int) -> str:
+    match = _MARK.match(text, at)
+    return match[1] if match else ""
 
 
-def _starts(tokens: Sequence[str], words: tuple[str, ...]) -> list[int]:
-    last = len(tokens) - len(words) + 1
-    return [i for i in range(last) if tuple(tokens[i : i + len(words)]) == words]
+@lru_cache(4096)
+def _option_text(key: str, option: str) -> str:
+    """The text in plain characters, without its own label, which some datasets repeat in it."""
+    plain = " ".join(undressed(plain_characters(option).text).split())
+    return re.sub(rf"^[(\[]?{re.escape(key)}[)\].:]+\s*(?=\S)", "", plain) if key else plain
 
 
-def _words(key: str, option: str) -> list[Token]:
-    """Tokens of an option text without its own label, which some datasets repeat in the text."""
-    own_label = rf"^\s*[(\[]?{re.escape(key)}[)\].:]+\s*(?=\S)"
-    return tokenise(re.sub(own_label, "", plain(option)))
-
-
-def _same_symbols(answer: str, options: Mapping[str, str]) -> str | None:
-    """The option whose text, made of symbols only, is the whole answer."""
-    if tokenise(answer) or not (symbols := "".join(answer.split())):
-        return None
-    same = [k for k, option in options.items() if "".join(plain(option).split()) == symbols]
-    return same[0] if len(same) == 1 else None
-
-
-def _trimmed(text: str) -> tuple[int, int]:
-    return len(text) - len(text.lstrip()), len(text.rstrip())
+@lru_cache(4096)
+def _pattern(option: str) -> re.Pattern[str]:
+    words = [re.escape(word) for word in option.rstrip(".!。").split()] or [re.escape(option)]
+    text = r"\s{1,6}".join(words)
+    return re.compile(rf"(?:(?:the|an?)\s{{1,6}})?({text})", re.IGNORECASE)

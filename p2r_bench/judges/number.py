@@ -2,100 +2,223 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from p2r_bench.judges.match import Match
-from p2r_bench.judges.tokens import plain_characters, tokenise
+from p2r_bench.judges.number_words import NUMBER_WORDS, SCALES, value_of
+from p2r_bench.judges.plain import plain_characters
+from p2r_bench.judges.tokens import LETTER_OR_DIGIT as _L
 
 LONGEST_ANSWER = 1000
-"""Longer texts, in characters, hold no number; with `_LONGEST_NUMBER` it bounds the work of a comparison."""
-_LONGEST_NUMBER = 60
+"""Of longer answers, in characters, only a number declared among the last so many is read."""
 
-_ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen"
-)
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-NUMBER_WORDS = {
-    **{word: value for value, word in enumerate(_ONES.split())},
-    **{word: value for value, word in zip(range(20, 100, 10), _TENS.split(), strict=True)},
-}
-
-_N = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)"
-_POWER = r"\s*(?:\^|\*\*)\s*(?:\{\s*[-+]?\d{1,3}\s*\}|[-+]?\d{1,3}(?!\d))"
+_N = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40})"
+_SCALES = {**SCALES, "k": 10**3, "百": 100, "千": 1000}
+_SCALES |= dict.fromkeys("万萬만", 10**4) | dict.fromkeys("亿億억", 10**8)
 _NUMBER = re.compile(
-    r"(?<![\w.])(?:(?<![\w)}%])[-+]\s?)?(?:"
-    rf"\\[dt]?frac\s*\{{\s*-?{_N}\s*\}}\s*\{{\s*{_N}\s*\}}"
-    rf"|{_N}\s*(?:×|·|\*|\\times|\\cdot)\s*10{_POWER}"
-    rf"|{_N}?\s*(?:\\sqrt\s*\{{\s*{_N}\s*\}}|\\pi(?![A-Za-z])|π)"
-    rf"|(?:{_N}[ \t]+)?{_N}\s*/\s*{_N}(?![\d.]|\s*/)"
-    rf"|{_N}[eE][-+]?\d{{1,3}}(?!\w)"
-    rf"|{_N}(?:{_POWER}|\s*\\?%)?"
-    r")"
+    rf"""
+    (?<!{_L}) (?<![.^]) (?<!\d[-/:,'_]) (?<!\d\s[-/:]) (?<!(?-i:[A-Z])-)
+    (?P<sign> (?:(?<![\w)}}%])[-+] | minus | negative | 负 | 負 | マイナス) \s? )?
+    (?:
+        \\[dt]?frac \s? (?:
+            \{{ \s? (?P<top>-?{_N}) \s? \}} \s? \{{ \s? (?P<under>{_N}) \s? \}}
+            | (?P<digit>\d) \s? (?P<by>\d) (?!\d) )
+      | (?P<factor>{_N}) \s? (?:×|·|\*|x|\\times|\\cdot) \s? 10
+            \s?(?:\^|\*\*)\s? \{{?(?P<ten>[-+]?\d{{1,3}})\}}?
+      | (?P<times>{_N})? \s? (?:
+            (?:\\sqrt|√)\s? (?: \{{\s?(?P<root>{_N})\s?\}} | (?P<bare>{_N}) )
+            | (?P<pi>\\pi(?![A-Za-z])|π) )
+      | (?:(?P<whole>\d{{1,40}})[ \t]{{1,3}})? (?P<over>{_N}) \s?/\s? (?P<below>{_N})
+      | (?P<mantissa>{_N}) e (?P<e>[-+]?\d{{1,3}})
+      | (?P<base>\d{{1,12}}) \s?(?:\^|\*\*)\s? \{{?(?P<power>[-+]?\d{{1,3}})\}}?
+      | (?P<decimal>{_N})
+    )
+    (?: (?P<scale> k(?![A-Za-z\d]) | [百千万萬만亿億억] | \s?(?:{'|'.join(SCALES)})s?(?![A-Za-z]) )
+      | (?P<percent> \s?(?:\\?% | percent(?!age) | per\scent) ) )?
+    (?! \s?(?: (?-i:[MBTGD])(?![A-Za-z]) | ‰ | \^ | \*\* | [+] | or\s(?:more|less|fewer) )
+      | (?:[.,:'’/_-] | \s[-–/:]\s?)? \d | [–—]\d | [A-Za-z]{{1,3}}\d | -{_L} )
+    """,
+    re.IGNORECASE | re.VERBOSE,
 )
-_BOXED = re.compile(r"\\boxed\s*\{((?:[^{}]|\{[^{}]*\})*)\}")
-_MIXED = re.compile(rf"([-+]?)\s?({_N})[ \t]+({_N}\s*/\s*{_N})(.*)")
-_TO_LATEX = (
-    (re.compile(r"(?<=\d),(?=\d{3})"), ""),
-    (re.compile(r"(?<=[\d.])[eE](?=[-+]?\d)"), r"\\times 10^"),
-    (re.compile(r"\*\*"), "^"),
-    (re.compile(r"\s*[×·*]\s*"), r"\\times "),
-    (re.compile(r"\^\s*([-+]?\d+)"), r"^{\1}"),
-    (re.compile(r"π"), r"\\pi "),
-    (re.compile(r"\s*\\?%"), r"\\%"),
+_NUMBER_WORDS = re.compile(rf"(?:(?:minus|negative)\s)?(?P<words>{NUMBER_WORDS.pattern})", re.I)
+_UNIT_POWER = re.compile(r"(?<=[A-Za-z])\s?\^\s?\{?[-+]?\d{1,2}\}?")
+_DRESS = re.compile(
+    r"(?<!\d)\*\*|\*\*(?!\s?[-{\d])|[$`\"“”]|\\(?:text|math[a-z]{1,6})\s?(?=\{)|\\[,;! ()]"
+)
+_BOXED = re.compile(r"\\f?boxed\s?\{((?:[^{}]|\{[^{}]{0,80}\}){0,200})\}")
+_DECLARED = re.compile(
+    r"(?:\banswer|答案|正解|答え|정답은?|답은?)\s{0,3}(?:(?:is|:|=|是|为|為|は)[\s*:({]{0,20})+"
+    r"(?:(?:about|approximately|around|roughly)\s)?",
+    re.IGNORECASE,
+)
+_ALTERNATIVE = re.compile(r"\s?(?:\w{1,12}\s)?(?:or|to|and|,|&)\s?[-+.]?\d", re.IGNORECASE)
+_DOUBTED = re.compile(r"(?:not|than|least|most|up\sto|between|[<>≤≥±≠])\s?\Z", re.IGNORECASE)
+_PARTS = re.compile(
+    r"(?<![^\W_])(?:half|halves|thirds?|quarters?|dozens?|couple|twice|point|hundreds|thousands|"
+    r"millions|billions)(?![^\W_])",
+    re.IGNORECASE,
 )
 
 
-def numbers(text: str) -> list[Match]:
-    """The numbers that an answer gives; usually one.
+@dataclass(frozen=True)
+class Number:
+    """A number and where it stands.
 
-    What stands in the last `\\boxed{…}`, or else after the last "=" or "≈", is searched where there is
-    one. A number has an optional sign and separators of thousands, and may be a decimal, a fraction,
-    a mixed number, a power, of the form 3×10^5 or 3e5, a root, a multiple of π, or a percentage; units
-    and ordinal endings after it do not matter, and digits after a letter ("B12") are no number. Without
-    digits a single English number word up to ninety counts ("one" only as the first word).
+    Attributes:
+        value: A fraction, or a float for a root or a multiple of π.
+        percent: It is written as a percentage.
+        match: As written in plain characters, words as digits, with its place in the answer.
+    """
+
+    value: Fraction | float
+    percent: bool
+    match: Match
+
+    def equals(self, other: Number) -> bool:
+        """Return whether both stand for the same value.
+
+        Integers are compared exactly; finite decimals to nine significant digits; others, such as 1/3
+        and √2, to six. A percentage also equals its number and its fraction: "50%" is 50 and 0.5.
+        """
+        if self.percent != other.percent:
+            percent, plain = (self, other) if self.percent else (other, self)
+            return _same(percent.value, plain.value) or _same(percent.value / 100, plain.value)
+        return _same(self.value, other.value)
+
+
+def read_number(text: str) -> Number | None:
+    r"""Return the one number that an answer gives, or None where there is none, or any doubt.
+
+    The number in the last `\boxed{…}` counts; else the one after the last "answer is" or "answer:"; else
+    the answer, from the last "=" or "≈" on, may hold no other number. A number has an optional sign and
+    separators of thousands, and is a decimal, a fraction, a mixed number, a power, of the form 3×10^5 or
+    3e5, a root, a multiple of π, a percentage, or has a scale such as "million" or "k"; or it is written
+    in English words. Units and ordinal endings after it do not matter.
+
+    Doubtful are digits that belong to no number ("1.234.567", "3:45", "F-16", "5M"), ranges, "not 3",
+    "more than 3", "half", and different numbers.
 
     Args:
         text: The answer, already taken out of its tags.
-
-    Returns:
-        In order of appearance, as written in plain characters, a word as digits, with their places in
-        `text`. Empty for texts over LONGEST_ANSWER.
     """
-    if len(text) > LONGEST_ANSWER:
-        return []
-    answer = plain_characters(text)
-    start, end = _searched(answer)
-    found = [
-        Match(m.group(), m.span())
-        for m in _NUMBER.finditer(answer, start, end)
-        if len(m.group()) <= _LONGEST_NUMBER
-    ]
-    return found or _words(answer[start:end], start)
+    start = max(0, len(text) - LONGEST_ANSWER)
+    plain = plain_characters(text[start:])
+    answer = _UNIT_POWER.sub(_blank, _DRESS.sub(_blank, plain.text))
+    boxed = deque(_BOXED.finditer(answer), 1)
+    declared = deque(_DECLARED.finditer(answer), 1)
+    if boxed:
+        number = _only(answer, *boxed[0].span(1))
+    elif declared:
+        at = declared[0].end()
+        number = _declared(answer, at) or _only(answer, at, len(answer))
+    elif start:
+        return None
+    else:
+        number = _only(answer, max(answer.rfind("="), answer.rfind("≈")) + 1, len(answer))
+    if number is None:
+        return None
+    first, last = plain.span(*number.match.span)
+    match = Match(number.match.value, (start + first, start + last))
+    return replace(number, match=match)
 
 
-def _searched(answer: str) -> tuple[int, int]:
-    if boxed := list(_BOXED.finditer(answer)):
-        return boxed[-1].span(1)
-    return max(answer.rfind("="), answer.rfind("≈")) + 1, len(answer)
+def _declared(answer: str, at: int) -> Number | None:
+    """The number that stands here, unless another is offered with it."""
+    match = _NUMBER.match(answer, at) or _NUMBER_WORDS.match(answer, at)
+    if match is None or _ALTERNATIVE.match(answer, match.end()):
+        return None
+    return _value(match)
 
 
-def as_latex(number: str) -> str:
-    """A value of `numbers` as the LaTeX formula that math-verify reads."""
-    if mixed := _MIXED.fullmatch(number):
-        sign, whole, fraction, rest = mixed.groups()
-        number = f"{sign}({whole}+{fraction}){rest}"
-    for pattern, latex in _TO_LATEX:
-        number = pattern.sub(latex, number)
-    return f"${number}$"
+def _only(answer: str, start: int, end: int) -> Number | None:
+    """The one number in a part of the answer, in which no digits may be left over."""
+    matches = list(_NUMBER.finditer(answer, start, end))
+    if not matches and not re.search(r"\d", answer[start:end]):
+        matches = [
+            m
+            for m in _NUMBER_WORDS.finditer(answer, start, end)
+            if m[0].casefold() != "one" or not re.search(r"\w", answer[start : m.start()])
+        ]
+    rest = list(answer[start:end])
+    for match in matches:
+        rest[match.start() - start : match.end() - start] = " " * len(match[0])
+    left = "".join(rest)
+    if re.search(rf"(?<!{_L})\d", left) or _PARTS.search(left):
+        return None
+    if any(_DOUBTED.search(answer, max(0, m.start() - 20), m.start()) for m in matches):
+        return None
+    numbers = [_value(match) for match in matches]
+    if not numbers or numbers[0] is None:
+        return None
+    if any(number is None or not number.equals(numbers[0]) for number in numbers):
+        return None
+    return numbers[0]
 
 
-def _words(answer: str, offset: int) -> list[Match]:
-    tokens = tokenise(answer)
-    if any(c.isdecimal() for c in answer):
-        return []
-    return [
-        Match(str(NUMBER_WORDS[t.folded]), (offset + t.start, offset + t.end))
-        for i, t in enumerate(tokens)
-        if t.folded in NUMBER_WORDS and (t.folded != "one" or i == 0)
-    ]
+def _value(match: re.Match[str]) -> Number | None:
+    """The value of a match; None when it divides by zero or its words make no number."""
+    part = match.groupdict()
+    if part.get("words"):
+        worded = value_of(part["words"])
+        if worded is None:
+            return None
+        value: Fraction | float = Fraction(worded)
+        negative = match.start("words") > match.start()
+        written = f"{'-' if negative else ''}{worded}"
+    else:
+        try:
+            value = _magnitude(part)
+        except ZeroDivisionError:
+            return None
+        negative = part["sign"] is not None and part["sign"].strip() != "+"
+        written = match[0].strip()
+        if part["scale"]:
+            value *= _SCALES[part["scale"].strip().casefold().removesuffix("s")]
+    start = match.start() + len(match[0]) - len(match[0].lstrip())
+    span = (start, match.start() + len(match[0].rstrip()))
+    percent = part.get("percent") is not None
+    return Number(-value if negative else value, percent, Match(written, span))
+
+
+def _magnitude(part: Mapping[str, str | None]) -> Fraction | float:
+    def number(name: str, default: str = "1") -> Fraction:
+        return Fraction((part[name] or default).replace(",", ""))
+
+    def power(name: str) -> int:
+        return int(part[name] or 0)
+
+    if part["digit"]:
+        return number("digit") / number("by")
+    if part["top"]:
+        return number("top") / number("under")
+    if part["factor"]:
+        return number("factor") * Fraction(10) ** power("ten")
+    if part["root"] or part["bare"]:
+        return float(number("times")) * math.sqrt(number("root" if part["root"] else "bare"))
+    if part["pi"]:
+        return float(number("times")) * math.pi
+    if part["over"]:
+        return number("whole", "0") + number("over") / number("below")
+    if part["mantissa"]:
+        return number("mantissa") * Fraction(10) ** power("e")
+    if part["base"]:
+        return number("base") ** power("power")
+    return number("decimal")
+
+
+def _same(a: Fraction | float, b: Fraction | float) -> bool:
+    if isinstance(a, float) or isinstance(b, float):
+        return math.isclose(a, b, rel_tol=1e-6)
+    if a.denominator == b.denominator == 1:
+        return a == b
+    finite = all(pow(10, 1000, value.denominator) == 0 for value in (a, b))
+    return abs(a - b) <= Fraction(1, 10**9 if finite else 10**6) * max(abs(a), abs(b))
+
+
+def _blank(match: re.Match[str]) -> str:
+    return " " * len(match.group())

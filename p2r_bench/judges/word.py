@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from p2r_bench.judges.match import Match
-from p2r_bench.judges.tokens import plain, tokenise
+from p2r_bench.judges.plain import plain_characters, undressed
+from p2r_bench.judges.tokens import tokenise
 from p2r_bench.judges.verdicts import decided, undecided
 from p2r_bench.types import Prediction, Sample, Verdict, digest_of
 
@@ -11,27 +12,28 @@ ARTICLES = frozenset({"a", "an", "the"})
 
 
 def normal_word(text: str) -> Match | None:
-    """The answer without case, punctuation, mark-up and a leading article: "The Dog." is "dog".
+    """Return the answer without case, punctuation, mark-up and a leading article: "The Dog." is "dog".
 
-    Several words stay several, joined by single spaces, so that a sentence around the right word does
+    Full-width characters count as plain ones, and decomposed as composed. Several words stay several, joined by single spaces, so that a sentence around the right word does
     not match it. Without any letter or digit there is no answer.
 
     Args:
         text: The answer, already taken out of its tags.
     """
-    tokens = tokenise(plain(text))
+    plain = plain_characters(text)
+    tokens = tokenise(undressed(plain.text))
     if len(tokens) > 1 and tokens[0].folded in ARTICLES:
         tokens = tokens[1:]
     if not tokens:
         return None
-    return Match(" ".join(t.folded for t in tokens), (tokens[0].start, tokens[-1].end))
+    return Match(" ".join(t.folded for t in tokens), plain.span(tokens[0].start, tokens[-1].end))
 
 
 class Word:
     """Single-word answers: right when equal to the reference after `normal_word`."""
 
     scorer = "word"
-    version = "1"
+    version = "2"
     params_hash = digest_of({})
 
     def applies(self, sample: Sample) -> bool:

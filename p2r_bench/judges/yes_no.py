@@ -5,36 +5,40 @@ from __future__ import annotations
 import re
 
 from p2r_bench.judges.match import Match
-from p2r_bench.judges.tokens import plain
+from p2r_bench.judges.plain import plain_characters, undressed
 from p2r_bench.judges.verdicts import decided, undecided
 from p2r_bench.types import Prediction, Sample, Verdict, digest_of
 
-_LEADING = re.compile(
-    r"(?:^[\W_]*|\banswer(?:\s+is)?[\W_]+)(yes|no)(?![^\W_])"
-    r"(?![\W_]*(?:(?:and|or)[\W_]+)?(?:yes|no)(?![^\W_]))",
+_SAID = re.compile(
+    r"(?:\A[\W_]*|\banswer(?:\s+is)?[\W_]+)(?P<word>yes|no)(?![^\W_])"
+    r"(?!(?:[^\w.!;\n]|\b(?:and|or)\b){1,9}(?!(?P=word))(?:yes|no)(?![^\W_]))"
+    r"(?![\W_]{1,9}(?!(?P=word))(?:yes|no)[\W_]*\Z)",
     re.IGNORECASE,
 )
 
 
 def yes_or_no(text: str) -> Match | None:
-    """ "yes" or "no", as the answer says it in any case, or None for "no answer".
+    """Return "yes" or "no", as the answer says it in any case, or None for "no answer".
 
-    The word counts at the start of the answer, or directly after "answer" or "answer is", unless a
-    second one follows at once ("yes and no", "yes/no"). What comes after it is not read ("No, there is
-    no dog"); "there is no dog" alone says neither. Saying both, each where it counts, is no answer.
+    The word counts at the start of the answer, or directly after "answer" or "answer is". Repeating or
+    explaining it changes nothing ("No, no dog is visible"). Saying the other word in the same breath
+    ("yes and no", "yes/no") or where it counts too is no answer; so is "there is no dog" alone.
 
     Args:
         text: The answer, already taken out of its tags.
     """
-    said = [Match(m[1].lower(), m.span(1)) for m in _LEADING.finditer(plain(text))]
-    return said[0] if len({match.value for match in said}) == 1 else None
+    plain = plain_characters(text)
+    said = list(_SAID.finditer(undressed(plain.text)))
+    if len({match["word"].lower() for match in said}) != 1:
+        return None
+    return Match(said[0]["word"].lower(), plain.span(*said[0].span("word")))
 
 
 class YesNo:
     """Yes-or-no questions by `yes_or_no`; no answer counts as wrong."""
 
     scorer = "yes-no"
-    version = "1"
+    version = "2"
     params_hash = digest_of({})
 
     def applies(self, sample: Sample) -> bool:

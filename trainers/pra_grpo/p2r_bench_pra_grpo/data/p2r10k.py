@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from p2r_bench.errors import UserError
-from p2r_bench.judges.number import numbers
+from p2r_bench.judges.number import read_number
 from p2r_bench.store.atomic import replacing
 from p2r_bench.tasks.fields import Row
 from p2r_bench.tasks.shards import find_shards, open_shard
@@ -192,8 +192,8 @@ def _answer(row: Row, form: AnswerForm, options: Mapping[str, str]) -> str:
         texts = [letter for letter, text in options.items() if value == text]
         return texts[0] if len(texts) == 1 else given.letter(field, options)
     answer = given.text(field)
-    if form == "number" and len(numbers(answer)) != 1:
-        raise row.error(field, f"{answer!r} where one number should be")
+    if form == "number" and read_number(answer) is None:
+        raise row.error(field, f"{answer!r} cannot be read as one number; write it in digits")
     if form == "yes_no" and answer.casefold() not in ("yes", "no"):
         raise row.error(field, f"{answer!r} where yes or no should be")
     return answer

@@ -1,0 +1,46 @@
+"""English number words: "twenty-one", "two hundred and five", "three million"."""
+
+from __future__ import annotations
+
+import re
+
+_SMALL = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen"
+).split()
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_VALUES = {
+    **{word: value for value, word in enumerate(_SMALL)},
+    **{word: 10 * value for value, word in enumerate(_TENS, 2)},
+}
+SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+_WORD = "(?:" + "|".join(sorted([*_VALUES, *SCALES], key=len, reverse=True)) + r")(?![^\W_])"
+_JOINED = rf"(?:(?:(?:[\s-]|,\s){{1,3}})(?:and\s)?{_WORD}){{0,20}}"
+NUMBER_WORDS = re.compile(rf"(?<![^\W_])(?:an?\s(?={'|'.join(SCALES)}))?{_WORD}{_JOINED}", re.IGNORECASE)
+"""A run of number words."""
+
+
+def value_of(run: str) -> int | None:
+    """Return the value of a run that NUMBER_WORDS found, or None when it is no single number.
+
+    "Two three" and "nineteen eighty-four" are none.
+    """
+    total, current, fresh = 0, 0, True
+    for word in re.findall(r"[a-z]+", run.casefold()):
+        if word in ("a", "an"):
+            current, fresh = 1, False
+        elif word == "hundred":
+            if not 0 < current < 100:
+                return None
+            current, fresh = current * 100, True
+        elif word in SCALES:
+            if current == 0 or (total and total % (SCALES[word] * 1000)):
+                return None
+            total, current, fresh = total + current * SCALES[word], 0, True
+        elif word in _VALUES:
+            value = _VALUES[word]
+            after_tens = current % 100 in range(20, 100, 10) and 0 < value < 10
+            if not (fresh or after_tens):
+                return None
+            current, fresh = current + value, False
+    return total + current

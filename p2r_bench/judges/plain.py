@@ -1,0 +1,93 @@
+"""Plain characters: full-width, circled, composed and typographic characters as their usual form."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+_TYPOGRAPHIC = str.maketrans("’‘−‐‑", "''---")
+_CIRCLED = re.compile("[\U0001f150-\U0001f189]")
+_COMBINING = "[\u0300-\u036f\u3099\u309a\uff9e\uff9f]"
+_CLUSTERS = re.compile(rf"[\x00-\x7f]+(?!{_COMBINING})|.{_COMBINING}{{0,20}}", re.DOTALL)
+_PARENTHESISED = re.compile(r"\((\w)\)")
+_DRESS = re.compile(
+    r"<\|[^<>|\n]{1,60}\|>"  # special tokens
+    r"|</?[A-Za-z][\w:-]{0,30}\s?/?>"  # tags
+    r"|```[\w+-]{0,20}"  # code fences
+    r"|\\(?!f?boxed)[A-Za-z]{1,30}\s?(?=\{)|\\[()\[\],;:! ]"  # LaTeX
+    r"|[*`\"“”„«»$#]|(?<![^\W_])_+|_+(?![^\W_])|(?<!\w)'|'(?!\w)"  # emphasis, quotes
+    r"|[\u200b-\u200d\u2060\ufe0e\ufe0f\ufeff]"  # invisible characters
+)
+_SPEAKER = re.compile(r"\s*assistant[ \t]*[:\n]", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A text in plain characters that knows where each of them came from.
+
+    Attributes:
+        text: Plain characters.
+        starts, ends: For each of them, start and end of its origin in the original text.
+    """
+
+    text: str
+    starts: Sequence[int]
+    ends: Sequence[int]
+
+    def span(self, start: int, end: int) -> tuple[int, int]:
+        """Return the place in the original text of `text[start:end]`, which must not be empty."""
+        return self.starts[start], self.ends[end - 1]
+
+
+def plain_characters(text: str) -> Plain:
+    """Return the text in Unicode's NFKC form, with circled letters and typographic signs simplified.
+
+    "（Ｂ）", "Ⓑ" and a decomposed "é" become "(B)", "B" and "é". Superscripts and vulgar fractions stay
+    apart from digits beside them: "cm²" is "cm^2" and "2½" is "2 1/2".
+    """
+    if text.isascii() or (unicodedata.is_normalized("NFKC", text) and not _CIRCLED.search(text)):
+        places = range(len(text) + 1)
+        return Plain(text.translate(_TYPOGRAPHIC), places, places[1:])
+    characters: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
+    for cluster in _CLUSTERS.finditer(text):
+        start, end = cluster.span()
+        if cluster[0].isascii():
+            characters.append(cluster[0])
+            starts += range(start, end)
+            ends += range(start + 1, end + 1)
+        else:
+            characters.append(form := _form(cluster[0]))
+            starts += [start] * len(form)
+            ends += [end] * len(form)
+    return Plain("".join(characters), starts, ends)
+
+
+def undressed(text: str) -> str:
+    """Return plain characters with mark-up, quotes, code fences and special tokens blanked out.
+
+    A leading line "assistant" goes too. `\\boxed` stays. The length never changes.
+    """
+    text = _DRESS.sub(_blank, text)
+    return _SPEAKER.sub(_blank, text, count=1) if _SPEAKER.match(text) else text
+
+
+@lru_cache(4096)
+def _form(cluster: str) -> str:
+    if _CIRCLED.match(cluster):  # letters in black circles and squares
+        code = ord(cluster[0]) - 0x1F150
+        return chr(ord("A") + code % 0x20) if code % 0x20 < 26 else cluster
+    form = unicodedata.normalize("NFKC", cluster).translate(_TYPOGRAPHIC)
+    if unicodedata.decomposition(cluster[0]).startswith("<super> 00") and form.isdecimal():
+        return f"^{form}"
+    if "⁄" in form and len(form) > 1:
+        return f" {form.replace('⁄', '/')}"
+    return _PARENTHESISED.sub(r"\1", form)
+
+
+def _blank(match: re.Match[str]) -> str:
+    return " " * len(match.group())
