@@ -29,7 +29,13 @@ def without_thoughts(text: str) -> str:
     does not matter, and `<thinking>` is the same tag. The parts around a thought are joined by a line
     break. Takes linear time.
     """
-    kept: list[str] = []
+    kept = [text[start:end] for start, end in spoken(text)]
+    return kept[0] if len(kept) == 1 else "\n".join(filter(None, kept))
+
+
+def spoken(text: str) -> list[tuple[int, int]]:
+    """Return the places, in order, of the parts of a reply that are no thoughts."""
+    kept: list[tuple[int, int]] = []
     start = 0
     thinking = False
     for tag in _TAG.finditer(text):
@@ -37,9 +43,9 @@ def without_thoughts(text: str) -> str:
         if closes and not thinking:
             kept.clear()
         elif not closes and not thinking:
-            kept.append(text[start : tag.start()])
+            kept.append((start, tag.start()))
         thinking = not closes
         start = tag.end()
     if not thinking:
-        kept.append(text[start:])
-    return kept[0] if len(kept) == 1 else "\n".join(filter(None, kept))
+        kept.append((start, len(text)))
+    return kept

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from p2r_bench.judges import declarations as table
 from p2r_bench.judges.match import Match
-from p2r_bench.judges.plain import plain_characters, undressed
+from p2r_bench.judges.plain import blank_thoughts, plain_characters, undressed
 from p2r_bench.judges.tokens import LETTER_OR_DIGIT as _L
 from p2r_bench.judges.tokens import words_of
 
@@ -57,6 +57,7 @@ def strict_letter(text: str, options: Mapping[str, str]) -> Match | None:
         The key of the option, with the place of the letter or text that named it.
     """
     half, skipped = LONGEST_REPLY // 2, max(0, len(text) - LONGEST_REPLY - 1)
+    text = blank_thoughts(text)
     if skipped:
         text = f"{text[:half]}\n{text[-half:]}"
     plain = plain_characters(text)
@@ -73,7 +74,9 @@ class _Reply:
 
     def __init__(self, text: str, options: Mapping[str, str]) -> None:
         self.text = text
-        self.letters = {k.upper(): k for k in options if len(k) == 1 and k.isascii() and k.isalpha()}
+        self.letters = {
+            k.upper(): k for k in options if len(k) == 1 and k.isascii() and k.isalpha()
+        }
         self.options = {key: _option_text(key, option) for key, option in options.items()}
         self.patterns = {key: _pattern(text) for key, text in self.options.items() if text}
 

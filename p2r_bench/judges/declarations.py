@@ -36,7 +36,7 @@ _VERB = _any(
 _AGREED = _any("correcta correcte correta certa corretta final finale definitiva")
 ANNOUNCED = re.compile(
     rf"\\?f?boxed\s?\{{|(?<![A-Za-z\d])(?:(?:{_NOUN}[\s_]?){{1,3}}(?:{_AGREED}\s?)?"
-    r"(?:\s?(?:to|for)\s[^.,:;!?\n]{1,60}?)?"
+    r"(?:\s?(?:to|for)\s[^.,:;!?\n]{1,40}?)?"
     rf"\s{{0,9}}(?:{_IS}|[:=|→>\n]|[-–—]+>?(?=\s))|{_VERB})",
     re.IGNORECASE,
 )
@@ -113,7 +113,9 @@ LISTED = re.compile(rf"{_CLOSED}(?:[,、;·|]|and|und|et)*{_CLOSED}[(\[{{|]{{0,3
 """May stand between two options of a list."""
 
 OPENING = re.compile(r"(?:[\s(\[{>|:=「『【〈《•#✅✔☑👉→➡…]|-(?![\w.])){0,60}")
-CHOSEN = re.compile(_any("option choice answer letter", "选项 選項 選択肢") + r"[\s(\[]{0,3}", re.IGNORECASE)
+CHOSEN = re.compile(
+    _any("option choice answer letter", "选项 選項 選択肢") + r"[\s(\[]{0,3}", re.IGNORECASE
+)
 IT_IS = re.compile(
     r"(?:(?:i\s(?:think|believe)|so|thus|therefore),?\s)?"
     + _any("it's it_is this_is it_must_be", "应该是 應該是 是", "es_ist c'est"),

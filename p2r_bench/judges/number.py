@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from p2r_bench.judges.match import Match
 from p2r_bench.judges.number_words import NUMBER_WORDS, SCALES, value_of
-from p2r_bench.judges.plain import plain_characters
+from p2r_bench.judges.plain import blank_thoughts, plain_characters
 from p2r_bench.judges.tokens import LETTER_OR_DIGIT as _L
 
 LONGEST_ANSWER = 1000
@@ -38,7 +38,7 @@ _NUMBER = re.compile(
       | (?P<base>\d{{1,12}}) \s?(?:\^|\*\*)\s? \{{?(?P<power>[-+]?\d{{1,3}})\}}?
       | (?P<decimal>{_N})
     )
-    (?: (?P<scale> k(?![A-Za-z\d]) | [百千万萬만亿億억] | \s?(?:{'|'.join(SCALES)})s?(?![A-Za-z]) )
+    (?: (?P<scale> k(?![A-Za-z\d]) | [百千万萬만亿億억] | \s?(?:{"|".join(SCALES)})s?(?![A-Za-z]) )
       | (?P<percent> \s?(?:\\?% | percent(?!age) | per\scent) ) )?
     (?! \s?(?: (?-i:[MBTGD])(?![A-Za-z]) | ‰ | \^ | \*\* | [+] | or\s(?:more|less|fewer) )
       | (?:[.,:'’/_-] | \s[-–/:]\s?)? \d | [–—]\d | [A-Za-z]{{1,3}}\d | -{_L} )
@@ -107,7 +107,7 @@ def read_number(text: str) -> Number | None:
         text: The answer, already taken out of its tags.
     """
     start = max(0, len(text) - LONGEST_ANSWER)
-    plain = plain_characters(text[start:])
+    plain = plain_characters(blank_thoughts(text)[start:])
     answer = _UNIT_POWER.sub(_blank, _DRESS.sub(_blank, plain.text))
     boxed = deque(_BOXED.finditer(answer), 1)
     declared = deque(_DECLARED.finditer(answer), 1)

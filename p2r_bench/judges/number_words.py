@@ -4,19 +4,45 @@ from __future__ import annotations
 
 import re
 
-_SMALL = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+_SMALL = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
 _VALUES = {
     **{word: value for value, word in enumerate(_SMALL)},
     **{word: 10 * value for value, word in enumerate(_TENS, 2)},
 }
-SCALES = {"hundred": 10**2, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+SCALES = {
+    "hundred": 10**2,
+    "thousand": 10**3,
+    "million": 10**6,
+    "billion": 10**9,
+    "trillion": 10**12,
+}
 _WORD = "(?:" + "|".join(sorted([*_VALUES, *SCALES], key=len, reverse=True)) + r")(?![^\W_])"
 _JOINED = rf"(?:(?:(?:[\s-]|,\s){{1,3}})(?:and\s)?{_WORD}){{0,20}}"
-NUMBER_WORDS = re.compile(rf"(?<![^\W_])(?:an?\s(?={'|'.join(SCALES)}))?{_WORD}{_JOINED}", re.IGNORECASE)
+NUMBER_WORDS = re.compile(
+    rf"(?<![^\W_])(?:an?\s(?={'|'.join(SCALES)}))?{_WORD}{_JOINED}", re.IGNORECASE
+)
 """A run of number words."""
 
 

@@ -1,4 +1,4 @@
-"""Plain characters: full-width, circled, composed and typographic characters as their usual form."""
+"""What scorers read: plain characters, without thoughts, mark-up, quotes and special tokens."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from p2r_bench.adapter.thoughts import spoken
+
 _TYPOGRAPHIC = str.maketrans("’‘−‐‑", "''---")
 _CIRCLED = re.compile("[\U0001f150-\U0001f189]")
-_COMBINING = "[\u0300-\u036f\u3099\u309a\uff9e\uff9f]"
-_CLUSTERS = re.compile(rf"[\x00-\x7f]+(?!{_COMBINING})|.{_COMBINING}{{0,20}}", re.DOTALL)
 _PARENTHESISED = re.compile(r"\((\w)\)")
 _DRESS = re.compile(
     r"<\|[^<>|\n]{1,60}\|>"  # special tokens
     r"|</?[A-Za-z][\w:-]{0,30}\s?/?>"  # tags
-    r"|```[\w+-]{0,20}"  # code fences
+    r"|```(?:[\w+-]{1,20}(?=[^\S\n]?\n))?"  # code fences
     r"|\\(?!f?boxed)[A-Za-z]{1,30}\s?(?=\{)|\\[()\[\],;:! ]"  # LaTeX
     r"|[*`\"“”„«»$#]|(?<![^\W_])_+|_+(?![^\W_])|(?<!\w)'|'(?!\w)"  # emphasis, quotes
     r"|[\u200b-\u200d\u2060\ufe0e\ufe0f\ufeff]"  # invisible characters
 )
+_BOXED = re.compile(r"\\f?boxed\s?(?=\{)")
 _SPEAKER = re.compile(r"\s*assistant[ \t]*[:\n]", re.IGNORECASE)
 
 
@@ -54,17 +55,32 @@ def plain_characters(text: str) -> Plain:
     characters: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
-    for cluster in _CLUSTERS.finditer(text):
-        start, end = cluster.span()
-        if cluster[0].isascii():
-            characters.append(cluster[0])
-            starts += range(start, end)
-            ends += range(start + 1, end + 1)
-        else:
-            characters.append(form := _form(cluster[0]))
-            starts += [start] * len(form)
-            ends += [end] * len(form)
+    start = 0
+    for end in range(1, len(text) + 1):
+        if end < len(text) and _joins(text[end]):
+            continue
+        form = _form(text[start:end])
+        characters.append(form)
+        starts += [start] * len(form)
+        ends += [end] * len(form)
+        start = end
     return Plain("".join(characters), starts, ends)
+
+
+def read_text(text: str) -> Plain:
+    """Return the answer in plain characters, with thoughts and mark-up blanked out."""
+    plain = plain_characters(blank_thoughts(text))
+    return Plain(_BOXED.sub(_blank, undressed(plain.text)), plain.starts, plain.ends)
+
+
+def blank_thoughts(text: str) -> str:
+    """Return the text with its thoughts as empty lines, so that places stay what they are."""
+    parts: list[str] = []
+    last = 0
+    for start, end in spoken(text):
+        parts += ("\n" * (start - last), text[start:end])
+        last = end
+    return "".join(parts).ljust(len(text), "\n")
 
 
 def undressed(text: str) -> str:
@@ -77,7 +93,15 @@ def undressed(text: str) -> str:
 
 
 @lru_cache(4096)
+def _joins(character: str) -> bool:
+    """Whether a character may compose with the one before: a mark, or a Hangul vowel or final."""
+    return unicodedata.category(character).startswith("M") or "\u1160" <= character <= "\u11ff"
+
+
+@lru_cache(4096)
 def _form(cluster: str) -> str:
+    if cluster.isascii():
+        return cluster
     if _CIRCLED.match(cluster):  # letters in black circles and squares
         code = ord(cluster[0]) - 0x1F150
         return chr(ord("A") + code % 0x20) if code % 0x20 < 26 else cluster

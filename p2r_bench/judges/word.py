@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from p2r_bench.judges.match import Match
-from p2r_bench.judges.plain import plain_characters, undressed
+from p2r_bench.judges.plain import read_text
 from p2r_bench.judges.tokens import tokenise
 from p2r_bench.judges.verdicts import decided, undecided
 from p2r_bench.types import Prediction, Sample, Verdict, digest_of
@@ -20,8 +20,8 @@ def normal_word(text: str) -> Match | None:
     Args:
         text: The answer, already taken out of its tags.
     """
-    plain = plain_characters(text)
-    tokens = tokenise(undressed(plain.text))
+    plain = read_text(text)
+    tokens = tokenise(plain.text)
     if len(tokens) > 1 and tokens[0].folded in ARTICLES:
         tokens = tokens[1:]
     if not tokens:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from p2r_bench.judges.match import Match
-from p2r_bench.judges.plain import plain_characters, undressed
+from p2r_bench.judges.plain import read_text
 from p2r_bench.judges.verdicts import decided, undecided
 from p2r_bench.types import Prediction, Sample, Verdict, digest_of
 
@@ -27,8 +27,8 @@ def yes_or_no(text: str) -> Match | None:
     Args:
         text: The answer, already taken out of its tags.
     """
-    plain = plain_characters(text)
-    said = list(_SAID.finditer(undressed(plain.text)))
+    plain = read_text(text)
+    said = list(_SAID.finditer(plain.text))
     if len({match["word"].lower() for match in said}) != 1:
         return None
     return Match(said[0]["word"].lower(), plain.span(*said[0].span("word")))

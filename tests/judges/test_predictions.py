@@ -50,7 +50,7 @@ def test_each_row_gets_its_extracted_answer_and_verdict(tmp_path: Path) -> None:
         "span": [0, 1],
         "correct": True,
         "scorer": "strict",
-        "version": "1",
+        "version": "2",
         "status": "ok",
         "error": None,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,6 +26,13 @@ from tests.judges.samples import judged, sample
         ("Answer: No", "no"),
         ("Yes. The answer is yes.", "yes"),
         ("Ｙｅｓ", "yes"),
+        ("No, no dog is visible", "no"),
+        ("No. No dog can be seen.", "no"),
+        ("no, no", "no"),
+        ("Yes, yes it is", "yes"),
+        ("Yes. No other dog is near.", "yes"),
+        ("The answer is no, not yes.", "no"),
+        ("<think>yes?</think>No", "no"),
     ],
 )
 def test_yes_or_no_at_the_start_or_as_the_answer_counts(text: str, expected: str) -> None:
@@ -39,6 +48,11 @@ def test_yes_or_no_at_the_start_or_as_the_answer_counts(text: str, expected: str
         "yes and no",
         "Yes/No",
         "yes or no",
+        "Yes. No.",
+        "Yes, no",
+        "Yes, no dog is visible",
+        "Yes - and no",
+        "<think>yes",
         "There is no dog",
         "nothing",
         "yesterday",
@@ -82,6 +96,27 @@ def test_word_verdicts() -> None:
     assert judged(Word(), sample("...", "word"), "dog").status == "error"
     assert judged(Word(), sample("dog", "word"), None).extracted is None
     assert Word().applies(sample("dog", "word")) and not Word().applies(sample())
+
+
+@pytest.mark.parametrize(
+    ("reference", "answer"),
+    [
+        ("café", "cafe\u0301"),
+        ("cafe\u0301", "CAFÉ"),
+        ("Zürich", "Zu\u0308rich"),
+        ("STOP", "ＳＴＯＰ"),
+    ],
+)
+def test_unicode_forms_do_not_matter_to_a_word(reference: str, answer: str) -> None:
+    verdict = judged(Word(), sample(reference, "word"), answer)
+    assert verdict.correct is True
+    assert verdict.span == (0, len(answer))
+
+
+@given(st.text(min_size=1))
+def test_a_word_equals_itself_in_every_unicode_form(text: str) -> None:
+    forms = [normal_word(unicodedata.normalize(form, text)) for form in ("NFC", "NFD")]
+    assert (forms[0] and forms[0].value) == (forms[1] and forms[1].value)
 
 
 @given(st.text())

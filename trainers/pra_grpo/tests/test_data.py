@@ -57,7 +57,11 @@ def test_every_answer_form_is_read(file: Path) -> None:
         (0, {"images": [{"path": "images/none.png"}]}, "row 0, images:"),
         (1, {"images": []}, "row 1, images: no image"),
         (2, {"images": [{"path": "images/0.png"}] * 2}, "row 2, images: 2 images"),
-        (1, {"reward_model": {"ground_truth": "many", "style": ""}}, "where one number should be"),
+        (
+            1,
+            {"reward_model": {"ground_truth": "many", "style": ""}},
+            "cannot be read as one number",
+        ),
         (0, {"reward_model": {"ground_truth": "F", "style": ""}}, "not one of the options A, B, C"),
         (3, {"reward_model": {"ground_truth": None, "style": ""}}, "row 3, reward_model.ground"),
         (5, {"reward_model": {"ground_truth": "maybe", "style": ""}}, "where yes or no should be"),
