@@ -3,62 +3,65 @@
 from __future__ import annotations
 
 import io
-import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 
 from p2r_bench.adapter.geometry import strokes_for
+from p2r_bench.adapter.image_files import opened, orientation_of
+from p2r_bench.adapter.levels import rgb
 from p2r_bench.adapter.routes import resize_route
-from p2r_bench.errors import ImageError
 from p2r_bench.types import Box, Recipe, Size, Stroke
 
 if TYPE_CHECKING:
     from p2r_bench.adapter.profile import Profile
 
-_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation to what makes the image upright."""
+_INVERSE = {6: 8, 8: 6}
+"""Orientation to the one that undoes it; the others undo themselves."""
 
 
 def decode(data: bytes, *, exif: str = "apply", alpha: str = "white") -> Image.Image:
     """RGB image of an encoded file, upright and flat by the given policy.
 
     Raises:
-        ImageError: The bytes are not an image that Pillow reads, are cut off, or hold more pixels than
-            `PIL.Image.MAX_IMAGE_PIXELS` allows.
+        ImageError: The bytes are not an image of a known format, are cut off, hold more pixels than
+            `PIL.Image.MAX_IMAGE_PIXELS` allows, or pixels that cannot be scaled to 8 bits.
     """
-    try:
-        with Image.open(io.BytesIO(data)) as image:
-            image.load()
-            return upright(image, exif=exif, alpha=alpha)
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        LookupError,
-        RuntimeError,
-        TypeError,
-        struct.error,
-        Image.DecompressionBombError,
-    ) as error:  # what Pillow's readers raise on damaged files
-        raise ImageError(f"the image cannot be read: {error}") from error
+    with opened(data) as image:
+        return upright(image, exif=exif, alpha=alpha)
 
 
 def upright(image: Image.Image, *, exif: str, alpha: str) -> Image.Image:
-    """Apply the EXIF and alpha policy; an opaque RGB image without a rotation comes back as it is."""
-    if exif == "apply" and image.getexif().get(_ORIENTATION, 1) != 1:
-        image = ImageOps.exif_transpose(image)
-    if image.mode.startswith(
-        "I"
-    ):  # 16 bits; Pillow's own conversion clips everything above 255 to white
-        image = image.convert("I").point(lambda value: value / 257).convert("L")
-    elif alpha == "white" and image.has_transparency_data:
-        layer = image.convert("RGBA")
-        flat = Image.new("RGB", image.size, "white")
-        flat.paste(layer, mask=layer.getchannel("A"))
+    """Apply the EXIF and alpha policy; an opaque RGB image without a rotation comes back as it is.
+
+    Raises:
+        ImageError: The pixels cannot be scaled to 8 bits.
+    """
+    stored = orientation_of(image)
+    image.load()
+    left = orientation_of(image)
+    # Pillow turns a TIFF while it loads it, and removes its orientation.
+    turned = left == 1 and stored != 1
+    flat = rgb(image, alpha=alpha)
+    if exif == "apply" and left != 1:
+        flat = flat.transpose(_UPRIGHT[left])
+    elif exif == "ignore" and turned:
+        flat = flat.transpose(_UPRIGHT[_INVERSE.get(stored, stored)])
+    else:
         return flat
-    return image if image.mode == "RGB" else image.convert("RGB")
+    flat.info = {}  # the orientation that has been dealt with
+    return flat
 
 
 def annotate(image: Image.Image, boxes: Sequence[Box], profile: Profile) -> Image.Image:

@@ -95,7 +95,7 @@ class VLLMEngine:
         adapter = await asyncio.to_thread(read_adapter, lora) if lora else None
         self._preparing = ThreadPoolExecutor(1, thread_name_prefix="p2r-bench-prompts")
         self._shared = sharing.enter(
-            (*self._key, id(asyncio.get_running_loop())),
+            (*self._key, asyncio.get_running_loop()),
             adapter,
             lambda: self._begin(checkpoint),
         )

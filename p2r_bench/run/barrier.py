@@ -10,7 +10,6 @@ from contextlib import aclosing
 
 from PIL import Image
 
-from p2r_bench.adapter import decode
 from p2r_bench.errors import UserError
 from p2r_bench.run.feed import Ready, Todo, Work, read_ahead
 from p2r_bench.run.images import (
@@ -18,6 +17,7 @@ from p2r_bench.run.images import (
     Prepared,
     RowImages,
     Sendable,
+    decoded_source,
     pixel_bytes,
     realised,
 )
@@ -171,7 +171,7 @@ class _Row:
                 decoded = self.kept[1]
             else:
                 self.barrier.counts["decoded"] += 1
-                decoded = decode(self.source.data, exif=recipe.exif, alpha=recipe.alpha)
+                decoded = decoded_source(recipe, self.source)
                 self.barrier.keep(self, policy, decoded)
             self.barrier.counts["made"] += 1
             images.append(realised(recipe, decoded, encoder))

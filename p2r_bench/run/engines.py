@@ -25,7 +25,7 @@ class EngineSet:
     def __init__(self, max_images: int = 4) -> None:
         self.max_images = max_images
         self._engines: dict[tuple[object, ...], Engine] = {}
-        self._started: set[int] = set()
+        self._started: list[Engine] = []
 
     def get(self, choice: EngineChoice) -> Engine:
         """The engine of a choice, not yet started."""
@@ -37,15 +37,15 @@ class EngineSet:
     async def start(self, engines: Iterable[Engine]) -> None:
         """Start those that are not running yet."""
         for engine in engines:
-            if id(engine) not in self._started:
+            if not any(engine is other for other in self._started):
                 await engine.start()
-                self._started.add(id(engine))
+                self._started.append(engine)
 
     async def close(self, keep: Iterable[EngineChoice] = ()) -> None:
         """Close all that no choice in `keep` needs, also after a failed start."""
         needed = {choice.key for choice in keep}
         closing = [self._engines.pop(key) for key in self._engines.keys() - needed]
-        self._started -= {id(engine) for engine in closing}
+        self._started = [e for e in self._started if not any(e is other for other in closing)]
         await asyncio.gather(*(engine.close() for engine in closing))
 
 

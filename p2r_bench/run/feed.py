@@ -112,15 +112,18 @@ class _Images:
         return Ready(changed(work, sample=_probed(work.sample, image.ref)), image)
 
     def _image(self, ref: ImageRef) -> EncodedImage:
-        place = (ref.path, ref.row, ref.column) if ref.data is None else id(ref.data)
+        if ref.data is not None:  # hashed every time: another object may come to lie at its address
+            return self._of(ref, self._reader.read(ref))
+        place = (ref.path, ref.row, ref.column, ref.encoding)
         image = self._by_place.get(place)
         if image is None:
-            data = self._reader.read(ref)
-            image = self._by_digest.get(hashlib.sha256(data).hexdigest())
-            if image is None:
-                seen = probe(ref, data)
-                assert seen.digest is not None
-                image = EncodedImage(replace(seen, data=None), data)
-                self._by_digest[seen.digest] = image
-            self._by_place[place] = image
+            image = self._by_place[place] = self._of(ref, self._reader.read(ref))
+        return image
+
+    def _of(self, ref: ImageRef, data: bytes) -> EncodedImage:
+        digest = hashlib.sha256(data).hexdigest()
+        image = self._by_digest.get(digest)
+        if image is None:
+            seen = probe(ref, data)
+            image = self._by_digest[digest] = EncodedImage(replace(seen, data=None), data)
         return image

@@ -16,8 +16,10 @@ from PIL import Image
 from p2r_bench.adapter import decode, realise
 from p2r_bench.adapter.canvas import narrow_width, narrowed, realise_narrowed
 from p2r_bench.adapter.geometry import upright_size
+from p2r_bench.errors import ImageError
 from p2r_bench.run.image_pool import ImagePool
 from p2r_bench.run.shelf import Claim, Entry, Shelf, Wanted
+from p2r_bench.tasks.reading import place
 from p2r_bench.types import ImageEncoder, ImageRef, Recipe, Size, WireImage
 
 BYTES_PER_PIXEL = 4
@@ -178,12 +180,12 @@ class ImageWork:
         kept = self._sources.peek(key)
 
         def work() -> list[Any]:
-            decoded = kept or _decode(recipes[0], source)
+            decoded = kept or decoded_source(recipes[0], source)
             return [*(realised(recipe, decoded, encoder) for recipe in recipes), decoded]
 
         job = self._pool.submit(work, priority)
-        for place, (entry, _) in enumerate(todo):
-            entry.begin(job, place)
+        for part, (entry, _) in enumerate(todo):
+            entry.begin(job, part)
         self.counts["made"] += len(todo)
         if kept is None:
             self.counts["decoded"] += 1
@@ -220,7 +222,7 @@ class ImageWork:
         try:
             self.counts["decoded"] += not claim.entries[0].begun
             decoded = await self._there(
-                claim.entries[0], lambda: _decode(recipe, source), source, priority
+                claim.entries[0], lambda: decoded_source(recipe, source), source, priority
             )
             self.counts["made"] += 1
             if width is None:
@@ -319,8 +321,22 @@ def _source_key(recipe: Recipe) -> str:
     return f"{recipe.source}:{recipe.exif}:{recipe.alpha}"
 
 
-def _decode(recipe: Recipe, source: EncodedImage) -> Image.Image:
-    return decode(source.data, exif=recipe.exif, alpha=recipe.alpha)
+def decoded_source(recipe: Recipe, source: EncodedImage) -> Image.Image:
+    """The source of a recipe as pixels.
+
+    Raises:
+        ImageError: It cannot be decoded, or its size is not the one that the recipe was made for.
+    """
+    try:
+        image = decode(source.data, exif=recipe.exif, alpha=recipe.alpha)
+    except ImageError as error:
+        raise ImageError(f"{place(source.ref)}: {error}") from error
+    told = upright_size(source.ref, recipe.exif)
+    if image.size != told:
+        raise ImageError(
+            f"{place(source.ref)}: the file's header says {told[0]}×{told[1]} pixels, and it holds {image.width}×{image.height}"
+        )
+    return image
 
 
 def _small(source: EncodedImage, recipes: Sequence[Recipe]) -> bool:

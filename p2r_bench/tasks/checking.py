@@ -7,12 +7,10 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
+from p2r_bench.adapter.pixels import decode
 from p2r_bench.errors import ImageError, UserError
 from p2r_bench.tasks.benchmark import Benchmark
 from p2r_bench.tasks.location import Origin, data_folder
@@ -179,7 +177,7 @@ def _check_images(samples: Iterable[Sample], report: Report, decode: bool, tick:
                 _check_aspect(sample, ref, report)
                 if decode and ref.digest not in seen:
                     seen.add(ref.digest)
-                    decoding.append((sample, pool.submit(_decode, data)))
+                    decoding.append((sample, pool.submit(_problem, data)))
             settle(2 * workers)
             tick()
         settle(0)
@@ -193,11 +191,10 @@ def _check_aspect(sample: Sample, ref: ImageRef, report: Report) -> None:
         report.findings.append(Finding("aspect", problem, sample.id))
 
 
-def _decode(data: bytes) -> str | None:
+def _problem(data: bytes) -> str | None:
     """What is wrong with the pixels of an image file, or None."""
     try:
-        with Image.open(BytesIO(data)) as image:
-            image.load()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return f"cannot be decoded: {error}"
+        decode(data)
+    except ImageError as error:
+        return str(error)
     return None

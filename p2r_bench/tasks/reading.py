@@ -8,22 +8,19 @@ import hashlib
 import os
 from collections import OrderedDict
 from dataclasses import replace
-from io import BytesIO
 from pathlib import Path
 from threading import Lock
 
 import pyarrow as pa
-from PIL import Image, UnidentifiedImageError
 
+from p2r_bench.adapter.image_files import UNREADABLE, opened, stored_geometry
 from p2r_bench.errors import ImageError, P2RError
 from p2r_bench.tasks.column import Window
 from p2r_bench.tasks.rendered import RECIPE, read_or_render
 from p2r_bench.tasks.shards import ParquetShard, Shard, open_shard
 from p2r_bench.types import ImageRef
 
-_ORIENTATION = 0x0112
 _OPEN_SHARDS = 8
-_PNG_ORIENTATION_MARKS = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 
 
 class ImageReader:
@@ -146,25 +143,16 @@ def probe(ref: ImageRef, data: bytes) -> ImageRef:
     """The reference with digest, stored size and EXIF orientation, from the header of the image file.
 
     Raises:
-        ImageError: The bytes are not an image that Pillow knows.
+        ImageError: The bytes are not an image of a known format (`adapter.image_files.FORMATS`), or have no pixels.
     """
     try:
-        with Image.open(BytesIO(data)) as image:
-            size, orientation = image.size, _orientation(image, data)
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+        with opened(data) as image:
+            size, orientation = stored_geometry(image, data)
+    except ImageError as error:
         start = data[:12].hex(" ")
+        reason = str(error).removeprefix(UNREADABLE)
         raise ImageError(
-            f"{place(ref)}: not a readable image ({len(data)} bytes, starting {start}): {error}"
+            f"{place(ref)}: not a readable image ({len(data)} bytes, starting {start}): {reason}"
         ) from error
-    except Image.DecompressionBombError as error:
-        raise ImageError(f"{place(ref)}: {error}") from error
     digest = hashlib.sha256(data).hexdigest()
     return replace(ref, digest=digest, size=size, orientation=orientation)
-
-
-def _orientation(image: Image.Image, data: bytes) -> int:
-    """EXIF orientation 1 to 8. Pillow decodes a whole PNG to look for it, so that is asked only if one may be there."""
-    if image.format == "PNG" and not any(mark in data for mark in _PNG_ORIENTATION_MARKS):
-        return 1
-    value = image.getexif().get(_ORIENTATION, 1)
-    return value if value in range(1, 9) else 1

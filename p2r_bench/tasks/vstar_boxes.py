@@ -7,11 +7,9 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
-from PIL import Image
-
+from p2r_bench.adapter.pixels import decode
 from p2r_bench.errors import ImageError, UserError
 from p2r_bench.tasks.fields import Row, is_number
 from p2r_bench.tasks.reading import ImageReader, place, probe
@@ -192,10 +190,10 @@ def _pixel_identity(reader: ImageReader) -> Identity:
     def identity(ref: ImageRef) -> object:
         data = _bytes(reader, ref)
         try:
-            with Image.open(BytesIO(data)) as image:
-                return image.size, hashlib.sha256(image.convert("RGB").tobytes()).digest()
-        except (OSError, ValueError, SyntaxError) as error:
-            raise UserError(f"{place(ref)}: not a readable image: {error}") from error
+            image = decode(data, exif="ignore")
+        except ImageError as error:
+            raise UserError(f"{place(ref)}: {error}") from error
+        return image.size, hashlib.sha256(image.tobytes()).digest()
 
     return identity
 

@@ -63,6 +63,18 @@ def test_a_file_that_rows_share_is_read_once_while_one_of_them_is_in_use(tmp_pat
     asyncio.run(main())
 
 
+def test_an_image_is_never_taken_for_one_whose_bytes_lay_at_the_same_address() -> None:
+    """Bytes in memory are freed when they have been read, and the next row's may come to lie where they lay."""
+    seen: list[tuple[int, EncodedImage]] = []
+
+    async def main() -> None:
+        todo = (work(i, ImageRef(data=png(f"#0000{i:02x}"))) for i in range(200))
+        seen.extend([(ready.work.index, encoded(ready)) async for ready in read_ahead(todo)])
+
+    asyncio.run(main())
+    assert all(image.data == png(f"#0000{index:02x}") for index, image in seen)
+
+
 def test_bytes_that_no_row_uses_any_more_are_let_go_of() -> None:
     def alive() -> int:
         gc.collect()

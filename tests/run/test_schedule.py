@@ -14,7 +14,7 @@ from PIL import Image
 
 from p2r_bench.adapter import decode
 from p2r_bench.errors import UserError
-from p2r_bench.run import barrier
+from p2r_bench.run import barrier, images
 from p2r_bench.run.feed import Work
 from p2r_bench.run.order import near_each_other
 from p2r_bench.run.runner import RunResult, run
@@ -110,13 +110,13 @@ def test_with_the_barrier_every_row_decodes_and_resizes_for_itself(
 ) -> None:
     counts = {"decode": 0, "realise": 0}
     for name in counts:
-        real = getattr(barrier, name)
+        real = getattr(images, name)
 
         def counting(*args: Any, name: str = name, real: Any = real, **policy: Any) -> Any:
             counts[name] += 1
             return real(*args, **policy)
 
-        monkeypatch.setattr(barrier, name, counting)
+        monkeypatch.setattr(images, name, counting)
     do(bench, "out", FakeEngine(), schedule="barrier")
     assert counts == {"decode": 12, "realise": 12 * 3}
 
@@ -130,7 +130,7 @@ def test_with_the_barrier_a_row_beyond_the_memory_decodes_again(
         decodes.append(data)
         return decode(data, **policy)
 
-    monkeypatch.setattr(barrier, "decode", counting)
+    monkeypatch.setattr(images, "decode", counting)
     result = do(bench, "out", FakeEngine(), schedule="barrier", image_memory=5 * 96 * 64 * 4)
     assert result.complete and len(decodes) > 12
 

@@ -83,7 +83,7 @@ def test_unreadable_images_are_reported_by_row(tmp_path: Path) -> None:
     found = {finding.sample_id: finding.problem for finding in report.findings}
     assert set(kinds(report)) == {"image"}
     assert "row 1, image: not a readable image" in found["4K/1"]
-    assert "row 3, image: cannot be decoded: image file is truncated" in found["4K/3"]
+    assert "row 3, image: the image cannot be read: image file is truncated" in found["4K/3"]
     assert "row 5, image: there is no image" in found["4K/5"]
 
 
