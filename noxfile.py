@@ -68,6 +68,7 @@ def wheel(session: nox.Session) -> None:
     session.run("python", "-c", SMOKE)
     session.run("p2r-bench", "--help", silent=True)
     session.run("p2r-bench", "doctor")
+    session.run("p2r-bench", "leaderboard", "--task", "V-Star")
     session.run("p2r-bench", "data", "synth", "--rows", "4", "--out", "rows")
 
 

@@ -58,6 +58,7 @@ def register_commands(cli: CommandGroup) -> None:
     commands = "p2r_bench.cli"
     cli.lazy("run", f"{commands}.run:command", "Run models over benchmarks and score the answers.")
     cli.lazy("leaderboard", f"{commands}.leaderboard:command", "Show the table of all runs.")
+    cli.lazy("runs", f"{commands}.runs:command", "List, show and remove runs.")
     cli.lazy(
         "show", f"{commands}.show:command", "Show one sample of a run: stages, boxes, verdicts."
     )

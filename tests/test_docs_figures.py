@@ -1,12 +1,12 @@
-"""The README's figures are those of results/leaderboard.parquet, and its picture is made from a stored run."""
+"""The README's figures are those of results/reference.parquet, and its picture is made from a stored run."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from p2r_bench.store.leaderboard import read_leaderboard
 from p2r_bench.store.reader import RunReader
+from p2r_bench.store.reference import reference_rows
 from p2r_bench.testing import scripted_run, write_bench
 from tests.documents import ROOT
 from tools import readme_picture
@@ -48,9 +48,9 @@ def test_reported_and_incomplete_rows_are_no_figures_of_ours() -> None:
     assert table == ""
 
 
-def test_the_readme_shows_what_the_leaderboard_holds() -> None:
+def test_the_readme_shows_the_reference_figures() -> None:
     _, _, rest = (ROOT / "README.md").read_text("utf-8").partition(BEGIN)
-    written = figures(read_leaderboard(ROOT / "results"))
+    written = figures(reference_rows())
     assert rest.partition(END)[0] == written, "run `python -m tools.readme_figures`"
 
 

@@ -1,4 +1,4 @@
-"""Write the measured figures of results/leaderboard.parquet into README.md, between their two marks.
+"""Write the measured figures of results/reference.parquet into README.md, between their two marks.
 
 python -m tools.readme_figures
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from p2r_bench.store.leaderboard import rankable, read_leaderboard
+from p2r_bench.store.reference import reference_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN, END = "<!-- figures: python -m tools.readme_figures -->\n", "<!-- /figures -->\n"
@@ -24,7 +24,7 @@ def main() -> None:
     _, mark, after = rest.partition(END)
     if not mark:
         raise SystemExit(f"{readme}: the marks {BEGIN.strip()} and {END.strip()} are not there")
-    table = figures(read_leaderboard(ROOT / "results"))
+    table = figures(reference_rows())
     readme.write_text(f"{before}{BEGIN}{table}{END}{after}", "utf-8")
     print(table)
 
@@ -35,7 +35,11 @@ def figures(rows: Sequence[Row]) -> str:
     Empty when nothing complete was measured.
     """
     headline = [row for row in rows if row["headline"] and row["category"] is None]
-    shown = [row for row in headline if row["metric"] == "accuracy" and rankable(row)]
+    shown = [
+        row
+        for row in headline
+        if row["metric"] == "accuracy" and row["source"] == "measured" and row["complete"]
+    ]
     if not shown:
         return ""
     across = sorted({(row["task"], row["subset"] or "") for row in shown})

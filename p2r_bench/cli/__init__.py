@@ -7,6 +7,7 @@ import errno
 import click
 
 from p2r_bench import __version__
+from p2r_bench.cli.escaping import printable
 from p2r_bench.commands import LazyCommand
 from p2r_bench.errors import UserError
 from p2r_bench.plugins import discover, report
@@ -72,6 +73,9 @@ class Refusal(click.ClickException):
     """A UserError as the command line shows it: the message on stderr, exit status 2."""
 
     exit_code = 2
+
+    def format_message(self) -> str:
+        return printable(super().format_message())
 
 
 @click.command(cls=Root, context_settings={"help_option_names": ["-h", "--help"]})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from p2r_bench.cli.escaping import csv_text, printable
 from p2r_bench.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,30 +51,79 @@ _FILTERS = ("task", "mode", "model", "scorer", "source")
     "--json", "as_json", is_flag=True, help="Print every figure with all columns as JSON."
 )
 @click.option(
+    "--columns",
+    metavar="A,B,C",
+    help="Only these columns, in this order. A name that does not exist prints the list.",
+)
+@click.option("--wide", is_flag=True, help="All columns, however wide the terminal is.")
+@click.option(
+    "--rebuild",
+    is_flag=True,
+    help="First write the leaderboard anew from the run folders.",
+)
+@click.option(
     "--out",
     default="results",
     show_default=True,
     type=click.Path(path_type=Path),
     help="Folder of the runs and the leaderboard.",
 )
-def command(style: str, as_json: bool, out: Path, **given: tuple[str, ...]) -> None:
+def command(
+    style: str,
+    as_json: bool,
+    columns: str | None,
+    wide: bool,
+    rebuild: bool,
+    out: Path,
+    **given: tuple[str, ...],
+) -> None:
     """Show figures by task: models and modes down, categories across, in percent.
 
-    Complete runs are ranked, among runs on the same data by the same scorer. Incomplete runs have no
-    rank; beside their value is what it would be if everything missing or failed were wrong, and right.
-    Reported figures come from publications.
+    Runs are ranked that are complete, on published data and not mixed, among those with the same data,
+    profile, and scorer with version and parameters. Others have no rank, and the reason is shown. Figures on
+    synthetic, partial or unknown data have tables of their own. Reported figures come from publications.
+
+    The figures that come with p2r-bench are shown beside those of the runs in OUT. Columns that are the same
+    for all runs of a table stand above it; those for which the terminal is too narrow are left out.
     """
     from p2r_bench.cli.leaderboard_view import views
-    from p2r_bench.store.leaderboard import ranked, read_leaderboard
+    from p2r_bench.stats.ranking import ranked
+    from p2r_bench.store.leaderboard import read_leaderboard
 
-    rows = read_leaderboard(out)
-    chosen = ranked(_filtered(rows, {name: given[f"{name}s"] for name in _FILTERS}))
+    if rebuild:
+        _rebuild(out)
+    rows = ranked(_filtered(read_leaderboard(out), {name: given[f"{name}s"] for name in _FILTERS}))
+    names = [name.strip() for name in columns.split(",")] if columns else []
     if as_json:
-        click.echo(json.dumps(chosen, indent=2))
+        click.echo(json.dumps(_picked(rows, names), indent=2))
     elif style == "csv":
-        click.echo(_csv(chosen), nl=False)
+        click.echo(_csv(_picked(rows, names)), nl=False)
     else:
-        click.echo("\n\n".join(_render(view, style) for view in views(chosen)))
+        click.echo(_formatted(views(rows), style, names, wide))
+
+
+def _rebuild(out: Path) -> None:
+    from p2r_bench.store.rebuild import rebuild_leaderboard
+
+    done = rebuild_leaderboard(out)
+    click.echo(f"{done.path}: written anew from {done.runs} runs", err=True)
+    for reason in done.left_out:
+        click.echo(printable(f"left out: {reason}"), err=True)
+
+
+def _formatted(shown: list[View], style: str, names: list[str], wide: bool) -> str:
+    from p2r_bench.cli import leaderboard_formats as formats
+    from p2r_bench.cli.table import terminal_width
+
+    if names:
+        shown = formats.chosen(shown, names)
+    elif wide:
+        shown = [formats.widened(view) for view in shown]
+    if style == "markdown":
+        return formats.as_markdown(shown)
+    if style == "latex":
+        return formats.as_latex(shown)
+    return formats.as_text(shown, None if wide or names else terminal_width())
 
 
 def _filtered(
@@ -93,6 +143,13 @@ def _matches(value: str | None, patterns: Sequence[str]) -> bool:
     return value is not None and any(fnmatchcase(value.lower(), p.lower()) for p in patterns)
 
 
+def _picked(rows: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]]:
+    there = list(rows[0]) if rows else []
+    if unknown := [name for name in names if rows and name not in there]:
+        raise UserError(f"--columns: no column {', '.join(unknown)}; there are: {', '.join(there)}")
+    return [{name: row[name] for name in names} for row in rows] if names else rows
+
+
 def _csv(rows: Sequence[dict[str, Any]]) -> str:
     import csv
     import io
@@ -100,63 +157,6 @@ def _csv(rows: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    for row in rows:
+        writer.writerow({k: csv_text(v) if isinstance(v, str) else v for k, v in row.items()})
     return text.getvalue()
-
-
-def _render(view: View, style: str) -> str:
-    if style == "markdown":
-        return _markdown(view)
-    if style == "latex":
-        return _latex(view)
-    from p2r_bench.cli.table import table
-
-    return f"{view.title}\n{table(view.header, view.rows, right=view.right)}"
-
-
-def _markdown(view: View) -> str:
-    lines = [
-        f"**{view.title}**",
-        "",
-        _pipes(view.header),
-        _pipes(["---:" if i in view.right else "---" for i in range(len(view.header))]),
-        *(_pipes([_cell(cell).replace("|", "\\|") for cell in row]) for row in view.rows),
-    ]
-    return "\n".join(lines)
-
-
-def _pipes(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _latex(view: View) -> str:
-    columns = "".join("r" if i in view.right else "l" for i in range(len(view.header)))
-    rows = [" & ".join(_escaped(_cell(cell)) for cell in row) + r" \\" for row in view.rows]
-    return "\n".join(
-        [
-            f"% {view.title}",
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            " & ".join(map(_escaped, view.header)) + r" \\",
-            r"\midrule",
-            *rows,
-            r"\bottomrule",
-            r"\end{tabular}",
-        ]
-    )
-
-
-_LATEX = {c: "\\" + c for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "–": "--",
-}
-
-
-def _escaped(text: str) -> str:
-    return "".join(_LATEX.get(c, c) for c in text)
-
-
-def _cell(cell: object) -> str:
-    return "–" if cell is None else str(cell)

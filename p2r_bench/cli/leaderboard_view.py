@@ -1,4 +1,4 @@
-"""Leaderboard rows as the tables of a paper: one per task and subset, categories across."""
+"""Leaderboard rows as the tables of a paper: one per task, subset and kind of data, figures across."""
 
 from __future__ import annotations
 
@@ -6,124 +6,232 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Row = Mapping[str, Any]
+from p2r_bench.cli.leaderboard_facts import Fact, facts_of
+from p2r_bench.cli.table import Column
+from p2r_bench.stats.ranking import conditions, data_kind
 
-ALL = "all"
+Row = Mapping[str, Any]
+Figure = tuple[str, str | None]
+"""Metric and category."""
+
+_MARKS = ("unranked", "source")
+_COUNTS = {
+    "n_errors": "errors",
+    "n_missing": "missing",
+    "n_no_answer": "no answer",
+    "n_cut_off": "cut off",
+    "n_unparsed_boxes": "unparsed boxes",
+    "n_no_box": "no box",
+    "n_not_applicable": "not applicable",
+}
+_COSTS = {
+    "calls": ("calls", "calls_per_sample"),
+    "tokens_in": ("tokens in", "prompt_tokens_per_sample"),
+    "tokens_out": ("tokens out", "output_tokens_per_sample"),
+    "latency": ("latency (s)", "seconds_per_sample"),
+}
 
 
 @dataclass(frozen=True)
 class View:
-    """One table to print. `right`: indexes of the columns that hold numbers."""
+    """One table to show.
+
+    Attributes:
+        facts: "name: value" of what holds for all its runs; `constant` has them as columns.
+        columns: In the order in which they matter.
+    """
 
     title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str | None, ...], ...]
-    right: tuple[int, ...]
+    facts: tuple[str, ...]
+    columns: tuple[Column, ...]
+    constant: tuple[Column, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def views(ranked: Iterable[Row]) -> list[View]:
-    """Tables of ranked rows, in the order in which tasks and subsets come."""
-    tables: dict[tuple[str, str | None], list[Row]] = {}
+    """Tables of ranked rows. Figures on other than published data have tables of their own, after the rest."""
+    tables: dict[tuple[str, str | None, str], list[Row]] = {}
     for row in ranked:
-        tables.setdefault((row["task"], row["subset"]), []).append(row)
-    return [_view(task, subset, rows) for (task, subset), rows in tables.items()]
+        tables.setdefault((row["task"], row["subset"], data_kind(row)), []).append(row)
+    apart = sorted(tables.items(), key=lambda table: table[0][2] != "published")
+    return [_view(task, subset, kind, rows) for (task, subset, kind), rows in apart]
 
 
-def _view(task: str, subset: str | None, rows: Sequence[Row]) -> View:
-    lines: dict[tuple[Any, ...], dict[tuple[str, str | None], Row]] = {}
+class _Line:
+    """A run, or a publication's model, with its figures of one table."""
+
+    def __init__(self) -> None:
+        self.figures: dict[Figure, Row] = {}
+
+    @property
+    def lead(self) -> Row:
+        """The row that stands for the line: the overall accuracy where there is one."""
+        return self.figures.get(("accuracy", None)) or next(iter(self.figures.values()))
+
+
+def _view(task: str, subset: str | None, kind: str, rows: Sequence[Row]) -> View:
+    found: dict[tuple[Any, ...], _Line] = {}
     for row in rows:
-        names = ("run_id", "source", "model", "mode", "scorer")
-        figures = lines.setdefault(tuple(row[name] for name in names), {})
-        figures[row["metric"], row["category"]] = row
-    across = list(dict.fromkeys(figure for line in lines.values() for figure in line))
-    across.sort(key=lambda figure: (figure[0] != "accuracy", figure[1] is not None))
-    ordered = sorted(lines.values(), key=_value, reverse=True)
-    leads = [next(iter(line.values())) for line in ordered]
-    columns: list[tuple[str, bool, list[str | None]]] = [
-        ("#", True, [None if (r := _lead(line)["rank"]) is None else str(r) for line in ordered]),
-        ("model", False, [lead["model"] for lead in leads]),
-        ("mode", False, [lead["mode"] for lead in leads]),
-    ]
-    for metric, category in across:
-        if metric == "accuracy" or category is None:
-            name = category or (ALL if metric == "accuracy" else metric.replace("_", " "))
-            cells = [_percent(line.get((metric, category))) for line in ordered]
-            columns.append((name, True, cells))
-            if (metric, category) == across[0]:
-                columns.append(("95 % CI", True, [_ci(_lead(line)) for line in ordered]))
-                columns.append(
-                    ("incomplete", False, [_incomplete(_lead(line)) for line in ordered])
-                )
-    columns += [
-        ("n", True, [_count(_lead(line)["n"]) for line in ordered]),
-        ("calls", True, [_number(_lead(line)["calls_per_sample"]) for line in ordered]),
-        ("tokens in", True, [_number(_lead(line)["prompt_tokens_per_sample"]) for line in ordered]),
-        ("out", True, [_number(_lead(line)["output_tokens_per_sample"]) for line in ordered]),
-        ("s", True, [_number(_lead(line)["seconds_per_sample"]) for line in ordered]),
-        ("scorer", False, [lead["scorer"] for lead in leads]),
-        ("profile", False, _where_different([lead["profile"] for lead in leads])),
-        (
-            "data",
-            False,
-            _where_different([(lead["data_digest"] or "")[:8] or None for lead in leads]),
+        names = ("run_id", "reference", "model", "mode", "scorer")
+        line = found.setdefault(tuple(row[name] for name in names), _Line())
+        line.figures[row["metric"], row["category"]] = row
+    lines = sorted(found.values(), key=_value, reverse=True)
+    facts = facts_of([line.lead for line in lines])
+    levels, notes = _chance(lines)
+    if levels:
+        place = sum(_value(line) >= levels.get(_main(lines), -1.0) for line in lines)
+        lines.insert(place, _chance_line(levels))
+        facts = [fact.with_gap(place) for fact in facts]
+    ranks, letters = _ranks([line.lead for line in lines])
+    columns = [
+        Column("rank", "#", ranks, right=True, fixed=True),
+        Column("model", "model", _plain(lines, "model"), fixed=True, elastic=True),
+        Column("mode", "mode", _plain(lines, "mode"), fixed=True),
+        _figure(lines, _main(lines), n_in_header=False),
+        Column("n", "n", _counts(lines, "n"), right=True, fixed=True),
+        *(_told(fact) for fact in facts if fact.differs and fact.name in _MARKS),
+        Column("bounds", "bounds", tuple(_bounds(line.lead) for line in lines), right=True),
+        *(_told(fact) for fact in facts if fact.differs and fact.name not in _MARKS),
+        *(
+            Column(name.removeprefix("n_"), text, _counts(lines, name, zeros=False), right=True)
+            for name, text in _COUNTS.items()
         ),
-        ("run", False, [(lead["run_id"] or "")[-8:] or None for lead in leads]),
-        ("source", False, [lead["source"] for lead in leads]),
+        *(_figure(lines, figure) for figure in _across(lines)),
+        *(
+            Column(name, text, _numbers(lines, stored), right=True)
+            for name, (text, stored) in _COSTS.items()
+        ),
+        Column("run", "run", tuple((line.lead["run_id"] or "")[-8:] or None for line in lines)),
     ]
-    shown = [column for column in columns if any(cell is not None for cell in column[2])]
+    if letters:
+        notes.append("Ranks with different letters do not compare: data, profile or scorer differ.")
+    shown = [c for c in columns if any(cell is not None for cell in c.cells)]
     return View(
-        title=" ".join(filter(None, (task, subset))) + " – accuracy in percent",
-        header=tuple(name for name, _, _ in shown),
-        rows=tuple(zip(*(cells for _, _, cells in shown), strict=True)),
-        right=tuple(i for i, (_, number, _) in enumerate(shown) if number),
+        title=_title(task, subset, kind, rows),
+        facts=tuple(f"{fact.header}: {fact.value}" for fact in facts if fact.value),
+        columns=tuple(shown),
+        constant=tuple(_told(fact) for fact in facts if fact.value),
+        notes=tuple(notes),
     )
 
 
-def _lead(line: Mapping[tuple[str, str | None], Row]) -> Row:
-    """The row that stands for a line: the overall accuracy where there is one."""
-    return line.get(("accuracy", None)) or next(iter(line.values()))
+def _title(task: str, subset: str | None, kind: str, rows: Sequence[Row]) -> str:
+    name = " ".join(filter(None, (task, subset)))
+    if kind != "published":
+        name += f", {kind} data (not ranked, not comparable with published figures)"
+    intervals = any(row["ci_low"] is not None for row in rows)
+    return f"{name}: accuracy in percent{' [95 % interval]' if intervals else ''}"
 
 
-def _value(line: Mapping[tuple[str, str | None], Row]) -> float:
-    value = _lead(line)["value"]
+def _told(fact: Fact) -> Column:
+    return Column(fact.name, fact.header, fact.cells, fixed=fact.name in _MARKS)
+
+
+def _main(lines: Sequence[_Line]) -> Figure:
+    figures = [figure for line in lines for figure in line.figures]
+    return ("accuracy", None) if ("accuracy", None) in figures else figures[0]
+
+
+def _across(lines: Sequence[_Line]) -> list[Figure]:
+    """The figures beside the main one: categories of the accuracy, then other metrics overall."""
+    figures = dict.fromkeys(figure for line in lines for figure in line.figures)
+    others = [
+        (metric, category)
+        for metric, category in figures
+        if (metric == "accuracy" or category is None) and (metric, category) != _main(lines)
+    ]
+    return sorted(others, key=lambda figure: figure[0] != "accuracy")
+
+
+def _figure(lines: Sequence[_Line], figure: Figure, *, n_in_header: bool = True) -> Column:
+    metric, category = figure
+    name = category if metric == "accuracy" and category else metric
+    rows = [line.figures.get(figure) for line in lines]
+    sizes = {row["n"] for row in rows if row is not None and row["n"] is not None}
+    header = name.replace("_", " ")
+    if n_in_header and len(sizes) == 1:
+        header += f" (n {sizes.pop()})"
+    cells = tuple(_percent(row, with_n=n_in_header and len(sizes) > 1) for row in rows)
+    return Column(name, header, cells, right=True, fixed=not n_in_header)
+
+
+def _percent(row: Row | None, *, with_n: bool) -> str | None:
+    if row is None or row["value"] is None:
+        return None
+    text = f"{100 * row['value']:.1f}"
+    if row["ci_low"] is not None and row["ci_high"] is not None:
+        text += f" [{100 * row['ci_low']:.1f}–{100 * row['ci_high']:.1f}]"
+    return f"{text} n {row['n']}" if with_n and row["n"] is not None else text
+
+
+def _bounds(row: Row) -> str | None:
+    """The value if everything missing or failed were wrong, and right."""
+    if row["complete"] is not False or row["value_low"] is None or row["value_high"] is None:
+        return None
+    return f"{100 * row['value_low']:.1f}–{100 * row['value_high']:.1f}"
+
+
+def _chance(lines: Sequence[_Line]) -> tuple[dict[Figure, float], list[str]]:
+    """The chance level of every figure in which the runs agree on it."""
+    found: dict[Figure, set[float]] = {}
+    for line in lines:
+        for figure, row in line.figures.items():
+            if row.get("chance") is not None:
+                found.setdefault(figure, set()).add(row["chance"])
+    levels = {figure: level for figure, (level, *more) in found.items() if not more}
+    unequal = any(len(values) > 1 for values in found.values())
+    return levels, ["The runs' chance levels differ: see --format csv."] if unequal else []
+
+
+def _chance_line(levels: Mapping[Figure, float]) -> _Line:
+    line = _Line()
+    for figure, level in levels.items():
+        line.figures[figure] = _Blank(model="(chance)", value=level)
+    return line
+
+
+class _Blank(dict[str, Any]):
+    """A row in which every column that is not given is None."""
+
+    def __missing__(self, key: str) -> None:
+        return None
+
+
+def _ranks(leads: Sequence[Row]) -> tuple[tuple[str | None, ...], bool]:
+    """Ranks; with a letter for each set of comparable rows where there are several."""
+    sets = list(dict.fromkeys(conditions(row) for row in leads if row["rank"] is not None))
+    several = len(sets) > 1
+    letters = {one: _letter(number) if several else "" for number, one in enumerate(sets)}
+    ranks = [
+        None if row["rank"] is None else f"{row['rank']}{letters[conditions(row)]}" for row in leads
+    ]
+    return tuple(ranks), several
+
+
+def _letter(number: int) -> str:
+    above, last = divmod(number, 26)
+    return (_letter(above - 1) if above else "") + chr(ord("a") + last)
+
+
+def _value(line: _Line) -> float:
+    value = line.lead["value"]
     return -1.0 if value is None else float(value)
 
 
-def _percent(row: Row | None) -> str | None:
-    return None if row is None or row["value"] is None else f"{100 * row['value']:.1f}"
+def _plain(lines: Sequence[_Line], name: str) -> tuple[str | None, ...]:
+    return tuple(line.lead[name] for line in lines)
 
 
-def _ci(row: Row) -> str | None:
-    return _range(row["ci_low"], row["ci_high"])
+def _counts(lines: Sequence[_Line], name: str, *, zeros: bool = True) -> tuple[str | None, ...]:
+    values = [line.lead.get(name) for line in lines]
+    if not zeros and not any(values):
+        return (None,) * len(values)
+    return tuple(None if value is None else str(value) for value in values)
 
 
-def _range(low: float | None, high: float | None) -> str | None:
-    return None if low is None or high is None else f"{100 * low:.1f}–{100 * high:.1f}"
-
-
-def _incomplete(row: Row) -> str | None:
-    if row["source"] == "reported" or row["complete"]:
-        return None
-    bounds = _range(row["value_low"], row["value_high"])
-    counts = [f"{row[name]} {word}" for name, word in _GAPS if row[name]]
-    if row["n_missing"] is None:
-        counts.append("stopped early")
-    return " ".join(filter(None, (bounds, f"({', '.join(counts)})" if counts else "not judged")))
-
-
-_GAPS = (("n_errors", "errors"), ("n_missing", "missing"))
-
-
-def _where_different(cells: list[str | None]) -> list[str | None]:
-    """The cells where there is a difference to see, otherwise none."""
-    return cells if len(set(filter(None, cells))) > 1 else [None] * len(cells)
-
-
-def _count(value: int | None) -> str | None:
-    return None if value is None else str(value)
-
-
-def _number(value: float | None) -> str | None:
-    if value is None:
-        return None
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+def _numbers(lines: Sequence[_Line], name: str) -> tuple[str | None, ...]:
+    values = [line.lead[name] for line in lines]
+    return tuple(
+        None if value is None else f"{value:.0f}" if value >= 100 else f"{value:.1f}"
+        for value in values
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ _SHOWN = 60
 
 
 @click.command("score")
-@click.argument("runs", nargs=-1, metavar="[RUN]...", type=click.Path(path_type=Path))
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option(
     "--predictions",
     type=click.Path(path_type=Path),
@@ -43,18 +44,27 @@ _SHOWN = 60
     help="Parameter of a judge. Repeatable.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--out",
+    default="results",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Folder of the runs and the leaderboard.",
+)
 def command(
-    runs: tuple[Path, ...],
+    runs: tuple[str, ...],
     predictions: Path | None,
     scorer: str | None,
     profile: str,
     judge_args: tuple[str, ...],
     as_json: bool,
+    out: Path,
 ) -> None:
     """Judge again, without a model.
 
-    RUN is a run folder: all scorers that apply judge its stored answers, verdicts made by the same rules stay, and
-    its metrics and the leaderboard are brought up to date. With --predictions, each row of a file is
+    RUN is a run's folder, its id, the beginning of it, its last eight hex digits, or latest: all scorers that apply
+    judge its stored answers, verdicts made by the same rules stay, and its metrics and the leaderboard are
+    brought up to date. With --predictions, each row of a file is
     judged and printed; --json prints one list of objects. Exit status 1: some verdicts are errors.
 
     \b
@@ -63,13 +73,18 @@ def command(
     """
     if bool(runs) == (predictions is not None):
         raise UserError("name run folders, or a file with --predictions, and not both")
+<<<<<<< HEAD
     from p2r_bench.run.pairs import judge_params
+=======
+    from p2r_bench.run.sweep import judge_params
+    from p2r_bench.store.reader import find_run
+>>>>>>> f6ffe10 (Leaderboard: reference figures in a file of their own; only comparable runs are ranked; tables fit; runs list, show, rm, latest)
 
     params = judge_params(judge_args)
     if predictions is not None:
         errors = _predictions(predictions, scorer, profile, params, as_json)
     else:
-        errors = _runs(runs, scorer, params, as_json)
+        errors = _runs([find_run(run, out).path for run in runs], scorer, params, as_json)
     if errors:
         raise SystemExit(1)
 
@@ -108,7 +123,7 @@ def _print_rows(judged: list[JudgedRow]) -> None:
 
 
 def _runs(
-    paths: tuple[Path, ...],
+    paths: Sequence[Path],
     scorer: str | None,
     params: dict[str, dict[str, object]],
     as_json: bool,

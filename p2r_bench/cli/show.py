@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from p2r_bench.cli.escaping import printable
 from p2r_bench.cli.table import table
 
 Row = Mapping[str, Any]
@@ -32,7 +33,7 @@ Row = Mapping[str, Any]
 def command(run: str, sample: str, repeat: int, prompts: bool, as_json: bool, out: Path) -> None:
     """Show one sample of a run: question, calls with their images and texts, boxes, answer, verdicts.
 
-    RUN is a run's folder, its id, the beginning of it, or the eight hex digits at its end; SAMPLE is a
+    RUN is a run's folder, its id, the beginning of it, its last eight hex digits, or latest; SAMPLE is a
     sample's id or the beginning of it.
     """
     from p2r_bench.store.reader import find_run
@@ -54,14 +55,6 @@ def command(run: str, sample: str, repeat: int, prompts: bool, as_json: bool, ou
     ]
     click.echo(
         printable("\n\n".join("\n".join(lines) for block in blocks if (lines := list(block))))
-    )
-
-
-def printable(text: str) -> str:
-    """Text without what a terminal would obey or cannot encode: it is shown as an escape."""
-    return "".join(
-        c if c in "\n\t" or (c.isprintable() and not "\ud800" <= c <= "\udfff") else ascii(c)[1:-1]
-        for c in text
     )
 
 

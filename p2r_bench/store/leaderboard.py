@@ -1,90 +1,140 @@
-"""The table of all runs: `leaderboard.parquet`, which needs only pandas to be read."""
+"""`leaderboard.parquet`, the figures of all runs in a folder, which needs only pandas to be read."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from p2r_bench.errors import UserError
 from p2r_bench.store.lock import Lock
-from p2r_bench.store.published import published_rows
+from p2r_bench.store.reference import reference_rows
 from p2r_bench.store.schema import LEADERBOARD
 from p2r_bench.store.tables import read_rows, write_table
 
 Row = dict[str, Any]
 
 FILE = "leaderboard.parquet"
+_FIGURE = ("scorer", "metric", "subset", "category")
 _WAIT_SECONDS = 60.0
 
 
 def read_leaderboard(out_dir: str | Path) -> list[Row]:
-    """All rows; the published ones alone when there is no leaderboard yet.
+    """The reference rows and the rows of the runs in a folder; the column `reference` tells them apart.
+
+    A run that is complete in the folder stands in the place of its reference rows; an incomplete one
+    stands beside them.
+
+    Raises:
+        UserError: A file is damaged or of a newer version.
+    """
+    rows = read_runs(out_dir)
+    done = _complete_runs(rows)
+    reference = [row for row in reference_rows() if row["run_id"] not in done]
+    return [
+        *({**row, "reference": True} for row in reference),
+        *({**row, "reference": False} for row in rows),
+    ]
+
+
+def read_runs(out_dir: str | Path) -> list[Row]:
+    """The rows of `leaderboard.parquet` that runs have written; none when there is no file.
 
     Raises:
         UserError: The file is damaged or of a newer version.
     """
     path = Path(out_dir) / FILE
-    return list(read_rows(path, LEADERBOARD)) if path.exists() else reported_rows()
+    if not path.exists():
+        return []
+    try:
+        # Earlier versions stored the published rows in the same file.
+        return [row for row in read_rows(path, LEADERBOARD) if row["source"] != "reported"]
+    except UserError as error:
+        raise UserError(
+            f"{error} `p2r-bench leaderboard --rebuild` makes it anew from the run folders."
+        ) from error
 
 
 def update_leaderboard(out_dir: str | Path, rows: Sequence[Row]) -> Path:
-    """Put a run's metric rows in the place of those it had before; other runs' rows stay.
+    """Replace a run's rows; other runs' rows stay. Several processes may call this.
 
-    A missing leaderboard is made, with the published rows in it. Several processes may call this.
+    An incomplete figure never replaces a complete one. A run whose headline figures are stored complete
+    keeps all its rows when the new ones are not, as after a try-out of a run whose folder is gone; the
+    new figures are then in the run's own `metrics.parquet` only.
 
     Raises:
         UserError: The file is damaged, of a newer version, or cannot be written.
     """
+
+    def replace(stored: list[Row]) -> list[Row]:
+        mine = {row["run_id"] for row in rows}
+        kept = mine & (_complete_runs(stored) - _complete_runs(rows))
+        before = {_key(row): row for row in stored}
+        return [
+            *(row for row in stored if row["run_id"] not in mine or row["run_id"] in kept),
+            *(_better(before.get(_key(row)), row) for row in rows if row["run_id"] not in kept),
+        ]
+
+    return _rewrite(out_dir, replace)
+
+
+def remove_runs(out_dir: str | Path, run_ids: Collection[str]) -> Path:
+    """Remove the rows of these runs. Errors as `update_leaderboard`."""
+    return _rewrite(out_dir, lambda stored: [r for r in stored if r["run_id"] not in run_ids])
+
+
+def replace_leaderboard(out_dir: str | Path, rows: Iterable[Row]) -> Path:
+    """Write the file anew. The one before, readable or not, stays beside it as `leaderboard.parquet.bak`.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
     path = Path(out_dir) / FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = Lock(path.with_name(f".{FILE}.lock"))
-    lock.acquire(str(path), timeout=_WAIT_SECONDS)
-    try:
-        replaced = {row["run_id"] for row in rows}
-        kept = [row for row in read_leaderboard(out_dir) if row["run_id"] not in replaced]
-        write_table(path, LEADERBOARD, sorted([*kept, *rows], key=_place))
-    finally:
-        lock.release()
+    with _locked(path):
+        if path.exists():
+            path.replace(path.with_name(f"{FILE}.bak"))
+        write_table(path, LEADERBOARD, sorted(rows, key=_place))
     return path
 
 
-def reported_rows() -> list[Row]:
-    """The published figures as leaderboard rows: source "reported", null where nothing is printed."""
-    empty = dict.fromkeys(LEADERBOARD.names)
-    return [
-        {**empty, **asdict(row), "metric": "accuracy", "per": "sample", "headline": True}
-        for row in published_rows()
-    ]
+def _rewrite(out_dir: str | Path, change: Callable[[list[Row]], list[Row]]) -> Path:
+    path = Path(out_dir) / FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(path):
+        write_table(path, LEADERBOARD, sorted(change(read_runs(out_dir)), key=_place))
+    return path
 
 
-def ranked(rows: Iterable[Row]) -> list[Row]:
-    """The rows with a column `rank`, best first within each figure.
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    lock = Lock(path.with_name(f".{FILE}.lock"))
+    lock.acquire(str(path), timeout=_WAIT_SECONDS)
+    try:
+        yield
+    finally:
+        lock.release()
 
-    A figure is a task, subset, category, metric, scorer and data digest: numbers on other data, or by
-    other rules, are other figures. A rank is given to measured and complete rows; equal values share
-    it. All other rows stand where their value puts them, with rank None.
-    """
-    figures: dict[tuple[Any, ...], list[Row]] = {}
+
+def _complete_runs(rows: Iterable[Row]) -> set[str]:
+    """Ids of the runs whose headline figures are all complete."""
+    complete: dict[str, bool] = {}
     for row in rows:
-        names = ("task", "subset", "category", "metric", "scorer", "data_digest")
-        figures.setdefault(tuple(row[name] for name in names), []).append(row)
-    result = []
-    for figure in figures.values():
-        figure.sort(key=lambda row: -1.0 if row["value"] is None else row["value"], reverse=True)
-        values = [row["value"] for row in figure if rankable(row)]
-        result += [
-            {**row, "rank": values.index(row["value"]) + 1 if rankable(row) else None}
-            for row in figure
-        ]
-    return result
+        if row["headline"]:
+            complete[row["run_id"]] = complete.get(row["run_id"], True) and bool(row["complete"])
+    return {run for run, done in complete.items() if done}
 
 
-def rankable(row: Row) -> bool:
-    """Whether a row may be compared with others: measured, nothing missing, and something scored."""
-    return bool(row["source"] == "measured" and row["complete"] and row["value"] is not None)
+def _better(before: Row | None, row: Row) -> Row:
+    if before is not None and before["complete"] and not row["complete"]:
+        return {**before, "headline": row["headline"]}
+    return row
 
 
-def _place(row: Row) -> tuple[Any, ...]:
-    """Order of the file: published rows as printed, then run after run as their rows came."""
-    return (row["source"] != "reported", row["task"] if row["run_id"] else "", row["run_id"] or "")
+def _key(row: Row) -> tuple[Any, ...]:
+    return (row["run_id"], *(row[name] for name in _FIGURE))
+
+
+def _place(row: Row) -> tuple[str, str]:
+    """Order of the file: run after run, their rows as they came."""
+    return (row["task"] or "", row["run_id"] or "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -14,6 +15,7 @@ from p2r_bench.store.manifest import FILE, Manifest
 from p2r_bench.store.schema import SAMPLES, VERDICTS
 from p2r_bench.store.tables import read_rows
 
+LATEST = "latest"
 _LISTED = 10
 _key = itemgetter("sample_id", "repeat")
 
@@ -69,6 +71,13 @@ class RunReader:
         columns = ("sample_id", "repeat")
         return [_key(row) for row in read_rows(self.path / "samples.parquet", SAMPLES, columns)]
 
+    def states(self) -> Counter[str]:
+        """Number of recorded samples by status, repeats counted one by one."""
+        if self._index is not None:
+            return Counter(entry.status for entry in self._index.entries.values())
+        rows = read_rows(self.path / "samples.parquet", SAMPLES, ("status",))
+        return Counter(row["status"] for row in rows)
+
     def outcome(self, key: Key) -> Outcome:
         """The sample row and the verdict rows of a recorded key.
 
@@ -102,12 +111,16 @@ class RunReader:
 def find_run(run: str, out_dir: str | Path) -> RunReader:
     """The run at a path, or under `out_dir`/runs with this id, the beginning of it, or its hash.
 
+    "latest" is the run whose last session began last.
+
     Raises:
         UserError: No run fits, or several do; they are listed.
     """
     if (Path(run) / FILE).exists():
         return RunReader(Path(run).resolve())
     runs = Path(out_dir) / "runs"
+    if run == LATEST:
+        return RunReader(_latest(runs))
     ids = sorted(path.parent.name for path in runs.glob(f"*/{FILE}"))
     fitting = [i for i in ids if i == run] or [
         i for i in ids if i.startswith(run) or i.endswith(f"-{run}")
@@ -117,6 +130,22 @@ def find_run(run: str, out_dir: str | Path) -> RunReader:
     return RunReader(runs / fitting[0])
 
 
+def _latest(runs: Path) -> Path:
+    begun = {path.parent: last_begun(path) for path in runs.glob(f"*/{FILE}")}
+    if not begun:
+        raise UserError(f"{runs}: no run found.")
+    return max(begun, key=lambda path: (begun[path], path.name))
+
+
+def last_begun(manifest: Path) -> str:
+    """When a run's last session began, or the run was made; "" for a damaged manifest."""
+    try:
+        content = Manifest.read(manifest.parent).content
+    except UserError:
+        return ""
+    return str(content["sessions"][-1]["started"] if content["sessions"] else content["created"])
+
+
 def _choose(what: str, fitting: list[str], there: list[str], plural: str) -> str:
     listed = fitting or there
     names = "".join(f"\n  {name}" for name in listed[:_LISTED])
@@ -124,4 +153,4 @@ def _choose(what: str, fitting: list[str], there: list[str], plural: str) -> str
         names += f"\n  and {len(listed) - _LISTED} more"
     if fitting:
         return f"{what}: {len(fitting)} {plural} begin so; write more of the name:{names}"
-    return f"{what}: there is none. {plural.capitalize()} there are:{names or ' none'}"
+    return f"{what}: not found. Existing {plural}:{names or ' none'}"

@@ -12,6 +12,7 @@ A runner uses it like this::
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -263,12 +264,23 @@ class RunFolder:
         return rows
 
     def close(self) -> None:
-        """Wait for the journal and release the lock. Safe to call twice."""
+        """Wait for the journal and release the lock. Safe to call twice.
+
+        The folder is removed when it holds nothing: no session began in it, as after a start that failed.
+        """
         self._journal.close()
         if self._session is not None:
             self.manifest.end_session(self._session)
             self._session = None
+        if self._empty and self.path.exists():
+            shutil.rmtree(self.path, ignore_errors=True)
         self._lock.release()
+
+    @property
+    def _empty(self) -> bool:
+        return not (
+            self.manifest.sessions or self.manifest.content["finished"] or self._index.entries
+        )
 
     def __enter__(self) -> RunFolder:
         return self

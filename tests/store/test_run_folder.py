@@ -72,6 +72,20 @@ def test_another_name_for_the_same_model_is_the_same_run(tmp_path: Path) -> None
         assert folder.path == path and folder.done == {("4K-000", 0)}
 
 
+def test_a_start_that_fails_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError), open_folder(tmp_path):
+        raise UserError("no such model")
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_start_that_fails_leaves_an_earlier_runs_folder_alone(tmp_path: Path) -> None:
+    path = run_all(tmp_path, [outcome(0)])
+    before = sorted(path.iterdir())
+    with pytest.raises(UserError), open_folder(tmp_path):
+        raise UserError("no such model")
+    assert sorted(path.iterdir()) == before
+
+
 def test_what_is_done_is_known_when_the_run_is_opened_again(tmp_path: Path) -> None:
     with open_folder(tmp_path) as folder:
         folder.begin(SESSION)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from p2r_bench.errors import UserError
-from p2r_bench.store.published import published_rows
+from p2r_bench.store.reference import reference_rows
 from p2r_bench.tasks.mme_realworld import MMERealWorld, MMERealWorldLite, reported_category
 from p2r_bench.tasks.reading import read_image
 from p2r_bench.types import DataSource, Sample
@@ -81,7 +81,11 @@ def test_published_rows_name_cells_of_this_task(tmp_path: Path) -> None:
     ]
     samples = load(tmp_path, *(mme_row(i, category=c) for i, c in enumerate(categories)))
     cells = {cell for sample in samples for cell in MMERealWorldLite().cells(sample)}
-    published = {(r.subset, r.category) for r in published_rows() if r.task == "MME-RealWorld-lite"}
+    published = {
+        (r["subset"], r["category"])
+        for r in reference_rows()
+        if r["task"] == "MME-RealWorld-lite" and r["source"] == "reported"
+    }
     assert published <= cells
 
 

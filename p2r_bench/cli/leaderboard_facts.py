@@ -1,0 +1,125 @@
+"""What distinguishes the runs of a table: shown as a column where it differs, above the table where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from p2r_bench.stats.ranking import reasons
+
+Row = Mapping[str, Any]
+Cells = tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class Fact:
+    """A fact about each line of a table.
+
+    Attributes:
+        value: The value that all runs share; None when they differ, or have none.
+        differs: Whether the runs differ in it.
+    """
+
+    name: str
+    header: str
+    cells: Cells
+    value: str | None
+    differs: bool
+
+    def with_gap(self, place: int) -> Fact:
+        """The fact with a line put in that it says nothing about."""
+        return replace(self, cells=(*self.cells[:place], None, *self.cells[place:]))
+
+
+def facts_of(leads: Sequence[Row]) -> list[Fact]:
+    """The facts in the order in which they matter. All but the source are about measured lines only."""
+    return [_fact(name, header, cells, leads) for name, header, cells in _FACTS]
+
+
+def _fact(
+    name: str, header: str, cells: Callable[[Sequence[Row]], Cells], leads: Sequence[Row]
+) -> Fact:
+    about = [i for i, row in enumerate(leads) if name == "source" or row["source"] != "reported"]
+    values = cells([leads[i] for i in about])
+    shown = dict(zip(about, values, strict=True))
+    distinct = set(values)
+    return Fact(
+        name,
+        header,
+        tuple(shown.get(i) for i in range(len(leads))),
+        value=values[0] if len(distinct) == 1 else None,
+        differs=len(distinct) > 1,
+    )
+
+
+def _plain(name: str) -> Callable[[Sequence[Row]], Cells]:
+    return lambda leads: tuple(None if r[name] is None else str(r[name]) for r in leads)
+
+
+def _unranked(leads: Sequence[Row]) -> Cells:
+    """The reasons but for the kind of data, which is in the table's title."""
+    return tuple(
+        ", ".join(r for r in reasons(row) if not r.endswith(" data")) or None for row in leads
+    )
+
+
+def _source(leads: Sequence[Row]) -> Cells:
+    return tuple(
+        "reference" if r["reference"] and r["source"] == "measured" else r["source"] for r in leads
+    )
+
+
+def _named(name: str, digest: str) -> Callable[[Sequence[Row]], Cells]:
+    """Names, with the beginning of the digest where a name has several."""
+
+    def cells(leads: Sequence[Row]) -> Cells:
+        return tuple(
+            " ".join(filter(None, (row[name], extra))) or None
+            for row, extra in zip(leads, _digests(leads, name, digest), strict=True)
+        )
+
+    return cells
+
+
+def _digests(leads: Sequence[Row], name: str, digest: str) -> Cells:
+    """The beginning of the digest of every row whose name has several digests among the rows."""
+    seen: dict[str | None, set[Any]] = {}
+    for row in leads:
+        seen.setdefault(row[name], set()).add(row[digest])
+    return tuple(
+        row[digest][:8] if row[digest] and len(seen[row[name]]) > 1 else None for row in leads
+    )
+
+
+def _weights(leads: Sequence[Row]) -> Cells:
+    return _digests(leads, "model", "model_digest")
+
+
+def _scorer(leads: Sequence[Row]) -> Cells:
+    rows = [{**row, "scorer": _versioned(row)} for row in leads]
+    return _named("scorer", "scorer_params_hash")(rows)
+
+
+def _versioned(row: Row) -> str | None:
+    version = row["scorer_version"]
+    return row["scorer"] if version is None else f"{row['scorer']} {version}"
+
+
+def _data(leads: Sequence[Row]) -> Cells:
+    return tuple((row["data_digest"] or "")[:8] or None for row in leads)
+
+
+_FACTS: tuple[tuple[str, str, Callable[[Sequence[Row]], Cells]], ...] = (
+    ("unranked", "not ranked", _unranked),
+    ("source", "source", _source),
+    ("profile", "profile", _named("profile", "profile_hash")),
+    ("scorer", "scorer", _scorer),
+    ("mode_params", "mode parameters", _plain("mode_params")),
+    ("weights", "weights", _weights),
+    ("seed", "seed", _plain("seed")),
+    ("repeats", "repeats", _plain("repeats")),
+    ("engine", "engine", _plain("engine")),
+    ("data", "data", _data),
+    ("version", "mode from", _plain("mode_version")),
+)
