@@ -74,7 +74,7 @@ def test_wide_characters_take_two_columns() -> None:
 @given(ANY.map(escaping.one_line), st.integers(3, 30))
 def test_a_shortened_text_fits_and_keeps_both_ends(text: str, columns: int) -> None:
     shown = shortened(text, columns)
-    assert width(shown) <= max(columns, 1 + 2 * (columns // 3))
+    assert width(shown) <= max(columns, 1 + 2 * (columns // 2))
     if width(text) <= columns:
         assert shown == text
     else:

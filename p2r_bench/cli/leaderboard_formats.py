@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
 from p2r_bench.cli import escaping
 from p2r_bench.cli.leaderboard_view import View
-from p2r_bench.cli.table import Column, column_width, fitted, fitting_table
+from p2r_bench.cli.table import Column, column_width, fitted, fitting_table, wrapped
 from p2r_bench.errors import UserError
 
 _PAGE_POINTS = 345
@@ -56,15 +55,15 @@ def as_text(shown: Iterable[View], columns: int | None) -> str:
         lines, gone = fitting_table(view.columns, columns)
         left_out |= dict.fromkeys(gone)
         above = [
-            line for text in (view.title, "; ".join(view.facts)) for line in _wrapped(text, columns)
+            line for text in (view.title, "; ".join(view.facts)) for line in wrapped(text, columns)
         ]
-        below = [line for note in view.notes for line in _wrapped(note, columns)]
+        below = [line for note in view.notes for line in wrapped(note, columns)]
         blocks.append("\n".join([*above, lines, *below]))
     if left_out:
         note = (
-            f"Columns left out for want of room: {', '.join(left_out)}. See --wide and --columns."
+            f"Columns left out for lack of room: {', '.join(left_out)}. See --wide and --columns."
         )
-        blocks.append("\n".join(_wrapped(note, columns)))
+        blocks.append("\n".join(wrapped(note, columns)))
     return "\n\n".join(blocks)
 
 
@@ -111,7 +110,7 @@ def _latex(view: View) -> str:
         r"\bottomrule",
         r"\end{tabular}" + ("}" if scaled else ""),
     ]
-    left_out = [f"% Columns left out for want of room: {escaping.one_line(', '.join(gone))}"]
+    left_out = [f"% Columns left out for lack of room: {escaping.one_line(', '.join(gone))}"]
     return "\n".join(
         [
             f"% Needs {packages}",
@@ -137,10 +136,3 @@ def _pipes(cells: Iterable[str]) -> str:
 
 def _latex_points(columns: Sequence[Column]) -> float:
     return sum(column_width(column) * _POINTS_A_CHARACTER + _POINTS_BETWEEN for column in columns)
-
-
-def _wrapped(text: str, columns: int | None) -> list[str]:
-    text = escaping.one_line(text)
-    if not text:
-        return []
-    return [text] if columns is None else textwrap.wrap(text, max(columns, 20))

@@ -176,7 +176,7 @@ def _chance(lines: Sequence[_Line]) -> tuple[dict[Figure, float], list[str]]:
     found: dict[Figure, set[float]] = {}
     for line in lines:
         for figure, row in line.figures.items():
-            if row.get("chance") is not None:
+            if row["chance"] is not None:
                 found.setdefault(figure, set()).add(row["chance"])
     levels = {figure: level for figure, (level, *more) in found.items() if not more}
     unequal = any(len(values) > 1 for values in found.values())
@@ -223,7 +223,7 @@ def _plain(lines: Sequence[_Line], name: str) -> tuple[str | None, ...]:
 
 
 def _counts(lines: Sequence[_Line], name: str, *, zeros: bool = True) -> tuple[str | None, ...]:
-    values = [line.lead.get(name) for line in lines]
+    values = [line.lead[name] for line in lines]
     if not zeros and not any(values):
         return (None,) * len(values)
     return tuple(None if value is None else str(value) for value in values)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2r_bench.cli.escaping import printable
-from p2r_bench.cli.table import Column, fitting_table, table, terminal_width
+from p2r_bench.cli.table import Column, fitting_table, table, terminal_width, wrapped
 
 if TYPE_CHECKING:
     from p2r_bench.store.reader import RunReader
@@ -48,10 +48,10 @@ def list_(as_json: bool, out: Path) -> None:
         click.echo(f"{out / 'runs'}: no run found")
         return
     if readable := [run for run in runs if run.problem is None]:
-        shown, left_out = fitting_table(_columns(readable), terminal_width())
-        click.echo(shown)
-        if left_out:
-            click.echo(f"Columns left out for want of room: {', '.join(left_out)}")
+        room = terminal_width()
+        shown, left_out = fitting_table(_columns(readable), room)
+        note = f"Columns left out for lack of room: {', '.join(left_out)}" if left_out else ""
+        click.echo("\n".join([shown, *wrapped(note, room)]))
     for run in runs:
         if run.problem is not None:
             click.echo(printable(run.problem), err=True)

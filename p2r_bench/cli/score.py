@@ -73,12 +73,8 @@ def command(
     """
     if bool(runs) == (predictions is not None):
         raise UserError("name run folders, or a file with --predictions, and not both")
-<<<<<<< HEAD
     from p2r_bench.run.pairs import judge_params
-=======
-    from p2r_bench.run.sweep import judge_params
     from p2r_bench.store.reader import find_run
->>>>>>> f6ffe10 (Leaderboard: reference figures in a file of their own; only comparable runs are ranked; tables fit; runs list, show, rm, latest)
 
     params = judge_params(judge_args)
     if predictions is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from p2r_bench.cli.escaping import one_line
 
 GAP = "  "
-_SHORTEST = 16
+_LONG, _SHORT = 32, 16
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,12 @@ class Column:
 
 
 def fitting_table(columns: Sequence[Column], room: int | None) -> tuple[str, list[str]]:
-    """The table in at most so many terminal columns (None: no limit), and the names of the columns left out."""
-    kept, left_out = fitted(columns, room, _taken)
-    over = 0 if room is None else int(_taken(kept)) - room
-    shown = [_shortened(column, over) if column.elastic and over > 0 else column for column in kept]
+    """The table in at most so many terminal columns (None: no limit), and the names of the columns left out.
+
+    Long names are shortened first, then columns are left out, then names are shortened further.
+    """
+    kept, left_out = fitted(_squeezed(columns, room, _LONG), room, _taken)
+    shown = _squeezed(kept, room, _SHORT)
     lines = list(zip(*(column.cells for column in shown), strict=True))
     right = [place for place, column in enumerate(shown) if column.right]
     return table([column.header for column in shown], lines, right=right), left_out
@@ -68,11 +71,17 @@ def _taken(columns: Sequence[Column]) -> float:
     return sum(column_width(column) + len(GAP) for column in columns) - len(GAP)
 
 
-def _shortened(column: Column, over: int) -> Column:
-    room = max(_SHORTEST, column_width(column) - over)
-    return replace(
-        column, cells=tuple(cell and shortened(cell_text(cell), room) for cell in column.cells)
-    )
+def _squeezed(columns: Sequence[Column], room: int | None, least: int) -> list[Column]:
+    """The columns with the elastic ones as much narrower as is needed, but not below `least`."""
+    over = 0 if room is None else int(_taken(columns)) - room
+    return [
+        _cut(c, max(least, column_width(c) - max(over, 0))) if c.elastic else c for c in columns
+    ]
+
+
+def _cut(column: Column, room: int) -> Column:
+    cells = tuple(cell and shortened(cell_text(cell), room) for cell in column.cells)
+    return replace(column, cells=cells)
 
 
 def table(
@@ -114,11 +123,19 @@ def shortened(text: str, columns: int) -> str:
     """The text in at most so many columns, its middle replaced by "…" where it is longer."""
     if width(text) <= columns:
         return text
-    tail = text[-max(1, columns // 3) :]
+    tail = text[-max(1, columns // 2) :]
     head = text[: -len(tail)]
     while head and width(head) + 1 + width(tail) > columns:
         head = head[:-1]
     return f"{head}…{tail}"
+
+
+def wrapped(text: str, room: int | None) -> list[str]:
+    """Lines of at most so many terminal columns (None: one line); none for an empty text."""
+    text = one_line(text)
+    if not text or room is None:
+        return [text] if text else []
+    return textwrap.wrap(text, max(room, 20))
 
 
 def terminal_width() -> int | None:

@@ -40,12 +40,12 @@ def ranked(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 def conditions(row: Row) -> tuple[Any, ...]:
     """The facts that two rows must share to be compared: data, profile, and scorer with its rules."""
-    return tuple(row.get(name) for name in _CONDITIONS)
+    return tuple(row[name] for name in _CONDITIONS)
 
 
 def data_kind(row: Row) -> str:
     """`published`, `partial`, `synthetic` or `unknown`. Reported rows are about published data."""
-    return "published" if row["source"] == "reported" else row.get("data_kind") or "unknown"
+    return "published" if row["source"] == "reported" else row["data_kind"] or "unknown"
 
 
 def reasons(row: Row) -> list[str]:
