@@ -245,6 +245,20 @@ def test_without_a_leaderboard_the_reference_rows_are_shown(tmp_path: Path) -> N
     assert "GPT-4o" not in result.output and list(tmp_path.iterdir()) == []
 
 
+def test_the_source_tells_this_folders_runs_from_the_bundled_models(tmp_path: Path) -> None:
+    out = board(tmp_path, figure(0.7))
+    models = {
+        source: {
+            r["model"] for r in json.loads(leaderboard(out, "--json", "--source", source).output)
+        }
+        for source in ("measured", "reference", "reported")
+    }
+    assert models["measured"] == {"m"} and models["reference"] == {"p2r-tiny", "p2r-tiny-base"}
+    assert "P2R-8B" in models["reported"]
+    output = leaderboard(tmp_path / "none", "--source", "measured").output
+    assert "--source: no row with measured; there are: reference, reported" in output
+
+
 def test_a_filter_that_nothing_passes_says_what_there_is(tmp_path: Path) -> None:
     result = leaderboard(tmp_path, "--task", "Nope")
     assert result.exit_code == 2 and "--task" in result.output and "V-Star" in result.output

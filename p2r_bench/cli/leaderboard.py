@@ -36,8 +36,8 @@ _FILTERS = ("task", "mode", "model", "scorer", "source")
     "--source",
     "sources",
     multiple=True,
-    type=click.Choice(["measured", "reported"]),
-    help="Only rows measured here, or only those from publications.",
+    type=click.Choice(["measured", "reference", "reported"]),
+    help="Only rows of the runs in OUT, of the bundled models as they come with p2r-bench, or of publications.",
 )
 @click.option(
     "--format",
@@ -129,11 +129,18 @@ def _formatted(shown: list[View], style: str, names: list[str], wide: bool) -> s
 def _filtered(
     rows: Sequence[dict[str, Any]], wanted: dict[str, tuple[str, ...]]
 ) -> list[dict[str, Any]]:
+    from p2r_bench.cli.leaderboard_facts import source_of
+
     left = [row for row in rows if row["headline"] or wanted["scorer"]]
     for column, patterns in wanted.items():
-        kept = [row for row in left if not patterns or _matches(row[column], patterns)]
+        values = [source_of(row) if column == "source" else row[column] for row in left]
+        kept = [
+            row
+            for row, value in zip(left, values, strict=True)
+            if not patterns or _matches(value, patterns)
+        ]
         if left and not kept:
-            there = ", ".join(sorted({str(row[column]) for row in left if row[column]})) or "none"
+            there = ", ".join(sorted({str(value) for value in values if value})) or "none"
             raise UserError(f"--{column}: no row with {', '.join(patterns)}; there are: {there}")
         left = kept
     return left

@@ -64,10 +64,14 @@ def _unranked(leads: Sequence[Row]) -> Cells:
     )
 
 
+def source_of(row: Row) -> str:
+    """`reported` by a publication, `reference` for figures that come with p2r-bench, or `measured` here."""
+    reference = row["source"] == "measured" and row["reference"]
+    return "reference" if reference else str(row["source"])
+
+
 def _source(leads: Sequence[Row]) -> Cells:
-    return tuple(
-        "reference" if r["reference"] and r["source"] == "measured" else r["source"] for r in leads
-    )
+    return tuple(source_of(row) for row in leads)
 
 
 def _named(name: str, digest: str) -> Callable[[Sequence[Row]], Cells]:
