@@ -6,8 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from p2r_bench.stats.ranking import reasons
-
 Row = Mapping[str, Any]
 Cells = tuple[str | None, ...]
 
@@ -55,13 +53,6 @@ def _fact(
 
 def _plain(name: str) -> Callable[[Sequence[Row]], Cells]:
     return lambda leads: tuple(None if r[name] is None else str(r[name]) for r in leads)
-
-
-def _unranked(leads: Sequence[Row]) -> Cells:
-    """The reasons but for the kind of data, which is in the table's title."""
-    return tuple(
-        ", ".join(r for r in reasons(row) if not r.endswith(" data")) or None for row in leads
-    )
 
 
 def source_of(row: Row) -> str:
@@ -115,7 +106,6 @@ def _data(leads: Sequence[Row]) -> Cells:
 
 
 _FACTS: tuple[tuple[str, str, Callable[[Sequence[Row]], Cells]], ...] = (
-    ("unranked", "not ranked", _unranked),
     ("source", "source", _source),
     ("profile", "profile", _named("profile", "profile_hash")),
     ("scorer", "scorer", _scorer),

@@ -6,15 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from p2r_bench.cli.leaderboard_facts import Fact, facts_of
+from p2r_bench.cli.leaderboard_facts import Fact, facts_of, source_of
 from p2r_bench.cli.table import Column
-from p2r_bench.stats.ranking import conditions, data_kind
+from p2r_bench.stats.ranking import conditions, data_kind, reasons
 
 Row = Mapping[str, Any]
 Figure = tuple[str, str | None]
 """Metric and category."""
 
-_MARKS = ("unranked", "source")
 _COUNTS = {
     "n_errors": "errors",
     "n_missing": "missing",
@@ -89,9 +88,9 @@ def _view(task: str, subset: str | None, kind: str, rows: Sequence[Row]) -> View
         Column("mode", "mode", _plain(lines, "mode"), fixed=True),
         _figure(lines, _main(lines), n_in_header=False),
         Column("n", "n", _counts(lines, "n"), right=True, fixed=True),
-        *(_told(fact) for fact in facts if fact.differs and fact.name in _MARKS),
+        Column("note", "note", _notes(lines), fixed=True),
         Column("bounds", "bounds", tuple(_bounds(line.lead) for line in lines), right=True),
-        *(_told(fact) for fact in facts if fact.differs and fact.name not in _MARKS),
+        *(_told(fact) for fact in facts if fact.differs and fact.name != "source"),
         *(
             Column(name.removeprefix("n_"), text, _counts(lines, name, zeros=False), right=True)
             for name, text in _COUNTS.items()
@@ -124,7 +123,7 @@ def _title(task: str, subset: str | None, kind: str, rows: Sequence[Row]) -> str
 
 
 def _told(fact: Fact) -> Column:
-    return Column(fact.name, fact.header, fact.cells, fixed=fact.name in _MARKS)
+    return Column(fact.name, fact.header, fact.cells)
 
 
 def _main(lines: Sequence[_Line]) -> Figure:
@@ -164,8 +163,21 @@ def _percent(row: Row | None, *, with_n: bool) -> str | None:
     return f"{text} n {row['n']}" if with_n and row["n"] is not None else text
 
 
+def _notes(lines: Sequence[_Line]) -> tuple[str | None, ...]:
+    """Where a line comes from, if that differs, and why it is not ranked but for the data, which the title names."""
+    leads = [line.lead for line in lines]
+    several = len({source_of(row) for row in leads if row["source"]}) > 1
+    return tuple(_note(row, several=several) if row["source"] else None for row in leads)
+
+
+def _note(row: Row, *, several: bool) -> str | None:
+    source = source_of(row)
+    why = [r for r in reasons(row) if not r.endswith(" data") and r != "reported"]
+    return ", ".join([*([source] if several and source != "measured" else []), *why]) or None
+
+
 def _bounds(row: Row) -> str | None:
-    """The value if everything missing or failed were wrong, and right."""
+    """The value if everything missing or failed were wrong, and if it were right."""
     if row["complete"] is not False or row["value_low"] is None or row["value_high"] is None:
         return None
     return f"{100 * row['value_low']:.1f}–{100 * row['value_high']:.1f}"

@@ -108,7 +108,11 @@ def _shown(run: RunReader) -> Iterator[str]:
     states = run.states()
     yield f"run       {run.run_id}"
     yield f"folder    {run.path}"
-    yield f"task      {identity['task']}, data {identity['data_digest']}"
+    data = run.manifest.data
+    yield f"task      {identity['task']}"
+    yield f"data      {data.kind}{f' ({data.note})' if data.note else ''}, {identity['data_digest']}"
+    if data.chance is not None:
+        yield f"chance    {100 * data.chance:.1f} %"
     yield f"mode      {identity['mode']} ({identity['mode_version']}){_params(identity['mode_params'])}"
     for role, digest in identity["model_digests"].items():
         yield f"{role:<9} {labels['models'].get(role, '')}, {digest}"

@@ -80,8 +80,14 @@ def _squeezed(columns: Sequence[Column], room: int | None, least: int) -> list[C
 
 
 def _cut(column: Column, room: int) -> Column:
-    cells = tuple(cell and shortened(cell_text(cell), room) for cell in column.cells)
-    return replace(column, cells=cells)
+    """The column in so much room, or in as much more as it takes to keep different texts different."""
+    texts = [cell and cell_text(cell) for cell in column.cells]
+    while room < column_width(column):
+        cut = [text and shortened(text, room) for text in texts]
+        if len(set(cut)) == len(set(texts)):
+            return replace(column, cells=tuple(cut))
+        room += 1
+    return column
 
 
 def table(

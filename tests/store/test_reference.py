@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -43,6 +44,17 @@ def test_the_wheel_ships_the_file_that_the_checkout_has() -> None:
     shipped = build["targets"]["wheel"]["force-include"]
     assert shipped == {"results/reference.parquet": "p2r_bench/store/reference.parquet"}
     assert reference_path() == ROOT / "results" / "reference.parquet"
+
+
+def test_git_ignores_what_runs_write_and_keeps_the_reference() -> None:
+    ignored = (ROOT / "results" / ".gitignore").read_text("utf-8").split("\n")
+    assert {"/runs/", "/leaderboard.parquet*"} <= {*ignored}
+    listed = subprocess.run(
+        ["git", "ls-files", "results"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode == 0 and listed.stdout:  # not in an sdist
+        assert "results/reference.parquet" in listed.stdout
+        assert "leaderboard.parquet" not in listed.stdout
 
 
 def test_new_measurements_replace_the_old_ones_and_leave_the_published() -> None:
