@@ -182,6 +182,13 @@ def test_tables_fit_the_terminal_and_say_what_was_left_out(tmp_path: Path, colum
     assert "latency (s)" in everything and "left out" not in everything
 
 
+def test_a_figure_that_cannot_be_computed_says_why(tmp_path: Path) -> None:
+    rotations = figure(None, metric="accuracy_all_rotations", per="question", reason="no pairs")
+    rows = [{**row, "run_id": "one"} for row in (figure(0.7, data_note="150 of 200"), rotations)]
+    output = leaderboard(board(tmp_path, *rows), "--model", "m").output
+    assert "accuracy_all_rotations: no pairs" in output and "about the data: 150 of 200" in output
+
+
 def test_shortened_names_stay_different(tmp_path: Path) -> None:
     names = [f"organisation/Model-With-A-Long-Name-{size}-Instruct-In-A-Long-Form" for size in "48"]
     out = board(tmp_path, *(figure(0.7, model=name) for name in names))

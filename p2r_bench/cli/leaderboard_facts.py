@@ -115,5 +115,6 @@ _FACTS: tuple[tuple[str, str, Callable[[Sequence[Row]], Cells]], ...] = (
     ("repeats", "repeats", _plain("repeats")),
     ("engine", "engine", _plain("engine")),
     ("data", "data", _data),
+    ("data_note", "about the data", _plain("data_note")),
     ("version", "mode from", _plain("mode_version")),
 )

@@ -17,6 +17,7 @@ Figure = tuple[str, str | None]
 _COUNTS = {
     "n_errors": "errors",
     "n_missing": "missing",
+    "n_skipped_rows": "skipped rows",
     "n_no_answer": "no answer",
     "n_cut_off": "cut off",
     "n_unparsed_boxes": "unparsed boxes",
@@ -102,6 +103,7 @@ def _view(task: str, subset: str | None, kind: str, rows: Sequence[Row]) -> View
         ),
         Column("run", "run", tuple((line.lead["run_id"] or "")[-8:] or None for line in lines)),
     ]
+    notes += _without_value(lines)
     if letters:
         notes.append("Ranks with different letters do not compare: data, profile or scorer differ.")
     shown = [c for c in columns if any(cell is not None for cell in c.cells)]
@@ -112,6 +114,12 @@ def _view(task: str, subset: str | None, kind: str, rows: Sequence[Row]) -> View
         constant=tuple(_told(fact) for fact in facts if fact.value),
         notes=tuple(notes),
     )
+
+
+def _without_value(lines: Sequence[_Line]) -> list[str]:
+    """Why figures beside the main one have no value."""
+    rows = [row for line in lines for row in line.figures.values() if row is not line.lead]
+    return list(dict.fromkeys(f"{row['metric']}: {row['reason']}" for row in rows if row["reason"]))
 
 
 def _title(task: str, subset: str | None, kind: str, rows: Sequence[Row]) -> str:

@@ -57,6 +57,6 @@ def reasons(row: Row) -> list[str]:
         "incomplete": not row["complete"],
         "mixed sessions": bool(row["mixed"]),
         f"{kind} data": kind != "published",
-        "nothing scored": row["value"] is None,
+        row["reason"] or "nothing scored": row["value"] is None,
     }
     return [reason for reason, applies in found.items() if applies]

@@ -48,6 +48,7 @@ def test_equal_values_share_a_rank_and_rows_without_one_stand_at_their_place() -
         ({"data_kind": "partial"}, "partial data"),
         ({"data_kind": None}, "unknown data"),
         ({"value": None}, "nothing scored"),
+        ({"value": None, "reason": "rotations do not pair"}, "rotations do not pair"),
         ({"complete": False, "mixed": True}, "incomplete, mixed sessions"),
     ],
 )
