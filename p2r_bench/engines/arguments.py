@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, field, fields
 from types import NoneType, UnionType
@@ -24,13 +25,17 @@ def argument(
         least: Lower bound of a number.
         automatic: None stands for a value that the engine chooses.
     """
-    return field(default=default, metadata={"help": help, "least": least, "automatic": automatic})
+    metadata = {"help": help, "least": least, "automatic": automatic}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 def read_arguments(kind: type[T], pairs: Mapping[str, str], engine: str) -> T:
     """An instance of the dataclass `kind` from text pairs.
 
-    A field is a string, int, float, bool, a Literal of strings or a tuple of strings (separated by
+    A field is a string, int, float, bool, a Literal of strings, a tuple of strings (separated by
+    commas), a `Mapping[str, Any]` (a JSON object) or a `Mapping[str, str]` (the same, or K=V separated by
     commas), or one of them or None, made with `argument`.
 
     Raises:
@@ -65,7 +70,9 @@ def describe(kind: type) -> list[str]:
 
 def _default(field: Field[Any]) -> str:
     value = None if field.default is MISSING else field.default
-    if value is None or value == ():
+    if field.default_factory is not MISSING:
+        value = field.default_factory()
+    if value is None or value in ((), {}):
         return "automatic" if field.metadata.get("automatic") else "none"
     return (
         {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
@@ -84,6 +91,10 @@ def _type_name(hint: Any) -> str:
         return "|".join(get_args(hint))
     if get_origin(hint) is tuple:
         return "list separated by commas"
+    if get_origin(hint) is Mapping:
+        return (
+            "JSON object" if get_args(hint)[1] is Any else "JSON object, or K=V separated by commas"
+        )
     return {bool: "yes|no", int: "integer", float: "number", str: "text"}[hint]
 
 
@@ -100,6 +111,8 @@ def _convert(text: str, hint: Any, least: float | None) -> Any:
         if not parts:
             raise ValueError("a list separated by commas")
         return parts
+    if get_origin(hint) is Mapping:
+        return _mapping(word, hint)
     if hint is bool:
         if word.lower() not in _TRUE + _FALSE:
             raise ValueError("yes or no")
@@ -115,3 +128,21 @@ def _convert(text: str, hint: Any, least: float | None) -> Any:
     if number != number or (least is not None and number < least):
         raise ValueError(f"a number of at least {least}")
     return number
+
+
+def _mapping(word: str, hint: Any) -> dict[str, Any]:
+    texts_only = get_args(hint)[1] is str
+    if texts_only and not word.startswith("{"):
+        pairs = [part.partition("=") for part in word.split(",") if part.strip()]
+        if not pairs or not all(name.strip() and sign for name, sign, _ in pairs):
+            raise ValueError(f"a {_type_name(hint)}")
+        return {name.strip(): value.strip() for name, _, value in pairs}
+    try:
+        value = json.loads(word)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError(f"a {_type_name(hint)}")
+    if texts_only and not all(isinstance(item, str) for item in value.values()):
+        raise ValueError("a JSON object whose values are strings")
+    return value

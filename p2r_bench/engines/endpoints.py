@@ -7,18 +7,25 @@ import email.utils
 import json
 import random
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import httpx
 
 from p2r_bench.engines.http_body import Body
+from p2r_bench.engines.redaction import redacted_url
 from p2r_bench.errors import EngineError
 
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+LOADING = frozenset({502, 503, 504})
+"""Statuses of a server, or of a proxy in front of it, that is still loading its model."""
 LONGEST_WAIT_S = 60.0
 LONGEST_ORDERED_WAIT_S = 600.0
+LOADING_WAIT_S = 5.0
+LARGEST_ANSWER = 64 << 20
+"""Bytes of an answer, beyond which it is given up."""
 _TOO_LONG = (
     "maximum context length",
     "context length",
@@ -27,21 +34,32 @@ _TOO_LONG = (
     "longer than the maximum",
 )
 
+T = TypeVar("T")
+
 
 @dataclass
 class Endpoint:
     """One server.
 
     Attributes:
-        url: Base URL, with its `/v1`.
+        address: Base URL, with its `/v1`, without a query.
+        params: The query of every call.
+        url: Base URL as it may be shown and stored: without a password or a query's values.
         in_flight: Requests it is working on.
         rests_until: Not asked before this (`time.monotonic`) while others can be.
+        reached: It has answered something.
     """
 
-    url: str
+    address: str
+    params: Mapping[str, str] = field(default_factory=dict)
     in_flight: int = 0
     failures: int = 0
     rests_until: float = 0.0
+    reached: bool = False
+
+    @property
+    def url(self) -> str:
+        return redacted_url(self.address)
 
     def failed(self) -> None:
         self.failures += 1
@@ -51,6 +69,19 @@ class Endpoint:
         self.failures, self.rests_until = 0, 0.0
 
 
+@dataclass
+class Patience:
+    """How long servers may take to come up.
+
+    Attributes:
+        until: Time (`time.monotonic`) until which a server that cannot be reached or is loading is asked again.
+        notify: Called with each such failure.
+    """
+
+    until: float
+    notify: Callable[[EngineError], None]
+
+
 class Endpoints:
     """Asks the least busy server; asks again after failures that may pass, elsewhere if possible.
 
@@ -58,65 +89,115 @@ class Endpoints:
     obeyed instead.
 
     Args:
+        headers: Sent with every call.
+        params: Query of every call, beside that of a server's own URL.
         retries: How often a failed call is repeated.
-        timeout_s: Seconds to wait for an answer.
+        timeout_s: Seconds for a whole answer.
     """
 
     def __init__(
         self,
         urls: tuple[str, ...],
         *,
-        key: str | None,
+        headers: Mapping[str, str],
         concurrency: int,
         timeout_s: float,
         retries: int,
+        params: Mapping[str, str] | None = None,
         first_wait_s: float = 0.5,
     ) -> None:
-        self.all = [Endpoint(base_url(url)) for url in urls]
+        self.all = [endpoint_of(url, params or {}) for url in urls]
         self._retries = retries
         self._first_wait_s = first_wait_s
+        self._timeout_s = timeout_s
         self._client = httpx.AsyncClient(
-            headers={"Content-Type": "application/json"}
-            | ({"Authorization": f"Bearer {key}"} if key else {}),
+            headers={"Content-Type": "application/json", **headers},
             timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s), pool=None),
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
         )
 
-    async def post(self, path: str, body: Body) -> tuple[Any, Endpoint]:
-        """The JSON that a server answers, and which server.
+    async def post(self, path: str, body: Body, read: Callable[[Any], T]) -> tuple[T, Endpoint]:
+        """What `read` makes of the JSON that a server answers, and which server.
+
+        Args:
+            read: Raises EngineError when the answer is none; a retryable one is asked for again.
 
         Raises:
             EngineError: All tries failed, or the failure is one that another try would not change.
         """
+        return await self._repeat(self._choose, "POST", path, body, read, None)
+
+    async def ask(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        path: str,
+        body: Body | None,
+        read: Callable[[Any], T],
+        patience: Patience | None = None,
+    ) -> T:
+        """The same from one server, which may still be loading while there is patience.
+
+        A server that has never been reached and refuses the connection is not asked again otherwise.
+
+        Raises:
+            EngineError: As `post`.
+        """
+        result, _ = await self._repeat(
+            lambda last: endpoint, method, path, body, read, patience or Patience(0.0, _ignore)
+        )
+        return result
+
+    async def _repeat(
+        self,
+        choose: Callable[[Endpoint | None], Endpoint],
+        method: str,
+        path: str,
+        body: Body | None,
+        read: Callable[[Any], T],
+        patience: Patience | None,
+    ) -> tuple[T, Endpoint]:
         last: Endpoint | None = None
-        for attempt in range(self._retries + 1):
-            endpoint = self._choose(last)
+        attempt = 0
+        while True:
+            endpoint = choose(last)
             endpoint.in_flight += 1
             try:
-                answer = await self.call(endpoint, "POST", path, body)
-            except CallError as error:
-                if not error.retryable or attempt == self._retries:
-                    raise
-                wait = error.retry_after_s
+                result = read(await self._call(endpoint, method, path, body))
+            except EngineError as error:
+                failure = error
             else:
                 endpoint.answered()
-                return answer, endpoint
+                return result, endpoint
             finally:
                 endpoint.in_flight -= 1
-            endpoint.failed()
             last = endpoint
-            if wait is None:
-                wait = random.uniform(0, min(LONGEST_WAIT_S, self._first_wait_s * 2**attempt))
-            elif self._someone_else(endpoint):
-                endpoint.rests_until = time.monotonic() + wait
-                wait = 0.0
-            await asyncio.sleep(wait)
-        raise AssertionError("unreachable")
+            if patience is not None and _not_up(failure) and time.monotonic() < patience.until:
+                patience.notify(failure)
+                await asyncio.sleep(min(LOADING_WAIT_S, self._first_wait_s * 2 ** min(attempt, 6)))
+                attempt += 1
+                continue
+            hopeless = patience is not None and not endpoint.reached
+            if not failure.retryable or attempt >= self._retries or hopeless:
+                raise failure
+            await asyncio.sleep(self._wait(endpoint, failure, attempt))
+            attempt += 1
 
-    async def call(
+    def _wait(self, endpoint: Endpoint, failure: EngineError, attempt: int) -> float:
+        """Seconds until the next try, which may go to another server."""
+        endpoint.failed()
+        ordered = failure.retry_after_s if isinstance(failure, CallError) else None
+        if ordered is None:
+            return random.uniform(0, min(LONGEST_WAIT_S, self._first_wait_s * 2**attempt))
+        if self._someone_else(endpoint):
+            endpoint.rests_until = time.monotonic() + ordered
+            return 0.0
+        return ordered
+
+    async def _call(
         self, endpoint: Endpoint, method: str, path: str, body: Body | None = None
     ) -> Any:
-        """One HTTP call, without retries.
+        """The JSON of one HTTP call, without retries.
 
         Raises:
             CallError: It failed.
@@ -124,23 +205,49 @@ class Endpoints:
         where = endpoint.url + path
         try:
             headers = None if body is None else {"Content-Length": str(len(body))}
-            response = await self._client.request(method, where, content=body, headers=headers)
-        except httpx.TimeoutException as error:
+            # httpx bounds each read, and a server that sends a byte now and then never ends.
+            async with (
+                asyncio.timeout(self._timeout_s),
+                self._client.stream(
+                    method,
+                    endpoint.address + path,
+                    content=body,
+                    params=endpoint.params or None,
+                    headers=headers,
+                ) as response,
+            ):
+                endpoint.reached = True
+                content = await self._content(response, where)
+        except (httpx.TimeoutException, TimeoutError) as error:
             raise CallError(
-                f"{where}: no answer in time ({type(error).__name__})", kind="timeout"
+                f"{where}: no whole answer in time ({type(error).__name__}, {self._timeout_s:g} s)",
+                kind="timeout",
             ) from error
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            detail = f": {error}" if str(error) else ""
             raise CallError(
-                f"{where}: {type(error).__name__}: {error}", kind="connection"
+                f"{where}: {type(error).__name__}{detail}", kind="connection"
             ) from error
         if response.status_code != 200:
-            raise _refusal(where, response)
+            raise _refusal(where, response, content)
         try:
-            return response.json()
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            return json.loads(content)
+        except ValueError as error:  # bad UTF-8 included
             raise CallError(
-                f"{where}: the answer is no JSON: {response.text[:200]!r}", kind="bad_response"
+                f"{where}: the answer is no JSON: {content[:200].decode(errors='replace')!r}",
+                kind="bad_response",
             ) from error
+
+    async def _content(self, response: httpx.Response, where: str) -> bytes:
+        content = bytearray()
+        async for piece in response.aiter_bytes():
+            content += piece
+            if len(content) > LARGEST_ANSWER:
+                raise CallError(
+                    f"{where}: the answer is longer than {LARGEST_ANSWER} bytes",
+                    kind="bad_response",
+                )
+        return bytes(content)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -177,12 +284,18 @@ class CallError(EngineError):
         self.retry_after_s = retry_after_s
 
 
+def endpoint_of(url: str, params: Mapping[str, str]) -> Endpoint:
+    """The server at a base URL, whose own query goes with every call."""
+    parts = urlsplit(base_url(url))
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    return Endpoint(urlunsplit(parts._replace(query="", fragment="")), {**query, **params})
+
+
 def base_url(url: str) -> str:
     """A server's base URL: `/v1` is added where there is no path."""
-    url = url.rstrip("/")
-    if "://" not in url:
-        url = f"http://{url}"
-    return url if url.count("/") > 2 else f"{url}/v1"
+    url = url.strip()
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    return urlunsplit(parts._replace(path=parts.path.rstrip("/") or "/v1"))
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -200,10 +313,17 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return min(max(seconds, 0.0), LONGEST_ORDERED_WAIT_S) if seconds == seconds else None
 
 
-def _refusal(where: str, response: httpx.Response) -> CallError:
-    status, text = response.status_code, response.text
+def _ignore(error: EngineError) -> None: ...
+
+
+def _not_up(error: EngineError) -> bool:
+    return error.kind == "connection" or (isinstance(error, CallError) and error.status in LOADING)
+
+
+def _refusal(where: str, response: httpx.Response, content: bytes) -> CallError:
+    status, text = response.status_code, content.decode(errors="replace")
     try:
-        detail = response.json()
+        detail = json.loads(content)
         for name in ("error", "message", "detail"):
             if isinstance(detail, dict) and detail.get(name):
                 detail = detail[name]

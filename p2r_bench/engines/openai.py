@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from p2r_bench.engines.arguments import argument, read_arguments
 from p2r_bench.engines.chat import check_images
-from p2r_bench.engines.openai_format import EXTRA_FIELDS
+from p2r_bench.engines.openai_access import dialect, query, request_headers
+from p2r_bench.engines.openai_format import EXTRA_FIELDS, chat_body
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.types import (
     Capabilities,
@@ -26,7 +27,7 @@ from p2r_bench.types import (
 if TYPE_CHECKING:
     from PIL import Image
 
-    from p2r_bench.engines.endpoints import Endpoint, Endpoints
+    from p2r_bench.engines.endpoints import Endpoints
     from p2r_bench.engines.http_body import Body
     from p2r_bench.engines.server_probe import Found
 
@@ -39,9 +40,27 @@ class Arguments:
         (), "URL of the server, or of several that serve the same model; else from OPENAI_BASE_URL"
     )
     api_key_env: str = argument("OPENAI_API_KEY", "environment variable that holds the API key")
+    api_key_header: str = argument(
+        "Authorization",
+        "header that carries the key: as a bearer token in this one, bare in others",
+    )
+    headers: Mapping[str, str] = argument(
+        {}, "further headers; ${NAME} in a value stands for an environment variable"
+    )
+    api_version: str | None = argument(None, "api-version of every call's query, for Azure")
     concurrency: int = argument(32, "requests in flight at once, over all servers", least=1)
-    timeout: float = argument(600.0, "seconds to wait for an answer", least=0.001)
+    timeout: float = argument(600.0, "seconds to wait for a whole answer", least=0.001)
     retries: int = argument(4, "how often a failed call is repeated", least=0)
+    wait: float = argument(
+        0.0, "seconds to wait at start for a server that is still loading", least=0
+    )
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = argument(
+        "max_tokens", "name under which the token cap is sent"
+    )
+    omit: tuple[str, ...] = argument(
+        (), "request fields that are not sent, so that the server's defaults decide"
+    )
+    extra_body: Mapping[str, Any] = argument({}, "further fields of every request")
     png_level: int = argument(
         1, "compression of images, 0 (none) to 9; more than 1 takes ten times as long", least=0
     )
@@ -58,6 +77,7 @@ class OpenAIEngine:
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self.arguments = read_arguments(Arguments, config.args, "openai")
+        self._dialect = dialect(self.arguments)
         self.urls = self.arguments.base_url or tuple(
             url for url in os.environ.get("OPENAI_BASE_URL", "").split(",") if url
         )
@@ -76,6 +96,7 @@ class OpenAIEngine:
     async def start(self) -> None:
         """Check on every server that it serves the model and what it can honour; see `Engine.start`."""
         from p2r_bench.engines.endpoints import Endpoints
+        from p2r_bench.engines.openai_start import Start
 
         if not self.urls:
             raise UserError(
@@ -85,15 +106,19 @@ class OpenAIEngine:
         arguments = self.arguments
         self._endpoints = Endpoints(
             self.urls,
-            key=os.environ.get(arguments.api_key_env),
+            headers=request_headers(arguments, key_is_wanted="api_key_env" in self.config.args),
+            params=query(arguments),
             concurrency=arguments.concurrency,
             timeout_s=arguments.timeout,
             retries=arguments.retries,
         )
         if arguments.png_level > 9:
             raise UserError(f"--engine-arg png_level={arguments.png_level}: levels are 0 to 9.")
-        served = [await self._look_up(endpoint) for endpoint in self._endpoints.all]
-        found = [await self._probe(endpoint) for endpoint in self._endpoints.all]
+        start = Start(
+            self._endpoints, arguments, self.config.model, self._body, self.config.max_images
+        )
+        served = [await start.look_up(endpoint) for endpoint in self._endpoints.all]
+        found = [await start.find(endpoint) for endpoint in self._endpoints.all]
         if len(set(found)) > 1 or len({entry.get("root") for entry in served}) > 1:
             listing = "\n".join(
                 f"  {e.url}: {entry.get('root', self.config.model)}, {f}"
@@ -104,44 +129,6 @@ class OpenAIEngine:
             )
         self._found, self._served = found[0], served[0]
 
-    async def _look_up(self, endpoint: Endpoint) -> Mapping[str, Any]:
-        """The server's entry for the model; empty when it is not to be checked."""
-        assert self._endpoints is not None
-        if not self.arguments.check_model:
-            return {}
-        model = self.config.model
-        advice = "--engine-arg check_model=no trusts the name."
-        try:
-            answer = await self._endpoints.call(endpoint, "GET", "/models")
-            entries = {str(entry["id"]): entry for entry in answer["data"]}
-        except EngineError as error:
-            raise UserError(f"{endpoint.url} cannot be used: {error}") from error
-        except (KeyError, TypeError) as error:
-            raise UserError(f"{endpoint.url}/models is no list of models. {advice}") from error
-        if model not in entries:
-            names = ", ".join(sorted(entries)) or "none"
-            raise UserError(
-                f"--model {model}: not served by {endpoint.url}, which lists: {names}. {advice}"
-            )
-        return dict(entries[model])
-
-    async def _probe(self, endpoint: Endpoint) -> Found:
-        from p2r_bench.engines.server_probe import probe
-
-        async def send(request: Request, images: Sequence[Image.Image], extra: bool) -> Completion:
-            assert self._endpoints is not None
-            body = await self._body(request, images, extra)
-            return self._read(
-                await self._endpoints.call(endpoint, "POST", "/chat/completions", body)
-            )
-
-        return await probe(
-            send,
-            where=endpoint.url,
-            max_images=self.config.max_images,
-            max_pixels=self.arguments.max_pixels if self.arguments.pixels == "checked" else None,
-        )
-
     def capabilities(self) -> Capabilities:
         """What was found at start."""
         if self._found is None:
@@ -149,14 +136,13 @@ class OpenAIEngine:
         from p2r_bench.engines.data_urls import url_encoder
         from p2r_bench.engines.server_probe import FACTOR
 
-        found, served = self._found, self._served
+        arguments, found, served = self.arguments, self._found, self._served
         context = served.get("max_model_len")
-        fields = frozenset(Sampling.__dataclass_fields__)
-        checked = self.arguments.pixels == "checked"
+        checked = arguments.pixels == "checked"
         return Capabilities(
-            sampling=fields if found.extra else fields - EXTRA_FIELDS,
+            sampling=frozenset(Sampling.__dataclass_fields__) - self._not_taken,
             schema=found.schema,
-            concurrency=self.arguments.concurrency,
+            concurrency=arguments.concurrency,
             context_tokens=context if isinstance(context, int) else None,
             min_pixels=found.min_pixels,
             max_pixels=found.max_pixels,
@@ -165,11 +151,19 @@ class OpenAIEngine:
                 "engine": "openai",
                 "served": served.get("root", self.config.model),
                 "owned_by": served.get("owned_by"),
-                "pixels": self.arguments.pixels,
+                "pixels": arguments.pixels,
                 "extra_fields": found.extra,
+                **({"omitted": sorted(arguments.omit)} if arguments.omit else {}),
+                **({"extra_body": dict(arguments.extra_body)} if arguments.extra_body else {}),
             },
             image_encoder=url_encoder(self.arguments.png_level),
         )
+
+    @property
+    def _not_taken(self) -> frozenset[str]:
+        """Sampling fields that the server does not know; those that the user omits are the user's business."""
+        assert self._found is not None
+        return frozenset() if self._found.extra else EXTRA_FIELDS - self._dialect.omit
 
     async def generate(
         self, request: Request, images: Sequence[Image.Image | WireImage]
@@ -178,23 +172,25 @@ class OpenAIEngine:
         if self._endpoints is None or self._found is None:
             raise EngineError("the engine is not running", kind="closed")
         check_images(request, images, None)
-        if not self._found.extra:
-            for name in sorted(EXTRA_FIELDS):
-                if getattr(request.sampling, name) != getattr(Sampling, name):
-                    raise EngineError(
-                        f"the server takes no {name}", kind="unsupported", retryable=False
-                    )
+        for name in sorted(self._not_taken):
+            if getattr(request.sampling, name) != getattr(Sampling, name):
+                raise EngineError(
+                    f"the server takes no {name}", kind="unsupported", retryable=False
+                )
         if request.schema is not None and not self._found.schema:
             raise EngineError(
                 "the server does not enforce JSON schemas", kind="unsupported", retryable=False
             )
+        from p2r_bench.engines.openai_answer import read_completion
+
         begun = time.monotonic()
         async with self._places:
             started = time.monotonic()
             body = await self._body(request, images, self._found.extra)
             encoded = time.monotonic()
-            answer, endpoint = await self._endpoints.post("/chat/completions", body)
-        completion = self._read(answer)
+            completion, endpoint = await self._endpoints.post(
+                "/chat/completions", body, read_completion
+            )
         return dataclasses.replace(
             completion,
             visual_tokens=request.visual_tokens,
@@ -210,20 +206,13 @@ class OpenAIEngine:
         self, request: Request, images: Sequence[Image.Image | WireImage], extra: bool
     ) -> Body:
         from p2r_bench.engines.data_urls import wire_images
-        from p2r_bench.engines.openai_format import chat_body
 
         if all(isinstance(image, WireImage) for image in images):
             ready = wire_images(images, self.arguments.png_level)
         else:
             ready = await asyncio.to_thread(wire_images, images, self.arguments.png_level)
         urls = [image.data for image in ready]
-        return chat_body(self.config.model, request, urls, extra=extra)
-
-    @staticmethod
-    def _read(answer: Any) -> Completion:
-        from p2r_bench.engines.openai_format import read_completion
-
-        return read_completion(answer)
+        return chat_body(self.config.model, request, urls, extra=extra, dialect=self._dialect)
 
     async def close(self) -> None:
         """Close connections."""

@@ -53,13 +53,10 @@ async def probe(send: Send, *, where: str, max_images: int, max_pixels: int | No
         max_pixels: Largest image size to try, or None to leave image sizes unchecked.
 
     Raises:
-        UserError: It does not answer, refuses a sampling field that the standard has, takes too few
-            images, or resizes images of every size.
+        UserError: It takes too few images, or resizes images of every size.
+        EngineError: It does not answer, or refuses a sampling field that the standard has.
     """
-    try:
-        extra, text_only = await _text(send)
-    except EngineError as error:
-        raise UserError(f"{where} does not answer a simple request: {error}") from error
+    extra, text_only = await _text(send)
     schema = await _schema(send, extra)
     if max_pixels is None:
         return Found(extra, schema)
@@ -73,15 +70,17 @@ async def probe(send: Send, *, where: str, max_images: int, max_pixels: int | No
         """Prompt tokens of `count` images beyond their visual ones; None when the server refuses them."""
         try:
             answer = await send(*_request(tokens, count), extra)
-        except CallError:
-            return None
+        except EngineError as error:
+            if _is_refusal(error):
+                return None
+            raise
         return (answer.prompt_tokens or 0) - (text_only.prompt_tokens or 0) - count * tokens
 
     kept = await _kept_sizes(surplus, _reachable(max_pixels // FACTOR**2), where)
     if await surplus(kept.smallest, max_images) != max_images * kept.wrapping:
         raise UserError(
             f"{where} refuses or shortens a request with {max_images} small images. vLLM takes more with "
-            f"--limit-mm-per-prompt '{{\"image\": {max_images}}}'."
+            f"--limit-mm-per-prompt '{{\"image\": {max_images}}}'; a profile with a smaller crop.count sends fewer."
         )
     # An image of one more pixel than this has one more visual token.
     largest = (kept.largest + 1) * FACTOR**2 - 1
@@ -151,6 +150,11 @@ async def _text(send: Send) -> tuple[bool, Completion]:
     return False, await send(request, images, False)
 
 
+def _is_refusal(error: EngineError) -> bool:
+    """Whether a server will not do it, unlike one that is busy or cannot be reached for a while."""
+    return not error.retryable or error.kind in ("http_500", "bad_response", "error_body")
+
+
 async def _schema(send: Send, extra: bool) -> bool:
     request = Request(
         sample_id="probe",
@@ -166,8 +170,10 @@ async def _schema(send: Send, extra: bool) -> bool:
     )
     try:
         text = (await send(request, (), extra)).text
-    except CallError:
-        return False
+    except EngineError as error:
+        if _is_refusal(error):
+            return False
+        raise
     try:
         return bool(json.loads(text) == {"w": "p2r"})
     except ValueError:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from p2r_bench.engines.arguments import argument, read_arguments
+from p2r_bench.engines.completions import checked
 from p2r_bench.engines.model_folder import lora_digest, model_digest, model_folder
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.types import Capabilities, Completion, EngineConfig, Request
@@ -155,7 +156,7 @@ class TransformersEngine:
         future = self._worker.submit(Row(prompt, request.sampling), request.priority)
         finished = await asyncio.wrap_future(future)
         row = finished.row
-        return Completion(
+        completion = Completion(
             text=row.text,
             finish_reason=row.finish or "stop",
             prompt_tokens=len(prompt.ids),
@@ -169,6 +170,7 @@ class TransformersEngine:
             },
             engine={"engine": "transformers"},
         )
+        return checked(completion, request.id)
 
     async def close(self) -> None:
         """Stop the worker and free the model; waits for a model that is still loading."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from p2r_bench.engines.chat import check_images
+from p2r_bench.engines.completions import checked, finish_word
 from p2r_bench.engines.prompt_text import PromptText, check_length
 from p2r_bench.engines.stop_strings import cut_at_stop
 from p2r_bench.errors import EngineError
@@ -116,10 +117,7 @@ class Format:
             EngineError: It is no whole answer.
         """
         (answer,) = output.outputs
-        if answer.finish_reason not in ("stop", "length"):
-            raise EngineError(
-                f"{request.id}: vLLM ended it with {answer.finish_reason!r}", kind="aborted"
-            )
+        word = finish_word(answer.finish_reason, f"{request.id}: vLLM")
         tokens = list(answer.token_ids)
         text = self.text.tokenizer.decode(
             tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
@@ -127,9 +125,9 @@ class Format:
         stats, total = output.metrics, time.monotonic() - begun
         queue = max(0.0, stats.scheduled_ts - stats.queued_ts)
         engine = max(0.0, stats.last_token_ts - stats.scheduled_ts)
-        return Completion(
+        completion = Completion(
             text=cut_at_stop(text, request.sampling.stop),
-            finish_reason=answer.finish_reason,
+            finish_reason=word,
             prompt_tokens=len(output.prompt_token_ids),
             cached_tokens=output.num_cached_tokens,
             output_tokens=len(tokens),
@@ -141,6 +139,7 @@ class Format:
             },
             engine={"engine": "vllm"},
         )
+        return checked(completion, f"{request.id}: vLLM")
 
 
 def lost_image(output: Any) -> bool:

@@ -84,24 +84,34 @@ def _check_role(can: Capabilities, role: str, profile: Profile, images: int, whe
     sampling, neutral = profile.sampling.for_role(role), replace(Sampling(), max_tokens=0)
     for name in Sampling.__dataclass_fields__:
         if name not in can.sampling and getattr(sampling, name) != getattr(neutral, name):
-            raise UserError(f"{where}: sampling.{role}.{name} cannot be honoured by this engine")
+            raise UserError(
+                f"{where}: sampling.{role}.{name} = {getattr(sampling, name)!r} cannot be honoured by this engine. "
+                f"A profile that extends this one may set {name} = {getattr(neutral, name)!r}; the numbers are others then"
+            )
     if profile.structured_boxes and role == "perceive" and not can.schema:
-        raise UserError(f"{where}: structured_boxes needs an engine that enforces JSON schemas")
+        raise UserError(
+            f"{where}: structured_boxes needs an engine that enforces JSON schemas, such as vllm; a profile that "
+            "extends this one may set structured_boxes = false"
+        )
     image = profile.image
     floor = image.second_min_pixels or image.min_pixels
     if can.factor is not None and image.factor % can.factor:
         raise UserError(
-            f"{where}: image.factor {image.factor} is no multiple of the model's {can.factor}"
+            f"{where}: image.factor {image.factor} is no multiple of the model's {can.factor}: use a profile with "
+            f"image.factor = {can.factor}"
         )
     if can.min_pixels is not None and floor < can.min_pixels:
         raise UserError(
             f"{where}: the model's processor enlarges images below {can.min_pixels} pixels, and "
-            f"image.min_pixels is {floor}: the model would not see the profile's pixels"
+            f"image.min_pixels is {floor}: the model would not see the profile's pixels. Lower the processor's limit "
+            f"(vLLM: --mm-processor-kwargs), or use a profile that extends this one with image.min_pixels = {can.min_pixels}"
         )
     if can.max_pixels is not None and image.max_pixels > can.max_pixels:
         raise UserError(
             f"{where}: the model's processor shrinks images above {can.max_pixels} pixels, and "
-            f"image.max_pixels is {image.max_pixels}: the model would not see the profile's pixels"
+            f"image.max_pixels is {image.max_pixels}: the model would not see the profile's pixels. Raise the "
+            "processor's limit (vLLM: --mm-processor-kwargs), or use a profile that extends this one with "
+            f"image.max_pixels = {can.max_pixels // image.factor**2 * image.factor**2}"
         )
     visual = images * (profile.image.max_pixels // profile.image.factor**2)
     needed = visual + TEXT_ALLOWANCE + sampling.max_tokens
@@ -109,5 +119,6 @@ def _check_role(can: Capabilities, role: str, profile: Profile, images: int, whe
         raise UserError(
             f"{where}: needs {needed} tokens of context ({visual} for {images} images, "
             f"{TEXT_ALLOWANCE} for text, {sampling.max_tokens} for the output), the engine has "
-            f"{can.context_tokens}: serve a longer context or use a profile with a smaller budget"
+            f"{can.context_tokens}: serve a longer context (vLLM: --max-model-len {needed}), or use a profile with a "
+            f"smaller image.max_pixels, crop.count or sampling.{role}.max_tokens"
         )

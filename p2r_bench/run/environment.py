@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import p2r_bench
+from p2r_bench.engines.redaction import redacted_command
 
 _DECIDING = ("p2r-bench", "pillow", "torch", "transformers", "vllm", "flash-attn")
 
@@ -52,5 +53,5 @@ def git_state() -> dict[str, Any] | None:
 
 
 def command() -> list[str]:
-    """The command line of this process."""
-    return [Path(sys.argv[0]).name, *sys.argv[1:]]
+    """The command line of this process, without passwords and the values of headers."""
+    return redacted_command([Path(sys.argv[0]).name, *sys.argv[1:]])

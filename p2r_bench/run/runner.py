@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from p2r_bench.engines.redaction import redacted_arguments
 from p2r_bench.judges.select import close_judges, headline_scorer, headline_scorers, make_judges
 from p2r_bench.run import environment
 from p2r_bench.run.accounting import Ledger, judge_seconds
@@ -232,7 +233,7 @@ def session_of(
         noted={
             "command": environment.command(),
             "git": environment.git_state(),
-            "engine_args": {role: dict(choice.args) for role, choice in choices.items()},
+            "engine_args": {role: redacted_arguments(c.args) for role, c in choices.items()},
             "schedule": schedule,
         },
         engines={role: choice.engine for role, choice in choices.items()},

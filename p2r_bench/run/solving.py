@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from p2r_bench.adapter import Profile
+from p2r_bench.engines.completions import checked
 from p2r_bench.errors import EngineDead, EngineError, EngineStopped, ImageError, UserError
 from p2r_bench.run.accounting import EngineMeter
 from p2r_bench.run.images import RowImages
@@ -87,7 +88,9 @@ class _Calls:
             meter.enter(begun)
             try:
                 # Nothing here may hold the images: their room is free once the engine lets go of them.
-                completion = await engine.generate(request, cast(Any, prepared.lend()))
+                completion = checked(
+                    await engine.generate(request, cast(Any, prepared.lend())), request.id
+                )
             except EngineDead as error:
                 raise EngineStopped(
                     f"{error}. The run stops here; finished samples are kept, and the same command goes on from there"

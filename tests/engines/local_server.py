@@ -35,6 +35,8 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict)
     delay_s: float = 0.0
     drop: bool = False
+    piece: int = 0
+    """Bytes of the body sent at a time, twenty times a second; 0 for all at once."""
     until_active: int = 0
     """Wait for so many requests at once, at most five seconds."""
 
@@ -44,6 +46,9 @@ class LocalServer:
 
     Attributes:
         bodies: JSON of every chat request, in order of arrival.
+        headers: Those of every request, listings included.
+        paths: Path and query of every request.
+        listing: Taken from the left instead of a listing of models, while there are any.
         faults: Taken from the left, one for each chat request while there are any.
         known: Fields it accepts; others are refused with 422, as `transformers serve` does.
         pixels: Maps an image size to the one its processor would make; prompt tokens follow.
@@ -58,6 +63,10 @@ class LocalServer:
         self.bodies: list[dict[str, Any]] = []
         self.arrivals: list[float] = []
         self.faults: deque[Fault] = deque()
+        self.fault_at: dict[int, Fault] = {}
+        self.listing: deque[Fault] = deque()
+        self.headers: list[Mapping[str, str]] = []
+        self.paths: list[str] = []
         self.known = STANDARD | EXTRA
         self.pixels: Callable[[tuple[int, int]], tuple[int, int]] = lambda size: size
         self.rewrite: Callable[[dict[str, Any]], Any] = lambda answer: answer
@@ -84,6 +93,10 @@ class LocalServer:
         self._http.server_close()
         self.run(self.engine.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def fail_next(self, faults: Mapping[int, Fault]) -> None:
+        """Let chat requests meet faults, by how many come before them from now on."""
+        self.fault_at = {len(self.bodies) + number: fault for number, fault in faults.items()}
 
     def run(self, coroutine: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
@@ -117,16 +130,26 @@ class LocalServer:
             def log_message(self, *_: object) -> None: ...
 
             def do_GET(self) -> None:
+                server.headers.append(dict(self.headers))
+                server.paths.append(self.path)
+                if server.listing:
+                    fault = server.listing.popleft()
+                    self.reply(fault.status, fault.body, fault.headers)
+                    return
                 self.reply(200, json.dumps({"object": "list", "data": server.models}).encode())
 
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 with server._lock:
+                    server.headers.append(dict(self.headers))
+                    server.paths.append(self.path)
                     server.bodies.append(body)
                     server.arrivals.append(time.monotonic())
                     server.active += 1
                     server.most_active = max(server.most_active, server.active)
-                    fault = server.faults.popleft() if server.faults else None
+                    fault = server.fault_at.pop(len(server.bodies) - 1, None)
+                    if fault is None and server.faults:
+                        fault = server.faults.popleft()
                 try:
                     status, answer, headers = self.outcome(fault, body)
                 finally:
@@ -136,7 +159,7 @@ class LocalServer:
                     self.close_connection = True
                     return
                 try:
-                    self.reply(status, answer, headers)
+                    self.reply(status, answer, headers, fault.piece if fault else 0)
                 except (BrokenPipeError, ConnectionResetError):
                     self.close_connection = True  # the client has gone
 
@@ -152,12 +175,17 @@ class LocalServer:
                     time.sleep(0.005)
                 return fault.status, fault.body, fault.headers
 
-            def reply(self, status: int, body: bytes, headers: Mapping[str, str] = {}) -> None:
+            def reply(
+                self, status: int, body: bytes, headers: Mapping[str, str] = {}, piece: int = 0
+            ) -> None:
                 self.send_response(status)
                 for name, value in {"Content-Length": str(len(body)), **headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(body)
+                for start in range(0, len(body), piece or len(body) or 1):
+                    if piece:
+                        time.sleep(0.05)
+                    self.wfile.write(body[start : start + (piece or len(body))])
 
         return Handler
 
@@ -181,18 +209,25 @@ def read_request(body: Mapping[str, Any]) -> tuple[Request, list[Image.Image]]:
             parts.append(Recipe(data[-200:], "apply", "white", (), None, (image.size,)))
         messages.append(Message(message["role"], tuple(parts)))
     sampling = Sampling(
-        temperature=body["temperature"],
-        top_p=body["top_p"],
+        temperature=body.get("temperature", 1.0),
+        top_p=body.get("top_p", 1.0),
         top_k=max(0, body.get("top_k", 0)),
         min_p=body.get("min_p", 0.0),
         repetition_penalty=body.get("repetition_penalty", 1.0),
-        presence_penalty=body["presence_penalty"],
-        frequency_penalty=body["frequency_penalty"],
-        max_tokens=body["max_tokens"],
-        seed=body["seed"],
-        stop=tuple(body["stop"] or ()),
+        presence_penalty=body.get("presence_penalty", 0.0),
+        frequency_penalty=body.get("frequency_penalty", 0.0),
+        max_tokens=body.get("max_tokens", body.get("max_completion_tokens", 16)),
+        seed=body.get("seed"),
+        stop=tuple(body.get("stop") or ()),
     )
     return Request("served", "answer", tuple(messages), sampling), images
+
+
+def reply(*, finish_reason: Any = "stop", **message: Any) -> dict[str, Any]:
+    """The JSON of an answer with this message."""
+    return {
+        "choices": [{"message": {"role": "assistant", **message}, "finish_reason": finish_reason}]
+    }
 
 
 def answer_of(completion: Completion, model: str, extra_tokens: int) -> dict[str, Any]:

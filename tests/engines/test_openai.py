@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import contextlib
 import io
 import json
 import time
@@ -21,11 +20,11 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 
 from p2r_bench.engines.endpoints import base_url, retry_after
 from p2r_bench.engines.openai import OpenAIEngine
-from p2r_bench.engines.openai_format import chat_body, read_completion
+from p2r_bench.engines.openai_format import chat_body
 from p2r_bench.engines.scripted import ScriptedEngine
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.types import Capabilities, EngineConfig
-from tests.engines.local_server import STANDARD, Fault, LocalServer
+from tests.engines.local_server import STANDARD, Fault, LocalServer, reply
 from tests.engines.requests_made import make_request
 
 UNCHECKED = {"pixels": "unchecked"}
@@ -189,106 +188,6 @@ def test_any_text_survives_the_body(text: str, stops: list[str]) -> None:
     assert body["stop"] == (stops or None)
 
 
-def test_the_key_goes_with_every_request(
-    scripted_server: LocalServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MY_KEY", "sesame")
-
-    async def headers(engine: OpenAIEngine) -> Any:
-        assert engine._endpoints is not None
-        return engine._endpoints._client.headers
-
-    assert (
-        use(scripted_server, headers, api_key_env="MY_KEY", **UNCHECKED)["Authorization"]
-        == "Bearer sesame"
-    )
-
-
-# What comes back
-
-
-def completion(**message: Any) -> dict[str, Any]:
-    reason = message.pop("finish_reason", "stop")
-    return {"choices": [{"message": {"role": "assistant", **message}, "finish_reason": reason}]}
-
-
-@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
-def test_split_off_reasoning_is_put_back(name: str) -> None:
-    answer = completion(content="<answer>B</answer>", **{name: "I see."})
-    assert read_completion(answer).text == "<think>I see.</think><answer>B</answer>"
-
-
-def test_reasoning_that_was_cut_off_stays_open() -> None:
-    answer = completion(content=None, reasoning_content="I see", finish_reason="length")
-    assert read_completion(answer).text == "<think>I see"
-    assert read_completion(answer).finish_reason == "length"
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        {},
-        [],
-        None,
-        "text",
-        {"choices": []},
-        {"choices": [{}]},
-        {"choices": [{"message": None, "finish_reason": "stop"}]},
-        completion(content=None),
-        completion(content=3),
-        completion(content=["a"]),
-        completion(content="a", finish_reason=None),
-        completion(content="a", reasoning=4),
-    ],
-)
-def test_an_unusable_answer_is_an_error_never_an_empty_answer(answer: Any) -> None:
-    with pytest.raises(EngineError) as caught:
-        read_completion(answer)
-    assert caught.value.kind == "bad_response"
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        completion(content=None, refusal="no"),
-        completion(content="", finish_reason="content_filter"),
-    ],
-)
-def test_a_refusal_is_an_error(answer: Any) -> None:
-    with pytest.raises(EngineError) as caught:
-        read_completion(answer)
-    assert caught.value.kind == "refused"
-
-
-@settings(deadline=None, max_examples=50)
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(),
-        lambda inner: (
-            st.lists(inner)
-            | st.dictionaries(
-                st.sampled_from(["choices", "message", "content", "usage", "finish_reason"]), inner
-            )
-        ),
-    )
-)
-def test_no_answer_of_a_server_raises_anything_else(answer: Any) -> None:
-    with contextlib.suppress(EngineError):
-        read_completion(answer)
-
-
-def test_usage_is_read() -> None:
-    answer = completion(content="a") | {
-        "usage": {
-            "prompt_tokens": 10,
-            "completion_tokens": 2,
-            "prompt_tokens_details": {"cached_tokens": 8},
-        }
-    }
-    read = read_completion(answer)
-    assert (read.prompt_tokens, read.cached_tokens, read.output_tokens) == (10, 8, 2)
-
-
 # Failures
 
 
@@ -300,6 +199,10 @@ def test_usage_is_read() -> None:
         Fault(503, b'{"error": "loading"}'),
         Fault(429, b'{"error": {"message": "slow down"}}', {"Retry-After": "0"}),
         Fault(200, b"this is no JSON"),
+        Fault(200, b'{"error": {"message": "overloaded"}}'),
+        Fault(200, b'{"choices": null}'),
+        Fault(200, json.dumps(reply(content="B", finish_reason="abort")).encode()),
+        Fault(200, json.dumps(reply(content="")).encode()),
         Fault(drop=True),
     ],
 )
@@ -328,7 +231,14 @@ def test_a_lasting_failure_is_not_tried_again(
 
 @pytest.mark.parametrize(
     ("fault", "kind"),
-    [(Fault(500), "http_500"), (Fault(429), "http_429"), (Fault(drop=True), "connection")],
+    [
+        (Fault(500), "http_500"),
+        (Fault(429), "http_429"),
+        (Fault(drop=True), "connection"),
+        (Fault(200, json.dumps(reply(content="B", finish_reason="abort")).encode()), "aborted"),
+        (Fault(200, json.dumps(reply(content="")).encode()), "empty"),
+        (Fault(200, b'{"error": {"message": "overloaded"}}'), "error_body"),
+    ],
 )
 def test_a_failure_that_stays_is_an_error_with_its_cause(
     scripted_server: LocalServer, fault: Fault, kind: str
@@ -363,7 +273,7 @@ def test_retry_after_is_read_in_both_forms() -> None:
 def test_no_more_requests_are_in_flight_than_allowed(scripted_server: LocalServer) -> None:
     async def work(engine: OpenAIEngine) -> Any:
         scripted_server.most_active = 0
-        body = json.dumps(completion(content="A")).encode()
+        body = json.dumps(reply(content="A")).encode()
         scripted_server.faults.extend([Fault(200, body, until_active=3)] * 20)
         return await asyncio.gather(*(engine.generate(*make_request(n)) for n in range(20)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from p2r_bench.errors import UserError
 from p2r_bench.run.rejudge import rejudge
 from p2r_bench.run.runner import RunResult, run
 from p2r_bench.run.spec import EngineChoice, RunSpec
+from p2r_bench.types import Completion, Request
 from tests.run.conftest import FakeEngine, FakeEngines, write_bench
 
 
@@ -75,6 +78,36 @@ def test_a_failed_request_is_an_error_and_is_never_scored(bench: Path) -> None:
     assert [stage["role"] for stage in failed["stages"]] == ["perceive"]
     verdicts = pd.read_parquet(result.path / "verdicts.parquet")
     assert "4K/2" not in set(verdicts["sample_id"])
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (Completion("<answer>A</answer>", "abort"), "aborted"),
+        (Completion("<answer>A</answer>", "content_filter"), "refused"),
+        (Completion("<answer>A</answer>", "tool_calls"), "unfinished"),
+        (Completion("", "stop"), "empty"),
+        (Completion(" \n", "length"), "empty"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_reply_that_is_no_answer_is_an_error_whatever_engine_gives_it(
+    bench: Path, reply: Completion, kind: str
+) -> None:
+    class Lax(FakeEngine):
+        """Hands on what a third party's engine might."""
+
+        async def generate(self, request: Request, images: Sequence[Image.Image]) -> Completion:
+            if request.sample_id == "4K/2":
+                return reply
+            return await super().generate(request, images)
+
+    result = do(spec(bench, mode="default"), Lax())
+    (row,) = result.overall
+    assert (row["n"], row["n_errors"], row["value"]) == (11, 1, 1.0)
+    assert not result.complete
+    samples = pd.read_parquet(result.path / "samples.parquet").set_index("sample_id")
+    assert samples.loc["4K/2"]["error_type"] == kind
 
 
 def test_errors_are_retried_by_the_same_command_unless_kept(bench: Path) -> None:
@@ -152,8 +185,9 @@ def test_only_named_samples_run_and_unknown_names_are_refused(bench: Path) -> No
 def test_profiles_the_engine_cannot_honour_are_refused_before_the_first_call(bench: Path) -> None:
     engine = FakeEngine()
     engine.capabilities = lambda: type(FakeEngine().capabilities())(min_pixels=65536)  # type: ignore[method-assign]
-    with pytest.raises(UserError, match=r"image\.min_pixels is 8192"):
+    with pytest.raises(UserError, match=r"image\.min_pixels is 8192") as refused:
         do(spec(bench), engine)
+    assert "min_pixels = 65536" in str(refused.value)
     assert engine.calls == []
 
 

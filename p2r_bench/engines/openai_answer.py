@@ -1,0 +1,113 @@
+"""The answer of a chat completions server as a completion, or as the error that it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from p2r_bench.engines.completions import checked, finish_word
+from p2r_bench.engines.endpoints import RETRIED
+from p2r_bench.errors import EngineError
+from p2r_bench.types import Completion, changed
+
+
+def read_completion(answer: Any) -> Completion:
+    """The completion in a server's answer; reasoning that the server split off is put back in front.
+
+    Raises:
+        EngineError: It is not a whole answer with a text (`completions.checked`), or not an answer at all.
+    """
+    completion, thought = parse_answer(answer)
+    word = finish_word(completion.finish_reason, "the server")
+    if thought and completion.text:
+        completion = changed(completion, text=f"<think>{thought}</think>{completion.text}")
+    elif thought and word == "length":
+        completion = changed(completion, text=f"<think>{thought}")  # cut off: never closed
+    return checked(completion, "the server")
+
+
+def parse_answer(answer: Any) -> tuple[Completion, str | None]:
+    """Text, finish reason and counts as they are, whether or not they make an answer; and split-off reasoning.
+
+    Raises:
+        EngineError: The server reports an error or a refusal, or this is not the JSON of a chat completion.
+    """
+    if isinstance(answer, Mapping) and answer.get("error"):
+        raise _error_body(answer["error"])
+    try:
+        choice = answer["choices"][0]
+        message = choice["message"]
+        content, reason = message.get("content"), choice.get("finish_reason")
+        failure, refusal = choice.get("error"), message.get("refusal")
+    except (KeyError, IndexError, TypeError, AttributeError):
+        raise _unusable("it has no choices[0].message", answer) from None
+    if failure:
+        raise _error_body(failure)
+    thought = message.get("reasoning_content") or message.get("reasoning")
+    if isinstance(content, list):
+        content, more, held_back = _joined(content, answer)
+        thought, refusal = thought or more, refusal or held_back
+    if refusal:
+        raise EngineError(
+            f"the server refused to answer: {refusal}", kind="refused", retryable=False
+        )
+    if not isinstance(content, str | None):
+        raise _unusable("its content is neither text nor a list of parts", answer)
+    if not isinstance(reason, str) or not isinstance(thought, str | None):
+        raise _unusable("its finish_reason or reasoning is no text", answer)
+    usage = answer.get("usage")
+    usage = usage if isinstance(usage, Mapping) else {}
+    details = usage.get("prompt_tokens_details")
+    details = details if isinstance(details, Mapping) else {}
+    completion = Completion(
+        text=content or "",
+        finish_reason=reason,
+        prompt_tokens=_count(usage.get("prompt_tokens")),
+        cached_tokens=_count(details.get("cached_tokens")),
+        output_tokens=_count(usage.get("completion_tokens")),
+    )
+    return completion, thought or None
+
+
+def _joined(parts: Sequence[Any], answer: Any) -> tuple[str, str, str]:
+    """Text, reasoning and refusal of a content that comes in parts."""
+    texts, thoughts, refusals = [], [], []
+    for part in parts:
+        match part:
+            case {"type": "text" | "output_text", "text": str(text)}:
+                texts.append(text)
+            case {"type": "thinking", "thinking": list(inner)}:
+                thoughts.append(_joined(inner, answer)[0])
+            case {"type": "thinking", "thinking": str(text)}:
+                thoughts.append(text)
+            case {"type": "reasoning", "text": str(text)}:
+                thoughts.append(text)
+            case {"type": "refusal", "refusal": str(text)}:
+                refusals.append(text)
+            case _:
+                raise _unusable("a part of its content is not text", answer)
+    return "".join(texts), "".join(thoughts), "".join(refusals)
+
+
+def _error_body(error: Any) -> EngineError:
+    """The error that a server reports with status 200; its code may be an HTTP status."""
+    code = error.get("code") if isinstance(error, Mapping) else None
+    message = error.get("message") if isinstance(error, Mapping) else None
+    text = message if isinstance(message, str) else str(error)
+    digits = str(code)
+    status = int(digits) if len(digits) == 3 and digits.isascii() and digits.isdecimal() else None
+    return EngineError(
+        f"the server reports an error in its answer: {text[:500]}",
+        kind="error_body" if status is None else f"http_{status}",
+        retryable=status is None or status in RETRIED,
+    )
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _unusable(why: str, answer: Any) -> EngineError:
+    return EngineError(
+        f"the server's answer cannot be used, {why}: {str(answer)[:300]}", kind="bad_response"
+    )

@@ -1,0 +1,134 @@
+"""The start of the `openai` engine: wait for a server, look the model up, find out what it can do."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from p2r_bench.engines.endpoints import Endpoint, Endpoints, Patience
+from p2r_bench.engines.http_body import Body
+from p2r_bench.engines.openai_access import way_out
+from p2r_bench.engines.openai_answer import parse_answer
+from p2r_bench.engines.openai_format import EXTRA_FIELDS, STANDARD_FIELDS
+from p2r_bench.engines.server_probe import Found, probe
+from p2r_bench.errors import EngineError, UserError
+from p2r_bench.types import Completion, Request
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from p2r_bench.engines.openai import Arguments
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+LIFE_SIGN_S = 15.0
+
+MakeBody = Callable[[Request, Sequence["Image.Image"], bool], Awaitable[Body]]
+"""The body of a request; the last argument says whether the extra sampling fields go with it."""
+
+
+@dataclass
+class Start:
+    """What one start of the engine asks its servers.
+
+    Attributes:
+        body: Makes bodies.
+        max_images: Images that one request must be able to hold.
+    """
+
+    endpoints: Endpoints
+    arguments: Arguments
+    model: str
+    body: MakeBody
+    max_images: int
+
+    def __post_init__(self) -> None:
+        self._until = time.monotonic() + self.arguments.wait
+        self._said = float("-inf")
+
+    async def look_up(self, endpoint: Endpoint) -> Mapping[str, Any]:
+        """The server's entry for the model; empty when it is not to be checked.
+
+        Raises:
+            UserError: The server cannot be reached, or does not list the model.
+        """
+        if not self.arguments.check_model:
+            return {}
+        advice = "--engine-arg check_model=no trusts the name."
+        try:
+            entries = await self._ask(endpoint, "GET", "/models", None, _entries)
+        except EngineError as error:
+            if getattr(error, "status", None) in (404, 405, 501) or error.kind == "bad_response":
+                raise UserError(
+                    f"{endpoint.url} has no list of models: {error}. {advice}"
+                ) from error
+            raise self._refusal(endpoint, "cannot be used", error) from error
+        if self.model not in entries:
+            names = ", ".join(sorted(entries)) or "none"
+            raise UserError(
+                f"--model {self.model}: not served by {endpoint.url}, which lists: {names}. {advice}"
+            )
+        return entries[self.model]
+
+    async def find(self, endpoint: Endpoint) -> Found:
+        """What the server can do; see `server_probe.probe`.
+
+        Raises:
+            UserError: It does not answer, or cannot serve this run.
+        """
+
+        async def send(request: Request, images: Sequence[Image.Image], extra: bool) -> Completion:
+            body = await self.body(request, images, extra)
+            return await self._ask(
+                endpoint, "POST", "/chat/completions", body, lambda answer: parse_answer(answer)[0]
+            )
+
+        try:
+            return await probe(
+                send,
+                where=endpoint.url,
+                max_images=self.max_images,
+                max_pixels=self.arguments.max_pixels
+                if self.arguments.pixels == "checked"
+                else None,
+            )
+        except EngineError as error:
+            raise self._refusal(endpoint, "does not answer a simple request", error) from error
+
+    async def _ask(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        path: str,
+        body: Body | None,
+        read: Callable[[Any], T],
+    ) -> T:
+        patience = Patience(self._until, lambda error: self._life_sign(endpoint, error))
+        return await self.endpoints.ask(endpoint, method, path, body, read, patience)
+
+    def _life_sign(self, endpoint: Endpoint, error: EngineError) -> None:
+        now = time.monotonic()
+        if now - self._said >= LIFE_SIGN_S:
+            self._said = now
+            left = max(0.0, self._until - now)
+            log.warning("%s is not ready; waiting up to %.0f s (%s)", endpoint.url, left, error)
+
+    def _refusal(self, endpoint: Endpoint, what: str, error: EngineError) -> UserError:
+        sent = (STANDARD_FIELDS | EXTRA_FIELDS) - set(self.arguments.omit)
+        advice = way_out(error, self.arguments, sent)
+        return UserError(f"{endpoint.url} {what}: {error}{'. ' if advice else ''}{advice}")
+
+
+def _entries(answer: Any) -> dict[str, Mapping[str, Any]]:
+    """Entries of a list of models by their id."""
+    entries = answer.get("data") if isinstance(answer, Mapping) else None
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, Mapping) and "id" in entry for entry in entries
+    ):
+        raise EngineError(f"this is no list of models: {str(answer)[:200]}", kind="bad_response")
+    return {str(entry["id"]): entry for entry in entries}

@@ -1,0 +1,41 @@
+"""Secrets out of what is shown and stored: passwords and queries of URLs, values of headers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+HIDDEN = "***"
+
+_USER = re.compile(r"(?<=://)[^/\s,?#]+@")
+_QUERY = re.compile(r"(://[^\s,?#]*)\?[^\s,#]*")
+_ARGUMENT = re.compile(r"((?:--engine-arg=)?(?:\w+:)?)(base_url|headers)=(.*)", re.DOTALL)
+
+
+def redacted_url(text: str) -> str:
+    """The text with `***` for user and password, and for the query, of every URL in it."""
+    return _QUERY.sub(rf"\1?{HIDDEN}", _USER.sub(f"{HIDDEN}@", text))
+
+
+def redacted_arguments(arguments: Mapping[str, str]) -> dict[str, str]:
+    """Engine arguments as they may be stored."""
+    return {name: _value(name, value) for name, value in arguments.items()}
+
+
+def redacted_command(words: Sequence[str]) -> list[str]:
+    """A command line as it may be stored."""
+    return [
+        f"{found[1]}{found[2]}={_value(found[2], found[3])}"
+        if (found := _ARGUMENT.fullmatch(word))
+        else redacted_url(word)
+        for word in words
+    ]
+
+
+def _value(name: str, value: str) -> str:
+    if name == "headers":
+        return HIDDEN
+    if name == "base_url":  # whose scheme may be missing
+        urls = (url if "://" in url else f"http://{url}" for url in value.split(","))
+        value = ",".join(urls) if "@" in value or "?" in value else value
+    return redacted_url(value)
