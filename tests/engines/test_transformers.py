@@ -160,6 +160,16 @@ def test_sampled_answers_do_not_depend_on_the_batch(using: Using) -> None:
     assert alone == together
 
 
+def test_an_answer_without_text_is_an_error(using: Using) -> None:
+    async def cut_at_once(engine: TransformersEngine) -> Any:
+        text = (await engine.generate(*make_request(1))).text
+        return await engine.generate(*make_request(1, stop=(text[:1],)))
+
+    with pytest.raises(EngineError) as caught:
+        using(cut_at_once)
+    assert caught.value.kind == "empty"
+
+
 def test_seeds_decide_sampled_answers(using: Using) -> None:
     pairs = [make_request(1, temperature=1.5, seed=seed, max_tokens=12) for seed in (1, 1, 2)]
     first, again, other = texts(using(lambda e: answers(e, pairs)))

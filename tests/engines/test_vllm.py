@@ -382,7 +382,7 @@ def test_an_answer_has_text_counts_and_times(stand_in: None) -> None:
 
 
 def test_every_sampling_field_is_sent(stand_in: None) -> None:
-    llm = OneAnswer(make_format(), [1616])
+    llm = OneAnswer(make_format(), [5, 1616])
     answer(
         llm,
         temperature=0.5,
@@ -425,6 +425,12 @@ def test_a_failure_is_an_error_of_its_own_kind(
 def test_an_answer_that_was_broken_off_is_an_error(stand_in: None, finish: str) -> None:
     with pytest.raises(EngineError, match=finish):
         answer(OneAnswer(make_format(), [5], finish))
+
+
+def test_an_answer_without_text_is_an_error(stand_in: None) -> None:
+    with pytest.raises(EngineError) as caught:
+        answer(OneAnswer(make_format(), [1616]))
+    assert caught.value.kind == "empty"
 
 
 def test_a_request_whose_images_vllm_has_lost_is_sent_again(stand_in: None) -> None:
