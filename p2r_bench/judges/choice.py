@@ -20,6 +20,7 @@ _LETTER = re.compile(rf"(?<!{_L})(?<!{_L}[-'/&.])[A-Za-z](?!{_L}|')")
 _GAP = re.compile(r"[\s).\]:,(=|–—-]{0,12}")
 _MARK = re.compile(r"[^\S\n]{0,4}([.):-]?)")
 _LINE_START = re.compile(r"(?:\A|\n)[^\w\n]{0,20}\Z")
+_LINE_END = re.compile(r"[^\w\n]{0,20}(?:\n|\Z)")
 _SENTENCE = re.compile(r"\s*[^.!?。\n]{0,200}")
 
 
@@ -107,7 +108,10 @@ class _Reply:
         found.sort(key=re.Match.start, reverse=True)
         for match in found[:_LATEST_DECLARATIONS]:
             at = match.end()
-            if not (match[0].endswith("{") or self._begins_clause(match.start())):
+            if match[0].endswith("{"):
+                if table.JOINED.search(self.text, max(0, match.start() - 16), match.start()):
+                    return _Named(None, (at, at), at)
+            elif not self._begins_clause(match.start()):
                 continue
             if match.re is table.CONFIRMED:
                 if table.LETTER_ENDS.match(self.text, at):
@@ -151,7 +155,8 @@ class _Reply:
             line = _LINE_START.search(self.text, max(0, letter.start() - 21), letter.start())
             own = self.patterns.get(key or "")
             listed = own and own.match(self.text, _skip(_GAP, self.text, letter.end()))
-            if (line or listed) if mark else (line and listed):
+            alone = _LINE_END.match(self.text, letter.end())
+            if mark == ":" or (line and (mark or listed or alone)) or (mark and listed):
                 return True
         return False
 

@@ -26,7 +26,7 @@ _NOUN = _any(
 )
 _IS = _any(
     "is was would_be should_be must_be will_be has_to_be",
-    "应该是 應該是 应为 應為 应是 應是 是 为 為 は が 은 는",
+    "应该是 應該是 应为 應為 应是 應是 是 为 為 爲 は が 은 는",
     "ist lautet est es é è",
 )
 _VERB = _any(
@@ -36,7 +36,7 @@ _VERB = _any(
 _AGREED = _any("correcta correcte correta certa corretta final finale definitiva")
 ANNOUNCED = re.compile(
     rf"\\?f?boxed\s?\{{|(?<![A-Za-z\d])(?:(?:{_NOUN}[\s_]?){{1,3}}(?:{_AGREED}\s?)?"
-    r"(?:\s?(?:to|for)\s[^.,:;!?\n]{1,40}?)?"
+    r"(?:\s?(?:to|for)\s[^.,:;!?\n]{1,40}?(?=[\s:]))?"
     rf"\s{{0,9}}(?:{_IS}|[:=|→>\n]|[-–—]+>?(?=\s))|{_VERB})",
     re.IGNORECASE,
 )
@@ -69,10 +69,11 @@ LEADS = re.compile(
     r"(?>[\s>|•*#_'-]|"
     + _any(
         "the my our your this that final correct right best most likely single only now actually "
+        "accurate appropriate suitable plausible clearly obviously here here's seems appears is "
         "finally ok okay well i we i'd i'll i'm let's let am it think believe guess say conclude "
         "would will can confident certain sure going to go which suggests indicates confirms "
         "implies follows shows option choice answer letter",
-        "综上所述 綜上所述 综上 綜上 我 认为 認為 觉得 覺得 应该 應該 应 應 会 會 本题 本題 最终 最終 正确 正確 最佳 的 选项 選項 "
+        "综上所述 綜上所述 综上 綜上 我 认为 認為 觉得 覺得 应该 應該 应 應 会 會 本题 本題 最终 最終 正确 正確 最佳 的 选项 選項 答案 選択肢 私は "
         "よって したがって 従って つまり 最終的な 最も適切な 正しい 私の 그러므로 최종 올바른 옳은 제 저는 나는",
         "die richtige korrekte meine also la bonne ma correcta mi a minha correta portanto giusta "
         "corretta mia quindi правильный верный мой итак значит",
@@ -95,13 +96,21 @@ _REASON = _any(
     "입니다 이다 예요 이에요 번 라고_생각합니다",
     "weil da denn nicht parce porque perché потому",
 )
+_PLACE = _any("and in on at from with where rather instead")
 _NO_QUESTION = r"(?![^\S\n]*[)\]}]*[^\S\n]*(?:\?|吗|嗎|か))"
-_STOP = r"\Z|[\n;!)\]}(|=…。、」』】〉》→—]|[.](?!\d|\w(?!\w))|:(?!\d)|[-–](?!\w)"
-LETTER_ENDS = re.compile(rf"{_NO_QUESTION}[^\S\n]*(?:{_STOP}|,|{_REASON}|and(?!\w))", re.IGNORECASE)
+_STOP = r"\Z|[\n;!)\]}(>|=…。、」』】〉》→—]|[.](?!\d|\w(?!\w))|:(?!\d)|[-–](?!\w)"
+LETTER_ENDS = re.compile(
+    rf"{_NO_QUESTION}[^\S\n]*(?:[)\]}}]++[^\S\n]*+(?:(?!(?-i:[a-z]))|{_REASON}|{_PLACE})"
+    r"|(?<![(\[].)[)\]]"  # "b) …"
+    rf"|(?![)\]}}])(?:{_STOP}|,|{_REASON}|{_PLACE}))",
+    re.IGNORECASE,
+)
 """May follow a named letter: the end, punctuation, a reason."""
 TEXT_ENDS = re.compile(rf"{_NO_QUESTION}[^\S\n]*(?:{_STOP}|,?\s?{_REASON})", re.IGNORECASE)
 """May follow a named text. A comma alone may not: "red, white and blue" is not "red"."""
-LABEL_ENDS = re.compile(rf"[^\S\n]*(?:{_STOP}|,|because(?!\w)|since(?!\w)|因为|因為)")
+LABEL_ENDS = re.compile(
+    rf"(?!(?<=[(\[].)[)\]]\s+[a-z])[^\S\n]*(?:{_STOP}|,)|[)\]\s]*(?:because|since|因为|因為)"
+)
 """May follow a letter that begins a reply."""
 _CLOSED = r"[^\S\n]{0,9}[)\]}]{0,9}[^\S\n]{0,9}"
 OFFERED = re.compile(
@@ -109,10 +118,12 @@ OFFERED = re.compile(
     r"(?:and|und|et|和|及|与|與|と|및|와|과)\s{0,9}(?:option\s)?[(\[]{0,3}[A-Z](?![A-Za-z\d]))"
 )
 """Offers an alternative to the option before it."""
-LISTED = re.compile(rf"{_CLOSED}(?:[,、;·|]|and|und|et)*{_CLOSED}[(\[{{|]{{0,3}}\s?")
+LISTED = re.compile(
+    rf"{_CLOSED}(?:[,、;·|]|and|und|et)*[^\S\n]{{0,9}}(?:[(\[{{](?=[A-Za-z][)\]}}]))?[^\S\n]?"
+)
 """May stand between two options of a list."""
 
-OPENING = re.compile(r"(?:[\s(\[{>|:=「『【〈《•#✅✔☑👉→➡…]|-(?![\w.])){0,60}")
+OPENING = re.compile(r"(?:[\s(\[{<>|:=「『【〈《•#✅✔☑👉→➡…]|-(?![\w.])){0,60}")
 CHOSEN = re.compile(
     _any("option choice answer letter", "选项 選項 選択肢") + r"[\s(\[]{0,3}", re.IGNORECASE
 )
@@ -124,3 +135,5 @@ IT_IS = re.compile(
 NOTHING = re.compile(r"(?:です|だ|である|입니다|이다|예요|이에요)?[\W_]*\Z")
 LOOKS_NAMED = re.compile(rf"(?<!{_L})(?![AI]\s[a-z]{{2}})[A-Z]{{1,2}}\d?(?!{_L})")
 """A letter, or a code such as "AB" or "A1", in the rest of a sentence."""
+JOINED = re.compile(r"\}[^\w\n]{0,5}(?:and|or)?[^\w\n]{0,5}\Z")
+"""Stands between two boxes that share one answer: `\\boxed{A} or \\boxed{B}`."""

@@ -15,7 +15,7 @@ _CIRCLED = re.compile("[\U0001f150-\U0001f189]")
 _PARENTHESISED = re.compile(r"\((\w)\)")
 _DRESS = re.compile(
     r"<\|[^<>|\n]{1,60}\|>"  # special tokens
-    r"|</?[A-Za-z][\w:-]{0,30}\s?/?>"  # tags
+    r"|</?(?:[abipsu]|[A-Za-z][\w:-]{1,30})\s?/?>"  # tags
     r"|```(?:[\w+-]{1,20}(?=[^\S\n]?\n))?"  # code fences
     r"|\\(?!f?boxed)[A-Za-z]{1,30}\s?(?=\{)|\\[()\[\],;:! ]"  # LaTeX
     r"|[*`\"“”„«»$#]|(?<![^\W_])_+|_+(?![^\W_])|(?<!\w)'|'(?!\w)"  # emphasis, quotes
