@@ -50,6 +50,9 @@ class Root(click.Group):
             return super().invoke(ctx)
         except UserError as error:
             raise Refusal(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            raise SystemExit(130) from None
         except OSError as error:
             if error.errno in (None, errno.EPIPE):
                 raise

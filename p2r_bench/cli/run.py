@@ -165,25 +165,30 @@ def command(
     p2r-bench run --mode default,thinking,p2r --tasks V-Star,HR-Bench \\
         --model Qwen/Qwen3-VL-4B-Instruct
     """
-    from p2r_bench.run.dry import render_first
-    from p2r_bench.run.sweep import read_sweep, specs_of
+    from p2r_bench.run.signals import EXIT_STATUS, listening
 
-    given = {"tasks": tasks, **options}
-    sets = read_sweep(config, _given(given)) if config else [given]
-    specs = [spec for one in sets for spec in specs_of(one)]
-    if dry_run:
-        click.echo("\n\n".join(render_first(spec) for spec in specs))
-        return
-    results = _run(specs, quiet)
-    if as_json:
-        click.echo(json.dumps([_record(result) for result in results], indent=2))
-    else:
-        _print(results, quiet)
-    if any(result.interrupted for result in results):
-        click.echo("Interrupted. The same command goes on from here.", err=True)
-        raise SystemExit(130)
+    with listening(grace_s=_GRACE_S) as stop:
+        from p2r_bench.run.dry import render_first
+        from p2r_bench.run.sweep import read_sweep, specs_of
+
+        given = {"tasks": tasks, **options}
+        sets = read_sweep(config, _given(given)) if config else [given]
+        specs = [spec for one in sets for spec in specs_of(one)]
+        if dry_run:
+            click.echo("\n\n".join(render_first(spec) for spec in specs))
+            return
+        results = _run(specs, quiet, as_json)
+        if as_json:
+            click.echo(json.dumps([_record(result) for result in results], indent=2))
+        if stop.requested:
+            click.echo("Interrupted. The same command goes on from here.", err=True)
+            raise SystemExit(EXIT_STATUS)
     if any(row["n_errors"] for result in results for row in result.metrics):
         raise SystemExit(1)
+
+
+_GRACE_S = 5.0
+"""Seconds that a model's loading has to end after Ctrl-C."""
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
@@ -193,11 +198,20 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in options.items() if context.get_parameter_source(k) == line}
 
 
-def _run(specs: list[RunSpec], quiet: bool) -> list[RunResult]:
+def _run(specs: list[RunSpec], quiet: bool, as_json: bool) -> list[RunResult]:
+    """Results of the runs that ended; each is printed as its run ends unless they are wanted as JSON."""
     from p2r_bench.run.api import run_all
     from p2r_bench.run.progress import progress_view
+    from p2r_bench.run.signals import Interrupted
 
-    return run_all(specs, progress_view(quiet))
+    def ended(result: RunResult) -> None:
+        if not as_json:
+            _print(result, quiet)
+
+    try:
+        return run_all(specs, progress_view(quiet), ended)
+    except Interrupted as interrupted:
+        return interrupted.results
 
 
 def _record(result: RunResult) -> dict[str, Any]:
@@ -212,19 +226,18 @@ def _record(result: RunResult) -> dict[str, Any]:
     }
 
 
-def _print(results: list[RunResult], quiet: bool) -> None:
+def _print(result: RunResult, quiet: bool) -> None:
     from p2r_bench.cli.data_lines import data_lines
     from p2r_bench.run.accounting import block
 
-    for result in results:
-        for row in result.overall:
-            task = " ".join(filter(None, (row["task"], row["subset"])))
-            click.echo(f"{task} · {row['mode']} · {row['model']}: {_figure(row)}")
-        for line in data_lines(result.metrics):
-            click.echo(f"  {line}")
-        click.echo(f"  {result.added} samples run now; {result.path}")
-        if result.accounting and not quiet:
-            click.echo("\n".join(f"  {line}" for line in block(result.accounting)))
+    for row in result.overall:
+        task = " ".join(filter(None, (row["task"], row["subset"])))
+        click.echo(f"{task} · {row['mode']} · {row['model']}: {_figure(row)}")
+    for line in data_lines(result.metrics):
+        click.echo(f"  {line}")
+    click.echo(f"  {result.added} samples run now; {result.path}")
+    if result.accounting and not quiet:
+        click.echo("\n".join(f"  {line}" for line in block(result.accounting)))
 
 
 def _figure(row: Any) -> str:

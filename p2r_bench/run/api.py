@@ -16,6 +16,7 @@ from p2r_bench.run.options import split
 from p2r_bench.run.progress import ProgressView, Silent
 from p2r_bench.run.resolve import check
 from p2r_bench.run.runner import RunResult, run
+from p2r_bench.run.signals import Interrupted, listening
 from p2r_bench.run.spec import DEFAULT_ENGINE, DEFAULT_MODEL, EngineChoice, RunSpec
 
 
@@ -63,30 +64,55 @@ def evaluate(
     return run_all(specs, progress)
 
 
-def run_all(specs: Sequence[RunSpec], view: ProgressView | None = None) -> list[RunResult]:
+def run_all(
+    specs: Sequence[RunSpec],
+    view: ProgressView | None = None,
+    ended: Callable[[RunResult], None] | None = None,
+) -> list[RunResult]:
     """Runs one after the other; stops after a run that a signal interrupted.
 
     An engine is started once for all runs that follow each other with it, and closed when no later run
     needs it.
+
+    Args:
+        ended: Called with each result as its run ends.
+
+    Raises:
+        UserError: Something the caller can put right.
+        Interrupted: A signal came between samples: while a model was loaded, or at the end of a run.
     """
     results: list[RunResult] = []
+    interrupted = False
 
     async def work() -> None:
-        engines = EngineSet(max(map(check, specs)))
-        launchers = Launchers(engines)
-        try:
-            for index, spec in enumerate(specs):
-                await engines.close(
-                    keep=[c for s in specs[index:] for c in (s.choice, *s.roles.values())]
-                )
-                results.append(await run(spec, engines, view or Silent(), launchers))
-                if results[-1].interrupted:
-                    return
-        finally:
-            await launchers.close()
-            await engines.close()
+        nonlocal interrupted
+        with listening() as stop, stop.starting():
+            engines = EngineSet(max(map(check, specs)))
+            launchers = Launchers(engines)
+            try:
+                for index, spec in enumerate(specs):
+                    await engines.close(
+                        keep=[c for s in specs[index:] for c in (s.choice, *s.roles.values())]
+                    )
+                    result = await run(spec, engines, view or Silent(), launchers)
+                    results.append(result)
+                    if ended is not None:
+                        ended(result)
+                    if result.interrupted or stop.requested:
+                        interrupted = not result.interrupted
+                        return
+            except asyncio.CancelledError:
+                if not stop.requested:
+                    raise
+                interrupted = True
+            finally:
+                with stop.finishing("closing"):
+                    await launchers.close()
+                    await engines.close()
 
     _run_to_end(work)
+    if interrupted:
+        raise Interrupted(results)
     return results
 
 

@@ -16,15 +16,17 @@ _BAR_EVERY_S = 0.1
 
 @dataclass
 class Tally:
-    """Counts of one session of a run.
+    """Counts of a run, for one session of it.
 
     Attributes:
-        total: Samples this session has to do.
-        done, errors: Finished, and how many of those are errors.
-        judged, right: Verdicts of the headline scorer, and the right ones among them.
+        total: Samples of the whole run, those that earlier sessions did included.
+        before: Samples that earlier sessions did.
+        done, errors: Samples that this session finished, and how many of those are errors.
+        judged, right: Verdicts of the headline scorer in this session, and the right ones among them.
     """
 
     total: int
+    before: int = 0
     done: int = 0
     errors: int = 0
     judged: int = 0
@@ -39,6 +41,11 @@ class Tally:
             self.right += correct
 
     @property
+    def finished(self) -> int:
+        """Samples finished in all sessions."""
+        return self.before + self.done
+
+    @property
     def summary(self) -> str:
         """ "accuracy 81.2 %, 3 errors" """
         accuracy = (
@@ -48,7 +55,10 @@ class Tally:
 
 
 class ProgressView(Protocol):
-    """Shows a tally."""
+    """Shows how far a run is."""
+
+    def say(self, line: str) -> None:
+        """Show what goes on before the first sample, such as the loading of a model."""
 
     def begin(self, title: str, tally: Tally) -> None: ...
 
@@ -60,6 +70,8 @@ class ProgressView(Protocol):
 class Silent:
     """Shows nothing."""
 
+    def say(self, line: str) -> None: ...
+
     def begin(self, title: str, tally: Tally) -> None: ...
 
     def update(self, tally: Tally) -> None: ...
@@ -70,36 +82,44 @@ class Silent:
 class Lines:
     """A line on stderr at the start, every 15 seconds, and at the end."""
 
+    def say(self, line: str) -> None:
+        _say(line)
+
     def begin(self, title: str, tally: Tally) -> None:
         self._title, self._begun = title, time.monotonic()
         self._last = self._begun
-        self._say(f"{title}: {tally.total} samples to do")
+        before = f", {tally.before} done before" if tally.before else ""
+        _say(f"{title}: {tally.total} samples{before}, {tally.total - tally.before} to do")
 
     def update(self, tally: Tally) -> None:
         if time.monotonic() - self._last >= _LINE_EVERY_S:
             self._last = time.monotonic()
-            left = (tally.total - tally.done) / max(self._rate(tally), 1e-9)
-            self._say(
-                f"{self._title}: {tally.done}/{tally.total}, {self._rate(tally):.1f} rows/s, "
-                f"{left:.0f} s left, {tally.summary}"
-            )
+            left = (tally.total - tally.finished) / max(self._rate(tally), 1e-9)
+            self._tell(tally, f"{left:.0f} s left, ")
 
     def end(self, tally: Tally) -> None:
-        self._say(
-            f"{self._title}: {tally.done}/{tally.total}, {self._rate(tally):.1f} rows/s, {tally.summary}"
+        self._tell(tally)
+
+    def _tell(self, tally: Tally, left: str = "") -> None:
+        _say(
+            f"{self._title}: {tally.finished}/{tally.total}, {self._rate(tally):.1f} rows/s, "
+            f"{left}{tally.summary}"
         )
 
     def _rate(self, tally: Tally) -> float:
         return tally.done / max(time.monotonic() - self._begun, 1e-9)
 
-    @staticmethod
-    def _say(line: str) -> None:
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 class Bar:
     """A progress bar with rows per second, time left, accuracy so far and errors."""
+
+    def say(self, line: str) -> None:
+        _say(line)
 
     def begin(self, title: str, tally: Tally) -> None:
         self._begun = self._last = time.monotonic()
@@ -114,7 +134,11 @@ class Bar:
         )
         self._progress.start()
         self._bar = self._progress.add_task(
-            title, total=tally.total, rate=0.0, summary=tally.summary
+            title,
+            total=tally.total,
+            completed=tally.before,
+            rate=0.0,
+            summary=tally.summary,
         )
 
     def update(self, tally: Tally) -> None:
@@ -128,7 +152,7 @@ class Bar:
 
     def _show(self, tally: Tally) -> None:
         rate = tally.done / max(time.monotonic() - self._begun, 1e-9)
-        self._progress.update(self._bar, completed=tally.done, rate=rate, summary=tally.summary)
+        self._progress.update(self._bar, completed=tally.finished, rate=rate, summary=tally.summary)
 
 
 def progress_view(quiet: bool = False) -> ProgressView:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +24,7 @@ from p2r_bench.run.pipeline import Outcome
 from p2r_bench.run.progress import ProgressView, Silent, Tally
 from p2r_bench.run.rejudge import judge_missing
 from p2r_bench.run.resolve import Resolved, resolve
+from p2r_bench.run.signals import Stopper, listening
 from p2r_bench.run.spec import EngineChoice, RunSpec, Schedule
 from p2r_bench.store.identity import RunIdentity, RunLabels, Session
 from p2r_bench.store.leaderboard import update_leaderboard
@@ -84,11 +83,26 @@ async def run(
 
     Raises:
         UserError: Something the user can put right; nothing recorded is lost.
+        asyncio.CancelledError: A signal came before the first sample was begun.
     """
+    with listening() as stop, stop.starting():
+        return await _run(spec, engines, view or Silent(), launchers, stop)
+
+
+async def _run(
+    spec: RunSpec,
+    engines: EngineSet,
+    view: ProgressView,
+    launchers: Launchers | None,
+    stop: Stopper,
+) -> RunResult:
+    view.say(f"{spec.task} · {spec.mode}: reading rows …")
     resolved = resolve(spec)
     judges = make_judges(spec.judge_params, resolved.samples, resolved.scorer)
     headlines = headline_scorers(resolved.samples, resolved.scorer, judges)
     used = {role: engines.get(choice) for role, choice in resolved.choices.items()}
+    models = " and ".join(dict.fromkeys(choice.model for choice in resolved.choices.values()))
+    view.say(f"{resolved.title}: {len(resolved.samples)} rows; identifying {models} …")
     identity = RunIdentity(
         task=spec.task,
         mode=spec.mode,
@@ -108,29 +122,43 @@ async def run(
     try:
         with RunFolder.open(spec.out, identity, labels, metrics=resolved.task.metrics) as folder:
             skip = folder.done if spec.retry_errors else folder.done | folder.errors
-            todo = [work for work in resolved.work() if (work.sample.id, work.repeat) not in skip]
-            finished, added = True, 0
+            work = resolved.work()
+            todo = [one for one in work if (one.sample.id, one.repeat) not in skip]
+            tally = Tally(len(work), before=len(work) - len(todo))
+            finished = True
             if todo:
                 own = launchers or Launchers(engines)
                 launcher = await own.of(resolved, identity, judges)
+                view.say(f"{resolved.title}: starting {models} …")
                 try:
-                    finished, added = await _work(
-                        resolved, folder, judges, launcher, todo, view or Silent()
+                    finished = await _work(
+                        resolved, folder, judges, launcher, todo, view, tally, stop
                     )
                 finally:
-                    await launcher.close()
-                    if own is not launchers:
-                        await own.close()
+                    with stop.finishing():
+                        await launcher.close()
+                        if own is not launchers:
+                            await own.close()
+            else:
+                view.say(f"{resolved.title}: all {len(work)} samples are done")
             if finished:
-                await judge_missing(folder, judges, resolved.samples)
-            rows = await asyncio.to_thread(
-                folder.finish, resolved.cells, scorer=headlines, data=resolved.data_record()
+                finished = await stop.finishes(judge_missing(folder, judges, resolved.samples))
+            with stop.finishing():
+                rows = await asyncio.to_thread(
+                    folder.finish, resolved.cells, scorer=headlines, data=resolved.data_record()
+                )
+                await asyncio.to_thread(update_leaderboard, spec.out, rows)
+            return RunResult(
+                folder.run_id,
+                folder.path,
+                tuple(rows),
+                tally.done,
+                not finished,
+                folder.noted("accounting") if todo else None,
             )
-            await asyncio.to_thread(update_leaderboard, spec.out, rows)
-            used_up = folder.noted("accounting") if todo else None
-            return RunResult(folder.run_id, folder.path, tuple(rows), added, not finished, used_up)
     finally:
-        await close_judges(judges)
+        with stop.finishing():
+            await close_judges(judges)
 
 
 async def _work(
@@ -140,12 +168,14 @@ async def _work(
     launcher: Launcher,
     todo: Sequence[Work],
     view: ProgressView,
-) -> tuple[bool, int]:
-    """Have the launcher do what is missing, and write it down: whether no signal stopped it, and how many it wrote."""
+    tally: Tally,
+    stop: Stopper,
+) -> bool:
+    """Have the launcher do what is missing, and write it down; False when a signal stopped it."""
     spec = resolved.spec
     session = session_of(await launcher.start(), resolved.choices, spec.schedule)
     folder.begin(session, allow_mixed=spec.allow_mixed)
-    tally, ledger = Tally(len(todo)), Ledger()
+    ledger = Ledger()
 
     async def record(outcome: Outcome) -> None:
         work, sample, created = outcome.work, outcome.work.sample, now()
@@ -175,49 +205,12 @@ async def _work(
     begun = time.perf_counter()
     try:
         ordered = todo if spec.schedule == "barrier" else near_each_other(todo)
-        working = asyncio.ensure_future(launcher.run(ordered, record))
         with seldom_collecting():
-            async with _stopping_on_signals(working):
-                await asyncio.wait([working])
-        if working.cancelled():
-            return False, tally.done
-        working.result()
-        return True, tally.done
+            return await stop.finishes(launcher.run(ordered, record))
     finally:
         view.end(tally)
         seconds = time.perf_counter() - begun
         folder.note({"accounting": ledger.summary(seconds, launcher.accounting())})
-
-
-@asynccontextmanager
-async def _stopping_on_signals(work: asyncio.Future[None]) -> AsyncIterator[asyncio.Future[None]]:
-    """Cancel the work on SIGINT and SIGTERM; a second signal does what it always does."""
-    loop = asyncio.get_running_loop()
-    watched = (signal.SIGINT, signal.SIGTERM)
-
-    def stop() -> None:
-        restore()
-        work.cancel()
-
-    def restore() -> None:
-        for number in watched:
-            loop.remove_signal_handler(number)
-
-    try:
-        for number in watched:
-            loop.add_signal_handler(number, stop)
-    except (NotImplementedError, RuntimeError, ValueError):
-        restore = _nothing  # not in the main thread, or a platform without signal handlers
-    try:
-        yield work
-    finally:
-        restore()
-        if not work.done():
-            work.cancel()
-            await asyncio.wait([work])
-
-
-def _nothing() -> None: ...
 
 
 def session_of(

@@ -102,7 +102,7 @@ def test_a_signal_stops_cleanly_and_the_same_command_goes_on(
 
 def test_two_processes_do_not_write_the_same_run(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "shared"
-    first = started(data, out)
+    first = started(data, out, delay=2.0)
     wait_for_records(out, first, 1)
     second = started(data, out)
     _, errors = second.communicate(timeout=60)

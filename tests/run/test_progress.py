@@ -65,6 +65,22 @@ def test_lines_come_every_quarter_of_a_minute_and_at_the_end(
         lines.update(tally)
     lines.end(tally)
     written = capsys.readouterr().err.splitlines()
-    assert written[0] == "title: 60 samples to do"
+    assert written[0] == "title: 60 samples, 60 to do"
     assert written[1] == "title: 15/60, 1.0 rows/s, 45 s left, accuracy 100.0 %"
     assert len(written) == 1 + 4 + 1
+
+
+@pytest.mark.parametrize("kind", [Bar, Lines])
+def test_a_resumed_run_shows_the_whole_of_it(
+    kind: type[Bar] | type[Lines], clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tally, view = Tally(60, before=40), kind()
+    view.begin("title", tally)
+    clock.now += 2
+    for _ in range(10):
+        tally.add(error=False, correct=True)
+    view.update(tally)
+    view.end(tally)
+    written = capsys.readouterr().err
+    assert "50/60" in written and "5.0 rows/s" in written
+    assert tally.done == 10

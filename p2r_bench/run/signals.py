@@ -1,0 +1,164 @@
+"""SIGINT and SIGTERM: acknowledged at once, then the work in hand is cancelled; a second signal ends the process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from p2r_bench.run.runner import RunResult
+
+EXIT_STATUS = 130
+"""Exit status after either signal, as a shell has it after Ctrl-C."""
+
+_WATCHED = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal came while no sample was being run. Nothing recorded is lost.
+
+    Attributes:
+        results: Of the runs that had ended.
+    """
+
+    def __init__(self, results: Sequence[RunResult]) -> None:
+        super().__init__("interrupted")
+        self.results = list(results)
+
+
+class Stopper:
+    """Turns the first signal into a cancellation of the work in hand.
+
+    Attributes:
+        requested: A signal has come.
+    """
+
+    def __init__(self, grace_s: float | None = None) -> None:
+        self.requested = False
+        self._grace_s = grace_s
+        self._cancel: Callable[[], None] | None = None
+        self._say = "stopping"
+        self._in_start = True
+
+    async def finishes(self, work: Coroutine[Any, Any, object]) -> bool:
+        """Await work that a signal cancels; False when one did.
+
+        Raises:
+            BaseException: What the work raises. A cancellation of the caller cancels the work.
+        """
+        if self.requested:
+            work.close()
+            return False
+        task = asyncio.ensure_future(work)
+        with self._phase(self._canceller(task), "stopping; finished samples are kept"):
+            try:
+                await asyncio.wait([task])
+            finally:
+                if not task.done():
+                    task.cancel()
+                    await asyncio.wait([task])
+        if task.cancelled():
+            return False
+        task.result()
+        return True
+
+    @contextmanager
+    def finishing(self, doing: str = "writing the results of this run first") -> Iterator[None]:
+        """A block that a signal does not break off; what comes after it is not begun."""
+        with self._phase(_nothing, doing):
+            yield
+
+    @contextmanager
+    def starting(self) -> Iterator[None]:
+        """A block of the current task that a signal cancels, with nothing in it that needs finishing."""
+        task = asyncio.current_task()
+        assert task is not None
+        with self._phase(self._canceller(task), "stopping", in_start=True):
+            if self.requested:
+                task.cancel()
+            yield
+
+    @contextmanager
+    def _phase(
+        self, cancel: Callable[[], None], say: str, *, in_start: bool = False
+    ) -> Iterator[None]:
+        before = (self._cancel, self._say, self._in_start)
+        self._cancel, self._say, self._in_start = cancel, say, in_start
+        try:
+            yield
+        finally:
+            self._cancel, self._say, self._in_start = before
+
+    @staticmethod
+    def _canceller(task: asyncio.Future[Any]) -> Callable[[], None]:
+        def cancel() -> None:
+            task.get_loop().call_soon_threadsafe(task.cancel)
+
+        return cancel
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """The signal handler."""
+        if self.requested:
+            _leave()
+        self.requested = True
+        word = "Interrupted" if number == signal.SIGINT else "Terminated"
+        _tell(f"{word}: {self._say}. Once more ends the process at once.")
+        if self._cancel is None:
+            raise KeyboardInterrupt
+        if self._in_start and self._grace_s is not None:
+            # A thread that loads a model or reads the network cannot be cancelled, and holds nothing to lose.
+            timer = threading.Timer(self._grace_s, _leave)
+            timer.daemon = True
+            timer.start()
+        self._cancel()
+
+
+_listening: Stopper | None = None
+
+
+@contextmanager
+def listening(grace_s: float | None = None) -> Iterator[Stopper]:
+    """The stopper that listens to signals in this block; inside another such block, that one's.
+
+    Outside the main thread, and there alone, nothing listens.
+
+    Args:
+        grace_s: End the process so many seconds after a signal that came while nothing was running; None: never.
+    """
+    global _listening
+    if threading.current_thread() is not threading.main_thread():
+        yield Stopper()
+        return
+    if _listening is not None:
+        yield _listening
+        return
+    _listening = Stopper(grace_s)
+    before = {number: signal.signal(number, _listening.handle) for number in _WATCHED}
+    try:
+        yield _listening
+    finally:
+        _listening = None
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _nothing() -> None: ...
+
+
+def _tell(line: str) -> None:
+    """Write a line on stderr. Not through `sys.stderr`, which the signal may have interrupted in a write."""
+    clear = "\r\x1b[K" if sys.stderr.isatty() else ""
+    os.write(2, f"{clear}{line}\n".encode())
+
+
+def _leave() -> None:
+    if sys.stderr.isatty():
+        os.write(2, b"\x1b[?25h")  # a progress bar hides the cursor
+    os._exit(EXIT_STATUS)
