@@ -19,7 +19,8 @@ class ServiceError(JudgeError):
     """The service gave nothing usable.
 
     Attributes:
-        kind: "timeout", "unreachable", "http_STATUS" or "bad_reply".
+        kind: "timeout", "unreachable", "http_STATUS", "bad_reply" (no text, an error in place of a reply, or one
+            that did not end by itself), "refused" or "cut_off" (ended at the token cap).
     """
 
     def __init__(self, kind: str, message: str) -> None:
@@ -34,8 +35,8 @@ class ChatService:
         url: Base URL of the server, with its version path ("http://localhost:8000/v1").
         api_key: Sent as a bearer token, or None.
         timeout: Seconds for one attempt.
-        retries: Further attempts after a timeout, a broken connection or one of RETRIED_STATUSES, with
-            exponential backoff and jitter, or after the server's Retry-After (at most a minute).
+        retries: Further attempts after a timeout, a broken connection, one of RETRIED_STATUSES or a bad reply,
+            with exponential backoff and jitter, or after the server's Retry-After (at most a minute).
         concurrency: Most requests in flight.
         first_wait: Seconds before the second attempt.
         transport: Replaces the network, for tests.
@@ -62,13 +63,13 @@ class ChatService:
         self._client: httpx.AsyncClient | None = None
 
     async def ask(self, payload: dict[str, object]) -> str:
-        """The content of the first choice.
+        """Return the content of the first choice, a complete reply.
 
         Args:
             payload: Body of a chat completion request.
 
         Raises:
-            ServiceError: No attempt brought a reply, or the reply holds no text.
+            ServiceError: No attempt brought a reply, or the reply is cut off or refused.
         """
         async with self._places:
             for attempt in range(self._retries + 1):
@@ -106,13 +107,27 @@ class ChatService:
         raise ServiceError(kind, message)
 
     def _content(self, response: httpx.Response) -> str:
+        """Text of a successful response.
+
+        `finish_reason` may be absent; servers leave it out. Other words for "stop" are not taken for it.
+        """
         try:
-            content = response.json()["choices"][0]["message"]["content"]
-        except (ValueError, LookupError, TypeError):
-            content = None
-        if not isinstance(content, str):
-            message = f"{self.url}: no text in {response.text[:300]}"
-            raise ServiceError("bad_reply", message)
+            choice = response.json()["choices"][0]
+            content, reason = choice["message"].get("content"), choice.get("finish_reason")
+        except (ValueError, LookupError, TypeError, AttributeError):
+            content = reason = None
+        if reason == "length":
+            message = (
+                f"{self.url}: the reply ended at the token cap: …{str(content or '')[-200:]!r}"
+            )
+            raise ServiceError("cut_off", message)
+        if reason == "content_filter":
+            raise ServiceError("refused", f"{self.url}: the server refused: {response.text[:300]}")
+        if reason not in (None, "stop"):
+            message = f"{self.url}: finish_reason is {reason!r}: {response.text[:300]}"
+            raise _Passing("bad_reply", message)
+        if not isinstance(content, str) or not content.strip():
+            raise _Passing("bad_reply", f"{self.url}: no text in {response.text[:300]}")
         return content
 
 

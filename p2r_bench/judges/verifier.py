@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from p2r_bench.adapter import without_thoughts
 from p2r_bench.errors import UserError
 from p2r_bench.judges.chat_service import ChatService, ServiceError
 from p2r_bench.judges.match import Match
@@ -27,17 +28,26 @@ URL_VARIABLE = "P2R_BENCH_VERIFIER_URL"
 MODEL_VARIABLE = "P2R_BENCH_VERIFIER_MODEL"
 
 _VERDICT_LINE = re.compile(r"\bverdict\W+(correct|incorrect)\b", re.IGNORECASE)
-_VERDICT_ALONE = re.compile(r"\W*(correct|incorrect)\W*", re.IGNORECASE)
+_OPEN = re.compile(
+    r"[^\w\n]*(?:\?|(?:(?:or|and|vs)\b[^\w\n]*)?(?:not\b[^\w\n]*)?(?:in)?correct\b)", re.IGNORECASE
+)
+_VERDICT_ALONE = re.compile(r"\W*(correct|incorrect)[^\w?]*", re.IGNORECASE)
+_REFUSED = ("http_400", "http_422")
 _logger = logging.getLogger(__name__)
 
 
 def parse_verdict(reply: str) -> bool | None:
-    """Whether the reply says CORRECT, from its verdict lines or as its only word; None when it does not say.
+    """Return whether the reply says CORRECT, from its verdict lines or as its only word; None when it does not say.
 
-    What stands before a `</think>` is not read. Verdict lines that contradict each other say nothing.
+    Thoughts are not read. A question ("CORRECT?"), a choice of both ("CORRECT or INCORRECT") and verdict lines that
+    contradict each other say nothing.
     """
-    reply = reply.rpartition("</think>")[2]
-    said = {word.lower() for word in _VERDICT_LINE.findall(reply)}
+    reply = without_thoughts(reply)
+    said: set[str] = set()
+    for line in _VERDICT_LINE.finditer(reply):
+        if _OPEN.match(reply, line.end()):
+            return None
+        said.add(line[1].lower())
     if not said and (alone := _VERDICT_ALONE.fullmatch(reply)):
         said = {alone[1].lower()}
     return said == {"correct"} if len(said) == 1 else None
@@ -54,10 +64,10 @@ class ChatModel(Protocol):
 class Verifier:
     """Free answers and captions by a verifier model behind an OpenAI-compatible server.
 
-    The model answers at temperature 0. A request that fails after all retries, and a reply without a
-    verdict, make a verdict with status "error", never a wrong one, and are not cached. Replies are
-    cached on disk by model, prompt, sampling, question, reference and answer. `params_hash` covers model, prompt
-    and sampling, not the server's address.
+    The model answers at temperature 0. A request that fails after all retries, a reply that is cut off, and one
+    without a verdict after its thought make a verdict with status "error", never a wrong one, and are not
+    cached. Replies are cached on disk by model, prompt, sampling, question, reference and answer. `params_hash`
+    covers model, prompt and sampling, not the server's address. A choice question is sent with its options.
 
     Args:
         url: Base URL of the server, such as "http://localhost:8000/v1". None takes
@@ -67,6 +77,8 @@ class Verifier:
         cache_dir: Folder of the cached replies. None takes `p2r-bench/verifier` in the user's cache.
         forms: Answer forms to judge, separated by commas.
         max_tokens: Most tokens of a reply; a reasoning verifier needs more.
+        thinking: "off" asks the server to switch thinking off (`chat_template_kwargs`), and does without where
+            the server refuses that with 400 or 422; "on" sends nothing.
         timeout: Seconds for one attempt.
         retries: Further attempts after a failure that may pass.
         concurrency: Most requests in flight.
@@ -77,7 +89,7 @@ class Verifier:
     """
 
     scorer = "verifier"
-    version = "1"
+    version = "2"
 
     def __init__(
         self,
@@ -87,6 +99,7 @@ class Verifier:
         cache_dir: str | Path | None = None,
         forms: str = "free,caption",
         max_tokens: int | str = 1024,
+        thinking: str = "off",
         timeout: float | str = 120,
         retries: int | str = 5,
         concurrency: int | str = 16,
@@ -108,7 +121,19 @@ class Verifier:
             "top_p": 1.0,
             "max_tokens": self._max_tokens,
         }
-        self.prompt_hash = digest_of({"prompt": self._prompt, "sampling": self._sampling})
+        if thinking not in ("off", "on"):
+            raise UserError(f'verifier: thinking is {thinking!r}; it must be "off" or "on"')
+        self._switches: dict[str, Any] = (
+            {"chat_template_kwargs": {"enable_thinking": False}} if thinking == "off" else {}
+        )
+        self.prompt_hash = digest_of(
+            {
+                "version": self.version,
+                "prompt": self._prompt,
+                "sampling": self._sampling,
+                "thinking": thinking,
+            }
+        )
         self.params_hash = digest_of({"model": self.model, "prompt": self.prompt_hash})
 
     def check(self) -> None:
@@ -146,9 +171,7 @@ class Verifier:
         if not answer:
             return decided(self, sample, None, correct=False)
         try:
-            correct = await self._verdict(
-                {"question": sample.question, "reference": sample.answer, "answer": answer}
-            )
+            correct = await self._verdict({**_asked(sample), "answer": answer})
         except ServiceError as error:
             return undecided(self, sample, error.kind, str(error))
         return decided(self, sample, Match(answer, (0, len(answer))), correct=correct)
@@ -162,14 +185,7 @@ class Verifier:
         cached = await asyncio.to_thread(self._cache.get, key)
         if cached is not None and (correct := parse_verdict(cached)) is not None:
             return correct
-        prompt = Template(self._prompt).substitute(texts)
-        reply = await self.service.ask(
-            {
-                "model": self.model,
-                "messages": [{"role": "user", "content": prompt}],
-                **self._sampling,
-            }
-        )
+        reply = await self._ask(Template(self._prompt).substitute(texts))
         correct = parse_verdict(reply)
         if correct is None:
             raise ServiceError("unparsable_reply", f"no verdict in the reply …{reply[-200:]!r}")
@@ -179,9 +195,25 @@ class Verifier:
             _logger.warning("%s: reply not cached: %s", self._cache.folder, error)
         return correct
 
+    async def _ask(self, prompt: str) -> str:
+        body = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": prompt}],
+            **self._sampling,
+        }
+        if self._switches:
+            try:
+                return await self.service.ask({**body, **self._switches})
+            except ServiceError as error:
+                if error.kind not in _REFUSED:
+                    raise
+        reply = await self.service.ask(body)
+        self._switches = {}  # refused, and not the reason why a request without them fails
+        return reply
+
     @cached_property
     def service(self) -> ChatModel:
-        """Whom questions without a cached reply go to. May be replaced, to put something in between."""
+        """The client that is asked on a cache miss. May be replaced, to put something in between."""
         return ChatService(
             self.url or "",
             os.environ.get(self._api_key) if self._api_key else None,
@@ -190,6 +222,18 @@ class Verifier:
             concurrency=self.concurrency,
             transport=self._transport,
         )
+
+
+def _asked(sample: Sample) -> dict[str, str]:
+    """Question and reference; with options, both name letters and texts."""
+    if not sample.options:
+        return {"question": sample.question, "reference": sample.answer}
+    lines = [f"{letter}. {text}" for letter, text in sample.options.items()]
+    right = sample.options.get(sample.answer)
+    return {
+        "question": "\n".join([sample.question, *lines]),
+        "reference": sample.answer if right is None else f"{sample.answer}. {right}",
+    }
 
 
 def _forms(text: str) -> frozenset[str]:

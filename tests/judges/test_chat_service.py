@@ -15,8 +15,8 @@ URL = "http://verifier.test/v1"
 Step = httpx.Response | Exception
 
 
-def reply(text: str) -> httpx.Response:
-    return httpx.Response(200, json={"choices": [{"message": {"content": text}}]})
+def reply(text: str, **choice: Any) -> httpx.Response:
+    return httpx.Response(200, json={"choices": [{"message": {"content": text}, **choice}]})
 
 
 class Server:
@@ -62,6 +62,10 @@ def test_it_posts_to_the_chat_completions_of_the_base_url() -> None:
         httpx.Response(503),
         httpx.ReadTimeout("slow"),
         httpx.ConnectError("refused"),
+        reply(""),
+        reply("VERDICT", finish_reason="abort"),
+        httpx.Response(200, json={"choices": None}),
+        httpx.Response(200, json={"error": {"message": "overloaded"}}),
     ],
 )
 def test_a_failure_that_may_pass_is_tried_again(failure: Step) -> None:
@@ -102,8 +106,16 @@ def test_a_refusal_is_not_tried_again(status: int) -> None:
 )
 def test_a_reply_without_text_is_an_error(body: bytes) -> None:
     with pytest.raises(ServiceError) as caught:
-        ask(Server(httpx.Response(200, content=body)))
+        ask(Server(httpx.Response(200, content=body)), retries=1)
     assert caught.value.kind == "bad_reply"
+
+
+@pytest.mark.parametrize(("reason", "kind"), [("length", "cut_off"), ("content_filter", "refused")])
+def test_a_reply_that_will_not_get_better_is_not_tried_again(reason: str, kind: str) -> None:
+    server = Server(reply("VERDICT: COR", finish_reason=reason))
+    with pytest.raises(ServiceError) as caught:
+        ask(server)
+    assert (caught.value.kind, len(server.requests)) == (kind, 1)
 
 
 def waits(monkeypatch: pytest.MonkeyPatch, *steps: Step, **options: Any) -> list[float]:

@@ -37,6 +37,10 @@ def made(tmp_path: Path) -> Any:
         ("CORRECT", True),
         ("incorrect.", False),
         ("<think>VERDICT: CORRECT?</think>\nVERDICT: INCORRECT", False),
+        ("It says VERDICT: INCORRECT?</think>VERDICT: CORRECT", True),
+        ("CORRECT or INCORRECT? They agree.\nVERDICT: CORRECT", True),
+        ("VERDICT: INCORRECT. The answer is not correct.", False),
+        ("VERDICT: CORRECT because it is the same.", True),
     ],
 )
 def test_the_verdict_line_decides(text: str, expected: bool) -> None:
@@ -51,6 +55,15 @@ def test_the_verdict_line_decides(text: str, expected: bool) -> None:
         "VERDICT: NOT CORRECT",
         "VERDICT: CORRECT or VERDICT: INCORRECT",
         "<think>VERDICT: CORRECT</think>",
+        "<think>VERDICT: CORRECT",
+        "VERDICT: CORRECT</think>",
+        "CORRECT or INCORRECT?",
+        "VERDICT: CORRECT or INCORRECT?",
+        "VERDICT: CORRECT / INCORRECT",
+        "VERDICT: [CORRECT|INCORRECT]",
+        "VERDICT: CORRECT?",
+        "CORRECT?",
+        "VERDICT: CORRECT\nVERDICT: INCORRECT",
     ],
 )
 def test_a_reply_without_one_verdict_says_nothing(text: str) -> None:
@@ -91,6 +104,13 @@ def test_no_answer_is_wrong_without_asking(made: Any) -> None:
         (httpx.Response(500), "http_500"),
         (httpx.ReadTimeout("slow"), "timeout"),
         (reply("I would rather not say"), "unparsable_reply"),
+        (reply("<think>VERDICT: CORRECT"), "unparsable_reply"),
+        (reply("VERDICT: CORRECT", finish_reason="length"), "cut_off"),
+        (reply("VERDICT: CORRECT", finish_reason="abort"), "bad_reply"),
+        (reply("VERDICT: CORRECT", finish_reason="content_filter"), "refused"),
+        (reply(""), "bad_reply"),
+        (httpx.Response(200, json={"error": {"message": "overloaded"}}), "bad_reply"),
+        (httpx.Response(200, json={"choices": None}), "bad_reply"),
     ],
 )
 def test_a_failing_verifier_is_an_error_and_never_cached(
@@ -201,3 +221,47 @@ def test_a_cache_folder_that_cannot_be_made_is_refused_at_the_start(tmp_path: Pa
 def test_unusable_parameters_are_refused(params: dict[str, Any]) -> None:
     with pytest.raises(UserError, match=next(iter(params))):
         Verifier(**params)
+
+
+OFF = {"enable_thinking": False}
+
+
+def kwargs_of(server: Server) -> list[Any]:
+    return [json.loads(r.content).get("chat_template_kwargs") for r in server.requests]
+
+
+def test_thinking_is_switched_off_and_the_cap_is_an_argument(made: Any) -> None:
+    server = Server(reply("VERDICT: CORRECT"))
+    judged(made(server, max_tokens="77"), QUESTION, "a car")
+    assert kwargs_of(server) == [OFF]
+    assert json.loads(server.requests[0].content)["max_tokens"] == 77
+    judged(made(server, thinking="on"), QUESTION, "a car")
+    assert kwargs_of(server) == [OFF, None]
+    with pytest.raises(UserError, match="thinking is 'no'"):
+        made(server, thinking="no")
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_server_that_refuses_the_switch_is_asked_without_it_from_then_on(
+    made: Any, status: int
+) -> None:
+    server = Server(httpx.Response(status, text="unknown field"), reply("VERDICT: CORRECT"))
+    verifier = made(server)
+    assert judged(verifier, QUESTION, "a car").correct is True
+    assert judged(verifier, QUESTION, "a bus").correct is True
+    assert kwargs_of(server) == [OFF, None, None]
+
+
+def test_a_request_that_is_refused_either_way_is_an_error(made: Any) -> None:
+    verdict = judged(made(Server(httpx.Response(400, text="no such model"))), QUESTION, "a car")
+    assert verdict.error is not None and verdict.error.type == "http_400"
+
+
+def test_a_choice_question_is_asked_with_its_options(made: Any) -> None:
+    server = Server(reply("VERDICT: CORRECT"))
+    judged(made(server, forms="choice"), sample(), "the second")
+    prompt = json.loads(server.requests[0].content)["messages"][0]["content"]
+    chosen = sample()
+    assert f"{chosen.answer}. {chosen.options[chosen.answer]}\n</reference>" in prompt
+    for letter, text in chosen.options.items():
+        assert f"\n{letter}. {text}" in prompt
