@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -113,9 +113,16 @@ def _print_rows(judged: list[JudgedRow]) -> None:
         for r in records
     ]
     click.echo(table(("row", "scorer", "extracted", "verdict", ""), cells, right=(0,)))
+    click.echo(_figure(records))
+    if seconds := [r["second_opinion"] for r in records if "second_opinion" in r]:
+        asked = sum(r["fallback"] is not None for r in seconds)
+        click.echo(f"{seconds[0]['scorer']}: {_figure(seconds)}, {asked} decided by the fallback")
+
+
+def _figure(records: list[dict[str, Any]]) -> str:
     scored = [r["correct"] for r in records if r["correct"] is not None]
     figure = f"{100 * sum(scored) / len(scored):.1f} % right" if scored else "nothing scored"
-    click.echo(f"{figure} of {len(scored)} scored, {len(records) - len(scored)} errors")
+    return f"{figure} of {len(scored)} scored, {len(records) - len(scored)} errors"
 
 
 def _runs(

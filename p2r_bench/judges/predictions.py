@@ -12,7 +12,13 @@ from typing import Any, get_args
 
 from p2r_bench.adapter import Profile, extract_answer
 from p2r_bench.errors import UserError
-from p2r_bench.judges.select import Params, close_judges, headline_scorer, make_judges
+from p2r_bench.judges.select import (
+    Params,
+    close_judges,
+    fallback_of,
+    headline_scorer,
+    make_judges,
+)
 from p2r_bench.judges.verdicts import verdict_of
 from p2r_bench.types import AnswerForm, ImageRef, Prediction, Role, Sample, Verdict
 
@@ -45,27 +51,41 @@ class PredictedRow:
 
 @dataclass(frozen=True)
 class JudgedRow:
-    """A row, the answer taken out of its text (None: there is none), and a scorer's verdict on it."""
+    """A row, the answer taken out of its text (None: there is none), and a scorer's verdict on it.
+
+    `second`: the verdict of the scorer with a fallback, where one was asked for.
+    """
 
     row: PredictedRow
     answer: str | None
     verdict: Verdict
+    second: Verdict | None = None
 
     def record(self) -> dict[str, Any]:
         """The row as `score --json` prints it; `span` is a place in `answer_text`."""
-        verdict = self.verdict
-        return {
+        record: dict[str, Any] = {
             "index": self.row.index,
             "id": self.row.id,
             "answer_text": self.answer,
-            "extracted": verdict.extracted,
-            "span": list(verdict.span) if verdict.span else None,
-            "correct": verdict.correct,
-            "scorer": verdict.scorer,
-            "version": verdict.version,
-            "status": verdict.status,
-            "error": f"{verdict.error.type}: {verdict.error.message}" if verdict.error else None,
+            **_decision(self.verdict),
         }
+        if self.second is not None:
+            record["second_opinion"] = _decision(self.second)
+        return record
+
+
+def _decision(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "extracted": verdict.extracted,
+        "span": list(verdict.span) if verdict.span else None,
+        "correct": verdict.correct,
+        "score": verdict.score,
+        "scorer": verdict.scorer,
+        "version": verdict.version,
+        "fallback": verdict.fallback,
+        "status": verdict.status,
+        "error": f"{verdict.error.type}: {verdict.error.message}" if verdict.error else None,
+    }
 
 
 def judge_rows(
@@ -87,7 +107,10 @@ def judge_rows(
         answer = extract_answer(row.text, row.role, profile)
         name = headline_scorer(row.sample, scorer, judges)
         prediction = Prediction(row.sample.id, answer=answer)
-        return JudgedRow(row, answer, await verdict_of(by_name[name], row.sample, prediction))
+        verdict = await verdict_of(by_name[name], row.sample, prediction)
+        asked = fallback_of(name, judges)
+        second = await verdict_of(asked, row.sample, prediction) if asked else None
+        return JudgedRow(row, answer, verdict, second)
 
     async def work() -> list[JudgedRow]:
         try:

@@ -7,6 +7,7 @@ from inspect import signature
 from typing import Any
 
 from p2r_bench.errors import UserError
+from p2r_bench.judges.fallback import Fallback
 from p2r_bench.plugins import registry
 from p2r_bench.types import AnswerForm, Judge, Sample
 
@@ -21,6 +22,9 @@ HEADLINES: Mapping[AnswerForm, str] = {
 }
 """Answer form to the scorer whose verdict is reported first."""
 
+FALLBACK = "fallback"
+"""Argument of any scorer: the judge that is asked where its rules find no answer."""
+
 Params = Mapping[str, Mapping[str, Any]]
 """Scorer to keyword arguments of its judge."""
 
@@ -32,7 +36,8 @@ def make_judges(
 
     A judge may have a `check()` that raises UserError when it is not set up (the verifier without a
     URL): that is fatal where its verdict would be a headline, and otherwise leaves it out. It may
-    also have an async `close()`.
+    also have an async `close()`. An argument `fallback=SECOND` of any scorer adds the scorer `SCORER-then-SECOND`
+    (see `Fallback`), which has to be set up.
 
     Args:
         params: Keyword arguments of the judges.
@@ -44,9 +49,15 @@ def make_judges(
             choice questions although there are some, or a headline judge that is not set up.
     """
     names = registry().names("judge")
-    for name in (scorer, *params):
+    for name in params:
         registry().entry("judge", name)
-    made = [make_judge(name, params.get(name, {})) for name in names]
+    own = {name: {**params.get(name, {})} for name in names}
+    seconds = {name: given.pop(FALLBACK) for name, given in own.items() if FALLBACK in given}
+    by_name = {name: make_judge(name, given) for name, given in own.items()}
+    fallbacks = [_fallback(name, second, by_name) for name, second in seconds.items()]
+    made = [*by_name.values(), *fallbacks]
+    if scorer not in {judge.scorer for judge in made}:
+        registry().entry("judge", scorer)
     judges = [judge for judge in made if any(judge.applies(sample) for sample in samples)]
     choices = [sample for sample in samples if sample.answer_form == "choice"]
     fitting = [judge.scorer for judge in judges if any(judge.applies(s) for s in choices)]
@@ -54,8 +65,25 @@ def make_judges(
         raise UserError(
             f"scorer {scorer!r} does not judge choice questions; {', '.join(fitting)} do"
         )
-    headlines = headline_scorers(samples, scorer, judges).values()
-    return [judge for judge in judges if _set_up(judge, needed=judge.scorer in headlines)]
+    needed = {
+        *headline_scorers(samples, scorer, judges).values(),
+        *(judge.scorer for judge in fallbacks),
+    }
+    return [judge for judge in judges if _set_up(judge, needed=judge.scorer in needed)]
+
+
+def fallback_of(scorer: str, judges: Sequence[Judge]) -> Judge | None:
+    """The judge that asks for a second opinion where this scorer's rules find no answer, or None."""
+    return next((j for j in judges if isinstance(j, Fallback) and j.rules == scorer), None)
+
+
+def _fallback(name: str, second: object, by_name: Mapping[str, Judge]) -> Judge:
+    others = [other for other in by_name if other != name]
+    if second not in others:
+        raise UserError(
+            f"judge {name!r}: fallback={second}: must be another scorer, one of {', '.join(others)}"
+        )
+    return Fallback(by_name[name], by_name[str(second)])
 
 
 def make_judge(name: str, params: Mapping[str, Any]) -> Judge:

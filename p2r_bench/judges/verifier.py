@@ -149,8 +149,8 @@ class Verifier:
         ):
             if not value:
                 raise UserError(
-                    f"the verifier judges answers of the forms {', '.join(sorted(self.forms))} and has no "
-                    f"{what}: set --judge-arg verifier:{what}=… or {variable}, for an OpenAI-compatible "
+                    f"the verifier has no {what} (it judges answers of the forms "
+                    f"{', '.join(sorted(self.forms))}, and those that fallback=verifier sends): set --judge-arg verifier:{what}=… or {variable}, for an OpenAI-compatible "
                     "server such as http://localhost:8000/v1"
                 )
         parts = urlsplit(self.url or "")

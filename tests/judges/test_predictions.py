@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from p2r_bench.cli import main
+from p2r_bench.judges.chat_service import ChatService
 
 ROW: dict[str, Any] = {
     "task": "HR-Bench",
@@ -49,8 +50,10 @@ def test_each_row_gets_its_extracted_answer_and_verdict(tmp_path: Path) -> None:
         "extracted": "B",
         "span": [0, 1],
         "correct": True,
+        "score": 1.0,
         "scorer": "strict",
         "version": "2",
+        "fallback": None,
         "status": "ok",
         "error": None,
     }
@@ -178,3 +181,32 @@ def test_free_answers_need_a_verifier(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.delenv("P2R_BENCH_VERIFIER_URL", raising=False)
     row = {**ROW, "options": None, "answer_form": "free", "question": "What?"}
     assert "verifier:url=" in refusal(tmp_path, row)
+
+
+def test_a_thought_holds_no_answer_in_any_mode(tmp_path: Path) -> None:
+    texts = ["<think>so <answer>B</answer>", "It is B</think>", "<think>B</think>"]
+    rows = [{**ROW, "mode": m, "text": t} for m in ("default", "thinking", "p2r") for t in texts]
+    assert {one["extracted"] for one in verdicts(tmp_path, *rows)} == {None}
+
+
+def test_both_figures_are_printed_with_a_second_opinion(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def say(self: ChatService, payload: dict[str, object]) -> str:
+        return "VERDICT: CORRECT"
+
+    monkeypatch.setattr(ChatService, "ask", say)
+    args = (
+        *("--judge-arg", "strict:fallback=verifier", "--judge-arg", "verifier:model=m"),
+        *("--judge-arg", "verifier:url=http://verifier.test/v1"),
+        *("--judge-arg", f"verifier:cache_dir={tmp_path / 'cache'}"),
+    )
+    unclear = {**ROW, "mode": "default", "text": "probably the second one"}
+    first, second = verdicts(tmp_path, ROW, unclear, args=args)
+    assert (first["second_opinion"]["fallback"], second["correct"]) == (None, False)
+    opinion = second["second_opinion"]
+    assert (opinion["scorer"], opinion["correct"]) == ("strict-then-verifier", True)
+    assert opinion["fallback"] == "verifier"
+    printed = score(tmp_path, ROW, unclear, args=args).stdout
+    assert "50.0 % right of 2 scored, 0 errors" in printed
+    assert "strict-then-verifier: 100.0 % right of 2 scored, 0 errors, 1 decided by the" in printed

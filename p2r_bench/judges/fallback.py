@@ -1,0 +1,61 @@
+"""A second opinion: another judge is asked where a scorer's rules find no answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from p2r_bench.types import Judge, Prediction, Sample, Verdict, digest_of
+
+
+class Fallback:
+    """The rules of one judge, and the verdict of another where they find nothing in an answer.
+
+    The scorer is called `RULES-then-SECOND`, so that both figures stand side by side: the rules' own stay under their
+    own name. Verdicts of the second judge have `Verdict.fallback` set; its failures are error verdicts. A prediction
+    without an answer stays "no answer" and is not sent.
+
+    Args:
+        rules: The judge that is asked first; it decides which samples apply.
+        second: The judge that is asked when the rules extract nothing.
+
+    Attributes:
+        rules: Scorer of the judge that is asked first.
+    """
+
+    def __init__(self, rules: Judge, second: Judge) -> None:
+        self._rules = rules
+        self._second = second
+        self.rules = rules.scorer
+        self.scorer = f"{rules.scorer}-then-{second.scorer}"
+        self.version = f"{rules.version}-then-{second.version}"
+        self.params_hash = digest_of({"rules": rules.params_hash, "second": second.params_hash})
+
+    def check(self) -> None:
+        """Refuse a second judge that is not set up.
+
+        Raises:
+            UserError: As its own `check`.
+        """
+        if (check := getattr(self._second, "check", None)) is not None:
+            check()
+
+    def applies(self, sample: Sample) -> bool:
+        return self._rules.applies(sample)
+
+    async def judge(self, sample: Sample, prediction: Prediction) -> Verdict:
+        verdict = await self._rules.judge(sample, prediction)
+        if verdict.status == "ok" and verdict.extracted is None and prediction.answer:
+            verdict = await self._second.judge(sample, prediction)
+            verdict = replace(verdict, fallback=self._second.scorer)
+        return replace(
+            verdict,
+            scorer=self.scorer,
+            version=self.version,
+            params_hash=self.params_hash,
+            metric=None,
+        )
+
+    async def close(self) -> None:
+        """Close the second judge; safe to call twice."""
+        if (close := getattr(self._second, "close", None)) is not None:
+            await close()
