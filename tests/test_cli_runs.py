@@ -23,12 +23,12 @@ def runs(out: Path, *args: str, answer: str = "", **environment: str) -> Result:
 
 
 def made(out: Path, *statuses: Any, of: int = 4, finish: bool = True, **identity: Any) -> Path:
+    expected = {make_sample(n).id: CELLS for n in range(of)}
     with open_folder(out, **identity) as folder:
-        folder.begin(SESSION)
+        folder.begin(SESSION, expected=expected if of else None)
         for number, status in enumerate(statuses):
             asyncio.run(folder.record(*outcome(number, status=status)))
         if finish:
-            expected = {make_sample(n).id: CELLS for n in range(of)}
             update_leaderboard(out, folder.finish(expected, scorer="strict"))
         return folder.path
 
@@ -36,11 +36,13 @@ def made(out: Path, *statuses: Any, of: int = 4, finish: bool = True, **identity
 def test_runs_are_listed_with_how_far_they_are(tmp_path: Path) -> None:
     made(tmp_path, *["ok"] * 4)
     made(tmp_path, "ok", "error", "not_applicable", seed=1)
-    going = made(tmp_path, "ok", finish=False, seed=2)
+    made(tmp_path, "ok", finish=False, seed=2)
+    going = made(tmp_path, "ok", of=0, finish=False, seed=3)
     lines = runs(tmp_path, "list").output.splitlines()
     assert lines[0].split()[:4] == ["run", "done", "errors", "state"]
     assert [line.split()[1:4] for line in lines[1:]] == [
         ["1/?", "-", "incomplete"],
+        ["1/4", "-", "incomplete"],
         ["2/4", "1", "incomplete"],
         ["4/4", "-", "complete"],
     ]

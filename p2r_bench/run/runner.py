@@ -174,7 +174,7 @@ async def _work(
     """Have the launcher do what is missing, and write it down; False when a signal stopped it."""
     spec = resolved.spec
     session = session_of(await launcher.start(), resolved.choices, spec.schedule)
-    folder.begin(session, allow_mixed=spec.allow_mixed)
+    folder.begin(session, allow_mixed=spec.allow_mixed, expected=resolved.cells)
     ledger = Ledger()
 
     async def record(outcome: Outcome) -> None:

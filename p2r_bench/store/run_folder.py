@@ -118,13 +118,23 @@ class RunFolder:
             lock.release()
             raise
 
-    def begin(self, session: Session, *, allow_mixed: bool = False) -> None:
+    def begin(
+        self,
+        session: Session,
+        *,
+        allow_mixed: bool = False,
+        expected: Mapping[str, Iterable[Cell]] | None = None,
+    ) -> None:
         """Start adding samples. Call it only when something is missing: a complete run refuses nothing.
+
+        Args:
+            expected: As in `finish`; lets a run that is still going say how far it is.
 
         Raises:
             UserError: Samples that are done came from a session with other pinned facts and
                 `allow_mixed` is false; the differences are listed.
         """
+        self._expect(expected)
         self._session = self.manifest.add_session(
             session, self._contributed(), allow_mixed=allow_mixed
         )
@@ -234,8 +244,7 @@ class RunFolder:
             UserError: The disk refused, or a journal line is damaged.
         """
         self._journal.submit([]).result()  # what cancelled callers left behind is on disk now
-        if expected is not None:
-            self.manifest.expected = Counter(cell for cells in expected.values() for cell in cells)
+        self._expect(expected)
         if data is not None:
             self.manifest.data = data
         known = self.manifest.data
@@ -292,6 +301,10 @@ class RunFolder:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _expect(self, expected: Mapping[str, Iterable[Cell]] | None) -> None:
+        if expected is not None:
+            self.manifest.expected = Counter(cell for cells in expected.values() for cell in cells)
 
     async def _append(self, record: Row) -> None:
         # Indexed on the journal's thread, so that a cancelled caller's record is known all the same.

@@ -21,7 +21,7 @@ class RunSummary:
 
     Attributes:
         done: Samples with an outcome that is not run again, repeats included; `errors` failed.
-        expected: Samples of the whole task times repeats; None until the run has finished once.
+        expected: Samples of the whole task times repeats; None when not known.
         complete: Whether every sample of the task is done and judged.
         created: When the run was made, and `last` when its last session began; ISO 8601, UTC.
         problem: Why nothing more is known of the folder; None for a readable one.
