@@ -189,6 +189,12 @@ def test_a_figure_that_cannot_be_computed_says_why(tmp_path: Path) -> None:
     assert "accuracy_all_rotations: no pairs" in output and "about the data: 150 of 200" in output
 
 
+def test_a_table_without_a_value_says_why(tmp_path: Path) -> None:
+    out = board(tmp_path, figure(None, reason="every row was skipped", complete=False))
+    output = leaderboard(out, "--model", "m").output
+    assert "incomplete, no value" in output and "accuracy: every row was skipped" in output
+
+
 def test_shortened_names_stay_different(tmp_path: Path) -> None:
     names = [f"organisation/Model-With-A-Long-Name-{size}-Instruct-In-A-Long-Form" for size in "48"]
     out = board(tmp_path, *(figure(0.7, model=name) for name in names))
@@ -198,9 +204,11 @@ def test_shortened_names_stay_different(tmp_path: Path) -> None:
 
 
 def test_columns_are_chosen_by_name_and_an_unknown_one_lists_them(tmp_path: Path) -> None:
-    out = board(tmp_path, figure(0.7))
+    out = board(tmp_path, figure(0.7, n_no_box=0))
     output = leaderboard(out, "--model", "m", "--columns", "model,latency,accuracy").output
     assert output.splitlines()[2].split() == ["model", "latency", "(s)", "accuracy"]
+    zero = leaderboard(out, "--model", "m", "--columns", "rank,mode,no_box,scorer").output
+    assert zero.splitlines()[-1].split() == ["1", "p2r", "0", "strict", "2"]
     refused = leaderboard(out, "--model", "m", "--columns", "modell,latency")
     assert refused.exit_code == 2
     assert "modell" in refused.output and "accuracy" in refused.output and "seed" in refused.output

@@ -16,32 +16,27 @@ _POINTS_A_CHARACTER, _POINTS_BETWEEN = 4.3, 8
 
 
 def chosen(shown: Sequence[View], names: Sequence[str]) -> list[View]:
-    """The views with these columns only, in this order.
+    """The views with these columns only, in this order; a view without any of them is left out.
 
     Raises:
         UserError: No view has such a column; those there are are listed.
     """
-    there = dict.fromkeys(c.name for view in shown for c in (*view.columns, *view.constant))
+    there = dict.fromkeys(c.name for view in shown for c in (*view.columns, *view.hidden))
     if unknown := [name for name in names if name not in there]:
         raise UserError(f"--columns: no column {', '.join(unknown)}; there are: {', '.join(there)}")
     return [
-        replace(
-            view,
-            columns=tuple(
-                replace(column, fixed=True)
-                for name in names
-                for column in (*view.columns, *view.constant)
-                if column.name == name
-            ),
-        )
+        replace(view, columns=tuple(replace(by_name[name], fixed=True) for name in picked))
         for view in shown
+        if (by_name := {column.name: column for column in (*view.columns, *view.hidden)})
+        and (picked := [name for name in names if name in by_name])
     ]
 
 
 def widened(view: View) -> View:
-    """The view with every column, those that are the same in all lines too, and none to leave out."""
-    columns = (*view.columns, *view.constant)
-    return replace(view, columns=tuple(replace(column, fixed=True) for column in columns))
+    """The view with every column that has a cell, those that are the same in all lines too; none may be left out."""
+    filled = [column for column in view.hidden if any(cell is not None for cell in column.cells)]
+    columns = tuple(replace(column, fixed=True) for column in (*view.columns, *filled))
+    return replace(view, columns=columns)
 
 
 def as_text(shown: Iterable[View], columns: int | None) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from p2r_bench.cli.leaderboard_facts import Fact, facts_of, source_of
+from p2r_bench.cli.leaderboard_facts import facts_of, source_of
 from p2r_bench.cli.table import Column
 from p2r_bench.stats.ranking import conditions, data_kind, reasons
 
@@ -37,14 +37,15 @@ class View:
     """One table to show.
 
     Attributes:
-        facts: "name: value" of what holds for all its runs; `constant` has them as columns.
+        facts: "name: value" of what holds for all its runs.
         columns: In the order in which they matter.
+        hidden: Columns that say nothing about a single line: the same in all lines, all zero, or empty.
     """
 
     title: str
     facts: tuple[str, ...]
     columns: tuple[Column, ...]
-    constant: tuple[Column, ...] = ()
+    hidden: tuple[Column, ...]
     notes: tuple[str, ...] = ()
 
 
@@ -91,9 +92,9 @@ def _view(task: str, subset: str | None, kind: str, rows: Sequence[Row]) -> View
         Column("n", "n", _counts(lines, "n"), right=True, fixed=True),
         Column("note", "note", _notes(lines), fixed=True),
         Column("bounds", "bounds", tuple(_bounds(line.lead) for line in lines), right=True),
-        *(_told(fact) for fact in facts if fact.differs and fact.name != "source"),
+        *(Column(fact.name, fact.header, fact.cells) for fact in facts),
         *(
-            Column(name.removeprefix("n_"), text, _counts(lines, name, zeros=False), right=True)
+            Column(name.removeprefix("n_"), text, _counts(lines, name), right=True)
             for name, text in _COUNTS.items()
         ),
         *(_figure(lines, figure) for figure in _across(lines)),
@@ -106,32 +107,34 @@ def _view(task: str, subset: str | None, kind: str, rows: Sequence[Row]) -> View
     notes += _without_value(lines)
     if letters:
         notes.append("Ranks with different letters do not compare: data, profile or scorer differ.")
-    shown = [c for c in columns if any(cell is not None for cell in c.cells)]
+    same = {fact.name for fact in facts if not fact.differs} | {"source"}
+    hidden = [column for column in columns if column.name in same or _says_nothing(column)]
     return View(
-        title=_title(task, subset, kind, rows),
+        title=_title(task, subset, kind, _main(lines)[0], rows),
         facts=tuple(f"{fact.header}: {fact.value}" for fact in facts if fact.value),
-        columns=tuple(shown),
-        constant=tuple(_told(fact) for fact in facts if fact.value),
+        columns=tuple(column for column in columns if column not in hidden),
+        hidden=tuple(hidden),
         notes=tuple(notes),
     )
 
 
+def _says_nothing(column: Column) -> bool:
+    nothing = {None, "0"} if f"n_{column.name}" in _COUNTS else {None}
+    return {*column.cells} <= nothing
+
+
 def _without_value(lines: Sequence[_Line]) -> list[str]:
-    """Why figures beside the main one have no value."""
-    rows = [row for line in lines for row in line.figures.values() if row is not line.lead]
+    """Why figures have no value."""
+    rows = [row for line in lines for row in line.figures.values()]
     return list(dict.fromkeys(f"{row['metric']}: {row['reason']}" for row in rows if row["reason"]))
 
 
-def _title(task: str, subset: str | None, kind: str, rows: Sequence[Row]) -> str:
+def _title(task: str, subset: str | None, kind: str, metric: str, rows: Sequence[Row]) -> str:
     name = " ".join(filter(None, (task, subset)))
     if kind != "published":
         name += f", {kind} data (not ranked, not comparable with published figures)"
     intervals = any(row["ci_low"] is not None for row in rows)
-    return f"{name}: accuracy in percent{' [95 % interval]' if intervals else ''}"
-
-
-def _told(fact: Fact) -> Column:
-    return Column(fact.name, fact.header, fact.cells)
+    return f"{name}: {metric} in percent{' [95 % interval]' if intervals else ''}"
 
 
 def _main(lines: Sequence[_Line]) -> Figure:
@@ -181,6 +184,7 @@ def _notes(lines: Sequence[_Line]) -> tuple[str | None, ...]:
 def _note(row: Row, *, several: bool) -> str | None:
     source = source_of(row)
     why = [r for r in reasons(row) if not r.endswith(" data") and r != "reported"]
+    why = ["no value" if r == row["reason"] else r for r in why]
     return ", ".join([*([source] if several and source != "measured" else []), *why]) or None
 
 
@@ -242,10 +246,8 @@ def _plain(lines: Sequence[_Line], name: str) -> tuple[str | None, ...]:
     return tuple(line.lead[name] for line in lines)
 
 
-def _counts(lines: Sequence[_Line], name: str, *, zeros: bool = True) -> tuple[str | None, ...]:
+def _counts(lines: Sequence[_Line], name: str) -> tuple[str | None, ...]:
     values = [line.lead[name] for line in lines]
-    if not zeros and not any(values):
-        return (None,) * len(values)
     return tuple(None if value is None else str(value) for value in values)
 
 
