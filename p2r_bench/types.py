@@ -162,7 +162,8 @@ class Recipe:
         crop: Pixel rectangle cut out after drawing, or None for the whole image.
         resize: Sizes applied one after the other; the last is what the model receives.
         route: "exact" (Pillow bicubic) or the name of a faster route.
-        transport: "lossless", or "jpeg:QUALITY" for a JPEG round trip after the first resize.
+        transport: "lossless", or "jpeg:QUALITY" or "webp:QUALITY" for a round trip through such a file after the
+            first resize.
     """
 
     source: str

@@ -31,7 +31,8 @@ class ImagePolicy:
         exif: "apply" or "ignore" the EXIF orientation.
         alpha: "white" flattens transparency on white, "drop" discards the channel.
         route: Pixel route: "exact" is Pillow bicubic, "fast" torch bicubic, which differs by a level here and there.
-        transport: "lossless" or "jpeg:QUALITY", between the first resize and the second.
+        transport: "lossless", "jpeg:QUALITY" or "webp:QUALITY", between the first resize and the second.
+        max_bytes: Most bytes of an image's file where images are sent to a server; 0 for no cap. A larger one is an error.
     """
 
     max_pixels: int
@@ -42,6 +43,7 @@ class ImagePolicy:
     alpha: Literal["white", "drop"]
     route: str
     transport: str
+    max_bytes: int = 0
 
 
 @dataclass(frozen=True)

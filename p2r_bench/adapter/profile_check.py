@@ -50,9 +50,11 @@ def _image(image: ImagePolicy) -> Iterator[Rule]:
         )
     yield "image.second_min_pixels", image.second_min_pixels >= 0, "must not be negative"
     yield "image.route", image.route in ROUTES, f"known are {', '.join(ROUTES)}"
-    transports = {"lossless", *(f"jpeg:{quality}" for quality in range(1, 101))}
-    rule = 'must be "lossless" or "jpeg:QUALITY", 1 to 100'
+    lossy = (f"{kind}:{quality}" for kind in ("jpeg", "webp") for quality in range(1, 101))
+    transports = {"lossless", *lossy}
+    rule = 'must be "lossless", "jpeg:QUALITY" or "webp:QUALITY", 1 to 100'
     yield "image.transport", image.transport in transports, rule
+    yield "image.max_bytes", image.max_bytes >= 0, "must be at least 1, or 0 for no cap"
 
 
 def _annotate(annotate: AnnotatePolicy) -> Iterator[Rule]:

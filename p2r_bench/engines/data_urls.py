@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from p2r_bench.adapter.pixels import compressed
 from p2r_bench.engines.png import png
+from p2r_bench.errors import EngineError
 from p2r_bench.types import ImageEncoder, Recipe, WireImage
 
 if TYPE_CHECKING:
@@ -37,6 +38,31 @@ def png_url(image: Image.Image, level: int) -> WireImage:
 def wire_images(images: Sequence[Image.Image | WireImage], level: int) -> list[WireImage]:
     """Data URLs of images that may be encoded already; takes as long as encoding does."""
     return [i if isinstance(i, WireImage) else png_url(i, level) for i in images]
+
+
+def check_bytes(images: Sequence[object], most: int, where: str) -> None:
+    """Refuse an encoded image whose file is larger than the profile allows.
+
+    Args:
+        most: The profile's `image.max_bytes`; 0 for no cap.
+        where: Start of the error's message.
+
+    Raises:
+        EngineError: Names the profile's fields.
+    """
+    for number, image in enumerate(images):
+        if most and isinstance(image, WireImage):
+            head = image.data[: image.data.index(b",")]
+            size = (len(image.data) - len(head) - 1) * 3 // 4 - image.data[-2:].count(b"=")
+            if size > most:
+                kind = head.removeprefix(b"data:image/").partition(b";")[0].decode()
+                raise EngineError(
+                    f"{where}: image {number}, {image.size[0]}×{image.size[1]} pixels, has {size} bytes as {kind}, and the "
+                    f'profile\'s image.max_bytes is {most}. Under image.transport = "jpeg:85" or a smaller '
+                    "image.max_pixels it has fewer",
+                    kind="image_bytes",
+                    retryable=False,
+                )
 
 
 def _wire(image: Image.Image, kind: str, file: bytes) -> WireImage:

@@ -119,6 +119,7 @@ def _check_role(can: Capabilities, role: str, profile: Profile, images: int, whe
         raise UserError(
             f"{where}: needs {needed} tokens of context ({visual} for {images} images, "
             f"{TEXT_ALLOWANCE} for text, {sampling.max_tokens} for the output), the engine has "
-            f"{can.context_tokens}: serve a longer context (vLLM: --max-model-len {needed}), or use a profile with a "
+            f"{can.context_tokens}: serve a longer context (engine vllm: --engine-arg max_model_len={needed}, "
+            f"a vLLM server: --max-model-len {needed}), or use a profile with a "
             f"smaller image.max_pixels, crop.count or sampling.{role}.max_tokens"
         )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
 from p2r_bench.adapter import Profile
 from p2r_bench.engines.completions import checked
+from p2r_bench.engines.data_urls import check_bytes
 from p2r_bench.errors import EngineDead, EngineError, EngineStopped, ImageError, UserError
 from p2r_bench.run.accounting import EngineMeter
-from p2r_bench.run.images import RowImages
+from p2r_bench.run.images import Prepared, RowImages, Sendable
 from p2r_bench.run.seeds import CallSeeds
 from p2r_bench.types import (
     Completion,
@@ -89,7 +90,8 @@ class _Calls:
             try:
                 # Nothing here may hold the images: their room is free once the engine lets go of them.
                 completion = checked(
-                    await engine.generate(request, cast(Any, prepared.lend())), request.id
+                    await engine.generate(request, cast(Any, self._lent(prepared, request))),
+                    request.id,
                 )
             except EngineDead as error:
                 raise EngineStopped(
@@ -114,6 +116,11 @@ class _Calls:
         )
         self.finished.append(completion)
         return completion
+
+    def _lent(self, prepared: Prepared, request: Request) -> Sequence[Sendable]:
+        images = prepared.lend()
+        check_bytes(images, self._solver.profile.image.max_bytes, request.id)
+        return images
 
     def _engine(self, role: str) -> Engine:
         engines = self._solver.engines

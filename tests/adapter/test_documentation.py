@@ -47,7 +47,7 @@ def test_the_table_of_profiles_holds_the_built_in_values(name: str) -> None:
     ]
     head = next(i for i, row in enumerate(rows) if "`p2r` (default)" in row)
     column = next(i for i, cell in enumerate(rows[head]) if f"`{name}`" in cell)
-    table = {row[0]: row[column] for row in rows[head + 2 : head + 13]}
+    table = {row[0]: row[column] for row in rows[head + 2 : head + 14]}
     profile = load_profile(name)
     image, sampling = profile.image, profile.sampling
 
@@ -80,6 +80,8 @@ def test_the_table_of_profiles_holds_the_built_in_values(name: str) -> None:
     for role in ("perceive", "reason", "think", "answer"):
         chosen = sampling.for_role(role)
         assert [chosen.temperature, chosen.repetition_penalty] == drawn
+        filters = [chosen.top_p, chosen.top_k, chosen.presence_penalty]
+        assert filters == [float(v) for v in table["top-p, top-k, presence penalty"].split(", ")]
 
 
 def test_the_table_of_box_texts_holds_what_each_rule_reads() -> None:

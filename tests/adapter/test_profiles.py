@@ -15,7 +15,7 @@ from p2r_bench.adapter import (
     diff_profiles,
     load_profile,
 )
-from p2r_bench.types import ROLES, digest_of
+from p2r_bench.types import ROLES, Sampling, digest_of
 
 K = 32 * 32
 EVAL, ROLLOUT, SERVICE = (
@@ -25,9 +25,10 @@ P2R, TINY = load_profile("p2r"), load_profile("tiny")
 COLOURS = ("red", "green", "blue", "yellow", "orange", "purple", "cyan", "magenta")
 
 
-def test_five_profiles_come_with_the_package_and_p2r_is_the_default() -> None:
+def test_seven_profiles_come_with_the_package_and_p2r_is_the_default() -> None:
     assert builtin_profiles() == (
-        "original-eval", "original-train-rollout", "original-train-service", "p2r", "tiny",
+        "original-eval", "original-train-rollout", "original-train-service", "p2r",
+        "qwen3-vl-instruct", "qwen3-vl-thinking", "tiny",
     )  # fmt: skip
     assert load_profile() == P2R
 
@@ -106,6 +107,24 @@ def test_temperature_top_p_and_repetition_penalty(
     sampling = profile.sampling.for_role(role)
     drawn = (sampling.temperature, sampling.top_p, sampling.repetition_penalty)
     assert drawn == (temperature, 1, penalty)
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        (
+            "qwen3-vl-instruct",
+            Sampling(temperature=0.7, top_p=0.8, top_k=20, presence_penalty=1.5, max_tokens=16384),
+        ),
+        ("qwen3-vl-thinking", Sampling(temperature=1.0, top_p=0.95, top_k=20, max_tokens=32768)),
+    ],
+)
+@pytest.mark.parametrize("role", ROLES)
+def test_the_families_profiles_draw_as_published(name: str, published: Sampling, role: str) -> None:
+    profile = load_profile(name)
+    assert profile.sampling.for_role(role) == published
+    changed = {field.partition(".")[0] for field, _, _ in diff_profiles(P2R, profile)}
+    assert changed <= {"sampling", "thoughts"}
 
 
 @pytest.mark.parametrize(
@@ -202,7 +221,7 @@ def test_the_hash_covers_the_version_of_the_rules() -> None:
 
 
 def test_hashes_of_the_built_in_profiles_differ() -> None:
-    assert len({load_profile(name).hash for name in builtin_profiles()}) == 5
+    assert len({load_profile(name).hash for name in builtin_profiles()}) == 7
 
 
 def test_the_pack_is_the_only_wording_in_a_profile() -> None:
