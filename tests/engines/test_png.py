@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from p2r_bench.adapter import realise
-from p2r_bench.engines.data_urls import url_encoder
+from p2r_bench.engines.data_urls import check_bytes, png_url, url_encoder
 from p2r_bench.engines.png import png
+from p2r_bench.errors import EngineError
 from p2r_bench.run.images import realised
 from p2r_bench.types import Recipe, WireImage
 
@@ -66,13 +67,14 @@ def test_lossless_images_are_sent_with_the_pixels_of_their_recipe() -> None:
     assert Image.open(io.BytesIO(file)).tobytes() == realise(RECIPE, source).tobytes()
 
 
-def test_under_a_lossy_transport_the_file_itself_is_sent() -> None:
-    source, recipe = noise(90, 60, 1), replace(RECIPE, transport="jpeg:75")
+@pytest.mark.parametrize("kind", ["jpeg", "webp"])
+def test_under_a_lossy_transport_the_file_itself_is_sent(kind: str) -> None:
+    source, recipe = noise(90, 60, 1), replace(RECIPE, transport=f"{kind}:75")
     head, file = file_of(realised(recipe, source, url_encoder(1)))
-    assert head == "data:image/jpeg;base64"
+    assert head == f"data:image/{kind};base64"
     assert Image.open(io.BytesIO(file)).tobytes() == realise(recipe, source).tobytes()
     plain = io.BytesIO()
-    realise(RECIPE, source).save(plain, "JPEG", quality=75)
+    realise(RECIPE, source).save(plain, kind, quality=75)
     assert file == plain.getvalue()
 
 
@@ -82,3 +84,16 @@ def test_an_image_that_is_resized_behind_its_transport_is_sent_as_it_comes_out()
     head, file = file_of(realised(recipe, source, url_encoder(1)))
     assert head == "data:image/png;base64"
     assert Image.open(io.BytesIO(file)).tobytes() == realise(recipe, source).tobytes()
+
+
+def test_a_file_beyond_the_profiles_cap_is_refused_by_its_exact_size() -> None:
+    for width in (7, 8, 9):  # every padding of base64
+        image = png_url(noise(width, 5, width), 1)
+        size = len(file_of(image)[1])
+        check_bytes([image], size, "it")
+        check_bytes([image], 0, "it")
+        check_bytes([noise(400, 400, 1)], 1, "it")
+        with pytest.raises(
+            EngineError, match=rf"it: image 0, {width}×5 pixels, has {size} bytes as png"
+        ):
+            check_bytes([image], size - 1, "it")

@@ -15,11 +15,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from p2r_bench.engines.data_urls import url_encoder
 from p2r_bench.errors import UserError
 from p2r_bench.run.rejudge import rejudge
 from p2r_bench.run.runner import RunResult, run
 from p2r_bench.run.spec import EngineChoice, RunSpec
-from p2r_bench.types import Completion, Request
+from p2r_bench.types import Capabilities, Completion, Request
 from tests.run.conftest import FakeEngine, FakeEngines, write_bench
 
 
@@ -108,6 +109,32 @@ def test_a_reply_that_is_no_answer_is_an_error_whatever_engine_gives_it(
     assert not result.complete
     samples = pd.read_parquet(result.path / "samples.parquet").set_index("sample_id")
     assert samples.loc["4K/2"]["error_type"] == kind
+
+
+def test_images_beyond_the_profiles_bytes_are_errors_that_name_its_field(bench: Path) -> None:
+    class Sending(FakeEngine):
+        def capabilities(self) -> Capabilities:
+            return dataclasses.replace(super().capabilities(), image_encoder=url_encoder(1))
+
+    profile = bench.parent / "small.toml"
+    profile.write_text('extends = "tiny"\n[image]\nmax_bytes = 40')
+    engine = Sending()
+    result = do(spec(bench, mode="default", profile=str(profile), limit=2), engine)
+    assert engine.calls == []
+    samples = pd.read_parquet(result.path / "samples.parquet")
+    assert set(samples["error_type"]) == {"image_bytes"}
+    assert "image.max_bytes is 40" in samples["error_message"][0]
+
+
+def test_a_context_too_short_for_the_profiles_tokens_is_refused_with_the_length_needed(
+    bench: Path,
+) -> None:
+    engine = FakeEngine()
+    engine.capabilities = lambda: Capabilities(context_tokens=40960)  # type: ignore[method-assign]
+    needed = 4 * 4096 + 512 + 32768
+    with pytest.raises(UserError, match=f"needs {needed} tokens.*max_model_len={needed}"):
+        do(spec(bench, profile="qwen3-vl-thinking"), engine)
+    assert engine.calls == []
 
 
 def test_errors_are_retried_by_the_same_command_unless_kept(bench: Path) -> None:
