@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "tasks": FOUNDATION | {"adapter", "stats", "synth", "hub"},
     "store": FOUNDATION | {"adapter", "stats"},
     "bundled": FOUNDATION,
-    "report": FOUNDATION | {"adapter", "store", "stats"},
+    "report": FOUNDATION | {"adapter", "store", "stats", "tasks"},
     "torch_pixels": FOUNDATION,
     "hookspecs": set(),
     "commands": FOUNDATION,

@@ -11,6 +11,7 @@ import click
 if TYPE_CHECKING:
     from p2r_bench.run.runner import RunResult
     from p2r_bench.run.spec import RunSpec
+    from p2r_bench.store.failures import Cause
 
 
 @click.command("run")
@@ -142,7 +143,9 @@ if TYPE_CHECKING:
 @click.option(
     "--config", type=click.Path(path_type=Path), help="TOML file with models × modes × tasks."
 )
-@click.option("--dry-run", is_flag=True, help="Show the first requests; load no model.")
+@click.option(
+    "--dry-run", is_flag=True, help="Show the requests of the first samples; load no model."
+)
 @click.option(
     "--quiet", is_flag=True, help="No progress, and no account of time and tokens at the end."
 )
@@ -168,14 +171,19 @@ def command(
     from p2r_bench.run.signals import EXIT_STATUS, listening
 
     with listening(grace_s=_GRACE_S) as stop:
-        from p2r_bench.run.dry import render_first
+        from p2r_bench.run.dry import preview
         from p2r_bench.run.sweep import read_sweep, specs_of
 
         given = {"tasks": tasks, **options}
         sets = read_sweep(config, _given(given)) if config else [given]
         specs = [spec for one in sets for spec in specs_of(one)]
         if dry_run:
-            click.echo("\n\n".join(render_first(spec) for spec in specs))
+            shown = [preview(spec) for spec in specs]
+            click.echo(
+                json.dumps([one.as_json() for one in shown], indent=2)
+                if as_json
+                else "\n\n".join(one.text() for one in shown)
+            )
             return
         results = _run(specs, quiet, as_json)
         if as_json:
@@ -222,32 +230,23 @@ def _record(result: RunResult) -> dict[str, Any]:
         "complete": result.complete,
         "interrupted": result.interrupted,
         "accounting": result.accounting,
+        "errors": [cause.as_json() for cause in _causes(result)],
         "metrics": [{k: v for k, v in row.items() if k != "created"} for row in result.metrics],
     }
 
 
 def _print(result: RunResult, quiet: bool) -> None:
-    from p2r_bench.cli.data_lines import data_lines
+    from p2r_bench.cli.run_summary import summary
     from p2r_bench.run.accounting import block
 
-    for row in result.overall:
-        task = " ".join(filter(None, (row["task"], row["subset"])))
-        click.echo(f"{task} · {row['mode']} · {row['model']}: {_figure(row)}")
-    for line in data_lines(result.metrics):
-        click.echo(f"  {line}")
-    click.echo(f"  {result.added} samples run now; {result.path}")
+    click.echo("\n".join(summary(result, _causes(result))))
     if result.accounting and not quiet:
         click.echo("\n".join(f"  {line}" for line in block(result.accounting)))
 
 
-def _figure(row: Any) -> str:
-    if row["value"] is None:
-        return f"nothing scored, {row['n_errors']} errors"
-    text = f"accuracy {100 * row['value']:.1f} %"
-    if row["ci_low"] is not None:
-        text += f" [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]"
-    text += f", n = {row['n']}"
-    if row["n_errors"]:
-        low, high = 100 * row["value_low"], 100 * row["value_high"]
-        text += f", {row['n_errors']} errors: between {low:.1f} and {high:.1f} % with them"
-    return text if row["complete"] else f"{text} (incomplete)"
+def _causes(result: RunResult) -> list[Cause]:
+    from p2r_bench.store.failures import causes
+    from p2r_bench.store.reader import RunReader
+
+    failed = any(row["n_errors"] for row in result.metrics)
+    return causes(RunReader(result.path)) if failed else []

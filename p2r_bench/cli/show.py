@@ -5,19 +5,36 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from p2r_bench.cli.escaping import printable
 from p2r_bench.cli.table import table
+from p2r_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from p2r_bench.store.reader import RunReader
 
 Row = Mapping[str, Any]
 
 
 @click.command("show")
 @click.argument("run")
-@click.argument("sample")
+@click.argument("sample", required=False)
+@click.option("--errors", is_flag=True, help="List the run's errors by cause, with the samples.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="With --errors: samples listed of each cause.",
+)
+@click.option(
+    "--picture",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Draw the sample into this PNG file: every image as it was sent, and every text.",
+)
 @click.option("--repeat", default=0, show_default=True, help="Which pass over the sample.")
 @click.option("--prompts", is_flag=True, help="Show the text that was sent, too.")
 @click.option(
@@ -30,20 +47,42 @@ Row = Mapping[str, Any]
     type=click.Path(path_type=Path),
     help="Folder of the runs and the leaderboard.",
 )
-def command(run: str, sample: str, repeat: int, prompts: bool, as_json: bool, out: Path) -> None:
+def command(
+    run: str,
+    sample: str | None,
+    errors: bool,
+    limit: int,
+    picture: Path | None,
+    repeat: int,
+    prompts: bool,
+    as_json: bool,
+    out: Path,
+) -> None:
     """Show one sample of a run: question, calls with their images and texts, boxes, answer, verdicts.
 
     RUN is a run's folder, its id, the beginning of it, its last eight hex digits, or latest; SAMPLE is a
-    sample's id or the beginning of it.
+    sample's id or the beginning of it. With --errors in place of SAMPLE: what went wrong in the run.
     """
     from p2r_bench.store.reader import find_run
 
+    if errors == (sample is not None):
+        raise UserError("name a SAMPLE of the run, or give --errors, and not both")
     found = find_run(run, out)
+    if sample is None:
+        _show_errors(found, limit, as_json)
+        return
     row, verdicts = found.find(sample, repeat)
+    if picture is not None:
+        from p2r_bench.report.picture import draw
+
+        draw(row, verdicts, picture)
     if as_json:
         click.echo(
             json.dumps({"run_id": found.run_id, "sample": row, "verdicts": verdicts}, indent=2)
         )
+        return
+    if picture is not None:
+        click.echo(f"{picture}: sample {row['sample_id']}, {len(row['stages'])} calls")
         return
     blocks = [
         _question(row, found.run_id),
@@ -56,6 +95,25 @@ def command(run: str, sample: str, repeat: int, prompts: bool, as_json: bool, ou
     click.echo(
         printable("\n\n".join("\n".join(lines) for block in blocks if (lines := list(block))))
     )
+
+
+def _show_errors(run: RunReader, limit: int, as_json: bool) -> None:
+    from p2r_bench.store.failures import causes
+
+    found = causes(run)
+    if as_json:
+        click.echo(
+            json.dumps({"run_id": run.run_id, "causes": [c.as_json() for c in found]}, indent=2)
+        )
+        return
+    if not found:
+        click.echo(f"{run.run_id}: no errors in {len(run.keys())} recorded samples")
+        return
+    for cause in found:
+        click.echo(printable(f"{len(cause.samples)} × {cause.title}: {cause.message}"))
+        names = [f"{name} (repeat {n})" if n else name for name, n in cause.samples[:limit]]
+        more = len(cause.samples) - limit
+        click.echo("  " + ", ".join(names) + (f", and {more} more (--limit)" if more > 0 else ""))
 
 
 def _question(row: Row, run_id: str) -> Iterator[str]:

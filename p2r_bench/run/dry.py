@@ -1,10 +1,12 @@
-"""`run --dry-run`: the first request of the first samples, rendered without an engine."""
+"""`run --dry-run`: the requests of the first samples, rendered without an engine."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from p2r_bench.errors import UserError
 from p2r_bench.run.feed import Ready, read_ahead
@@ -14,62 +16,154 @@ from p2r_bench.run.spec import RunSpec
 from p2r_bench.types import Completion, Recipe, Request
 
 SAMPLES = 2
+MOST_REQUESTS = 8
+"""A mode of many turns is cut off after so many requests of a sample."""
+
+STAND_IN = json.dumps([{"bbox_2d": [375, 375, 625, 625], "label": "stand-in"}])
+"""In place of a perceiver's reply: one box in the middle of the image."""
 
 
-class _Rendered(Exception):
-    """Carries the first request out of a mode."""
+@dataclass(frozen=True)
+class Preview:
+    """What a run would send.
 
-    def __init__(self, request: Request) -> None:
-        super().__init__()
-        self.request = request
+    Attributes:
+        samples: Sample id to its requests in order, and to the status of a sample without any.
+    """
+
+    title: str
+    rows: int
+    profile: str
+    profile_hash: str
+    samples: dict[str, list[Request] | str]
+
+    def as_json(self) -> dict[str, Any]:
+        """The preview as a JSON object."""
+        samples = []
+        for name, sent in self.samples.items():
+            if isinstance(sent, str):
+                samples.append({"sample_id": name, "status": sent, "requests": []})
+            else:
+                requests = [_record(request, n > 0) for n, request in enumerate(sent)]
+                samples.append({"sample_id": name, "status": "ok", "requests": requests})
+        return {
+            "run": self.title,
+            "samples_to_do": self.rows,
+            "profile": self.profile,
+            "profile_hash": self.profile_hash,
+            "samples": samples,
+        }
+
+    def text(self) -> str:
+        """The preview for people."""
+        head = (
+            f"{self.title}: {self.rows} samples to do, profile {self.profile} "
+            f"({self.profile_hash[:12]})"
+        )
+        return "\n\n".join([head, *self._blocks()])
+
+    def _blocks(self) -> Iterator[str]:
+        for name, sent in self.samples.items():
+            if isinstance(sent, str):
+                yield f"sample {name}: {sent}, no request"
+                continue
+            for number, request in enumerate(sent):
+                yield _text(request, stand_in=number > 0)
 
 
-def render_first(spec: RunSpec) -> str:
-    """The first request of the first two samples, as text.
+class _EnoughError(Exception):
+    """Ends a mode that has shown its requests."""
+
+
+def preview(spec: RunSpec) -> Preview:
+    """The requests of the first two samples, with stand-ins for the replies that later ones are made from.
 
     Raises:
         UserError: As a real run would before it starts an engine, or an image cannot be read.
     """
     resolved = resolve(spec)
-    shown = asyncio.run(_first(resolved))
-    head = (
-        f"{resolved.title}: {len(resolved.work())} samples to do, profile {resolved.profile.name} "
-        f"({resolved.profile.hash[:12]})"
-    )
-    return "\n\n".join([head, *shown])
+    samples = asyncio.run(_first(resolved))
+    profile = resolved.profile
+    return Preview(resolved.title, len(resolved.work()), profile.name, profile.hash, samples)
 
 
-async def _first(resolved: Resolved) -> list[str]:
+async def _first(resolved: Resolved) -> dict[str, list[Request] | str]:
     work = resolved.work()[:SAMPLES]
-    return [await _render(resolved, ready) async for ready in read_ahead(work)]
+    return {
+        ready.work.sample.id: await _requests(resolved, ready) async for ready in read_ahead(work)
+    }
 
 
-async def _render(resolved: Resolved, ready: Ready) -> str:
+async def _requests(resolved: Resolved, ready: Ready) -> list[Request] | str:
     sample = ready.work.sample
     if not isinstance(ready.image, EncodedImage):
         raise UserError(f"{sample.id}: {ready.image.message}")
+    sent: list[Request] = []
 
     async def ask(request: Request) -> Completion:
-        raise _Rendered(request)
+        sent.append(request)
+        if len(sent) == MOST_REQUESTS:
+            raise _EnoughError
+        return Completion(STAND_IN if request.role == "perceive" else "<answer>A</answer>")
 
     try:
         prediction = await resolved.mode.solve(sample, ask, resolved.profile)
-    except _Rendered as rendered:
-        return _text(rendered.request)
-    return f"sample {sample.id}: {prediction.status}, no request"
+    except _EnoughError:
+        return sent
+    except Exception as error:
+        if not sent:
+            raise UserError(
+                f"mode {resolved.spec.mode}: {sample.id}: {type(error).__name__}: {error}"
+            ) from error
+        return sent  # a mode may refuse stand-ins
+    return sent or prediction.status
 
 
-def _text(request: Request) -> str:
+def _record(request: Request, stand_in: bool) -> dict[str, Any]:
+    return {
+        "role": request.role,
+        "digest": request.digest,
+        "made_from_stand_in_replies": stand_in,
+        "messages": [
+            {
+                "role": message.role,
+                "content": [
+                    _image(part) if isinstance(part, Recipe) else {"text": part}
+                    for part in message.content
+                ],
+            }
+            for message in request.messages
+        ],
+        "sampling": asdict(request.sampling),
+    }
+
+
+def _text(request: Request, stand_in: bool) -> str:
     lines = [f"sample {request.sample_id}, role {request.role}, digest {request.digest[:12]}"]
+    if stand_in:
+        lines.append(
+            "(an example: made from stand-in replies to the requests before, such as one box in the middle)"
+        )
     for message in request.messages:
         lines.append(f"[{message.role}]")
-        lines += [_image(part) if isinstance(part, Recipe) else part for part in message.content]
+        lines += [_line(part) if isinstance(part, Recipe) else part for part in message.content]
     return "\n".join([*lines, f"[sampling] {json.dumps(asdict(request.sampling))}"])
 
 
-def _image(recipe: Recipe) -> str:
+def _image(recipe: Recipe) -> dict[str, Any]:
     width, height = recipe.size
+    return {
+        "width": width,
+        "height": height,
+        "visual_tokens": width * height // 1024,
+        "crop": recipe.crop,
+        "boxes_drawn": len(recipe.strokes),
+    }
+
+
+def _line(recipe: Recipe) -> str:
+    shown = _image(recipe)
     made = f"crop {recipe.crop}" if recipe.crop else "whole image"
     if recipe.strokes:
         made += f", {len(recipe.strokes)} boxes drawn"
-    return f"<image {width}×{height}, {width * height // 1024} visual tokens: {made}>"
+    return f"<image {shown['width']}×{shown['height']}, {shown['visual_tokens']} visual tokens: {made}>"
