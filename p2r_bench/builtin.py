@@ -63,6 +63,8 @@ def register_commands(cli: CommandGroup) -> None:
         "show", f"{commands}.show:command", "Show one sample of a run: stages, boxes, verdicts."
     )
     cli.lazy("score", f"{commands}.score:command", "Judge a run, or a file of predictions, again.")
+    cli.lazy("tasks", f"{commands}.tasks:command", "List benchmarks, and whether data is there.")
+    cli.lazy("modes", f"{commands}.modes:command", "List modes, their roles and parameters.")
     cli.lazy("data", f"{commands}.data:command", "Fetch, check or synthesise benchmark data.")
     cli.lazy("profile", f"{commands}.profile:command", "List, show and compare profiles.")
     cli.lazy("prompts", f"{commands}.prompts:command", "List, show and import prompt packs.")

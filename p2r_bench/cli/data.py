@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from p2r_bench.cli.completion import registered
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError
 
@@ -24,7 +25,7 @@ def command() -> None:
 
 
 @command.command("fetch")
-@click.argument("task")
+@click.argument("task", shell_complete=registered("task"))
 @click.option("--revision", help="Commit, branch or tag. [default: the newest]")
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder. [default: ~/.cache/p2r-bench/data/TASK]"
@@ -53,7 +54,7 @@ def fetch_command(task: str, revision: str | None, out: Path | None, as_json: bo
 
 
 @command.command("check")
-@click.argument("task")
+@click.argument("task", shell_complete=registered("task"))
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder with the task's data.")
 @click.option(
     "--headers",

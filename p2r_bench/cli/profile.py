@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from p2r_bench.adapter import Profile, builtin_profiles, diff_profiles, load_profile
+from p2r_bench.cli.completion import profiles as profile_names
 from p2r_bench.cli.table import table
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -44,7 +45,7 @@ def list_profiles(as_json: bool) -> None:
 
 
 @command.command("show")
-@click.argument("profile")
+@click.argument("profile", shell_complete=profile_names)
 @as_json_option
 def show(profile: str, as_json: bool) -> None:
     """Show every field of PROFILE and its hash, bases and prompt pack resolved."""
@@ -61,8 +62,8 @@ def show(profile: str, as_json: bool) -> None:
 
 
 @command.command("diff")
-@click.argument("left")
-@click.argument("right")
+@click.argument("left", shell_complete=profile_names)
+@click.argument("right", shell_complete=profile_names)
 @as_json_option
 def diff(left: str, right: str, as_json: bool) -> None:
     """Show the fields in which the profiles LEFT and RIGHT differ."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from p2r_bench.cli.completion import profiles, registered
+
 if TYPE_CHECKING:
     from p2r_bench.run.runner import RunResult
     from p2r_bench.run.spec import RunSpec
@@ -16,12 +18,23 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @click.option(
-    "--mode", "modes", default="p2r", show_default=True, help="Modes, separated by commas."
+    "--mode",
+    "modes",
+    default="p2r",
+    show_default=True,
+    shell_complete=registered("mode", several=True),
+    help="Modes, separated by commas; `p2r-bench modes` lists them.",
 )
-@click.option("--tasks", help="Tasks, separated by commas, such as V-Star,HR-Bench.")
+@click.option(
+    "--tasks",
+    shell_complete=registered("task", several=True),
+    help="Tasks, separated by commas, such as V-Star,HR-Bench; `p2r-bench tasks` lists them.",
+)
 @click.option("--model", help="Local folder, hub id, or the bundled p2r-tiny (the default).")
 @click.option(
-    "--engine", help="What runs the model: transformers (the default), vllm, openai, or a plugin's"
+    "--engine",
+    shell_complete=registered("engine"),
+    help="What runs the model: transformers (the default), vllm, openai, or a plugin's",
 )
 @click.option("--revision", help="Hub revision of the model.")
 @click.option(
@@ -39,7 +52,9 @@ if TYPE_CHECKING:
     help="Give a role of the mode, such as perceive or reason, its own model or engine. Repeatable.",
 )
 @click.option(
-    "--profile", help="Profile name or TOML file. [default: what the model folder names, else p2r]"
+    "--profile",
+    shell_complete=profiles,
+    help="Profile name or TOML file. [default: what the model folder names, else p2r]",
 )
 @click.option(
     "--pixels",
@@ -69,7 +84,9 @@ if TYPE_CHECKING:
     help="Parameter of a judge. Repeatable.",
 )
 @click.option(
-    "--scorer", help="Headline scorer of choice questions. [default: the task's own, else strict]"
+    "--scorer",
+    shell_complete=registered("judge"),
+    help="Headline scorer of choice questions. [default: the task's own, else strict]",
 )
 @click.option(
     "--out",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from p2r_bench.cli.completion import runs
 from p2r_bench.cli.escaping import printable
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError
@@ -20,7 +21,7 @@ Row = Mapping[str, Any]
 
 
 @click.command("show")
-@click.argument("run")
+@click.argument("run", shell_complete=runs)
 @click.argument("sample", required=False)
 @click.option("--errors", is_flag=True, help="List the run's errors by cause, with the samples.")
 @click.option(
