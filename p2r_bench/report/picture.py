@@ -6,7 +6,7 @@ The images are rendered again from the stored recipes, pixel for pixel, and only
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ Block = tuple[Image.Image, int]
 """Part of the page, and the space below it in pixels."""
 
 
-def draw(row: Row, verdicts: list[Row], path: Path) -> None:
+def draw(row: Row, verdicts: Sequence[Row], path: Path) -> None:
     """Write the picture of one sample.
 
     Args:
@@ -50,7 +50,7 @@ def draw(row: Row, verdicts: list[Row], path: Path) -> None:
         raise UserError(f"{path}: cannot be written: {error}; name a .png file") from error
 
 
-def blocks(row: Row, verdicts: list[Row]) -> Iterator[Block]:
+def blocks(row: Row, verdicts: Sequence[Row]) -> Iterator[Block]:
     """The parts of the page from top to bottom."""
     source = decode(read_image(sample_from_row(row).image), exif="ignore", alpha="drop")
     recipes = {r["digest"]: recipe_from_json(r["recipe"]) for r in row["recipes"]}
@@ -93,7 +93,7 @@ def strip(images: list[Image.Image], frames: list[str | None]) -> Image.Image:
     return joined
 
 
-def outcome(row: Row, verdicts: list[Row]) -> Image.Image:
+def outcome(row: Row, verdicts: Sequence[Row]) -> Image.Image:
     """The answer, what it should be, and every scorer's verdict."""
     words = [f"{v['scorer']}: {'right' if v['correct'] else 'wrong'}" for v in verdicts]
     right = all(v["correct"] for v in verdicts)

@@ -39,7 +39,7 @@ class Preview:
 
     def as_json(self) -> dict[str, Any]:
         """The preview as a JSON object."""
-        samples = []
+        samples: list[dict[str, Any]] = []
         for name, sent in self.samples.items():
             if isinstance(sent, str):
                 samples.append({"sample_id": name, "status": sent, "requests": []})
