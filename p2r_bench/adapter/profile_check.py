@@ -35,6 +35,13 @@ def _rules(profile: Profile) -> Iterator[Rule]:
     for role in ROLES:
         for field, holds, rule in _sampling(profile.sampling.for_role(role)):
             yield f"sampling.{role}.{field}", holds, rule
+        ends = any("</answer>" in stop for stop in profile.sampling.for_role(role).stop)
+        reads_tags = role != "perceive" and profile.answers.for_role(role) != "whole"
+        yield (
+            f"sampling.{role}.stop",
+            not (ends and reads_tags),
+            "must not hold </answer>: engines leave the stop string out, and the answer would never close",
+        )
 
 
 def _image(image: ImagePolicy) -> Iterator[Rule]:

@@ -104,6 +104,13 @@ def test_a_relative_path_is_read_where_the_process_stands(
             "answers.reason: 'tags' is not one of tag, whole, tag_or_whole",
         ),
         ("[answers]\nperceive = 'tag'", "answers.perceive: no such field"),
+        ("[answers]\npair = 'both'", "answers.pair: 'both' is not one of first, last"),
+        ("thoughts = 'drop'", "thoughts: 'drop' is not one of cut, opened, keep"),
+        ("boxes = 'strict'", "boxes: 'strict' is not one of tolerant, published"),
+        (
+            "[sampling.reason]\nstop = ['</answer>']",
+            "sampling.reason.stop: must not hold </answer>",
+        ),
         ("[image]\nfactor = 0", "image.factor: must be at least 1"),
         ("[image]\nfactor = -32", "image.factor: must be at least 1"),
         ("[image]\nmin_pixels = 1023", "image.min_pixels: must be at least factor², 1024"),
