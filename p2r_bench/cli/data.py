@@ -65,8 +65,8 @@ def fetch_command(task: str, revision: str | None, out: Path | None, as_json: bo
 def check_command(task: str, data_dir: Path | None, headers: bool, as_json: bool) -> None:
     """Read every row and image of a benchmark and list what is wrong.
 
-    Row counts against the published ones, columns, bad rows, missing rotations, images that cannot be read and
-    aspect ratios over 200. Exit status 1 when there are findings.
+    Row counts against the published ones, columns, bad rows, options that are empty, equal or share a letter,
+    missing rotations, images that cannot be read and aspect ratios over 200. Exit status 1 when there are findings.
     """
     from p2r_bench.tasks.checking import check
     from p2r_bench.types import DataSource
@@ -156,14 +156,11 @@ def _task(name: str) -> Any:
 
 def _text(report: Report) -> str:
     origin = report.origin
-    source = (
-        "synthesised"
-        if origin and origin.synthetic
-        else ", ".join(
-            f"{dataset}@{commit[:12]}"
-            for dataset, commit in (origin.revisions if origin else {}).items()
-        )
+    source = ", ".join(
+        f"{dataset}@{commit[:12]}"
+        for dataset, commit in (origin.revisions if origin else {}).items()
     )
+    facts = report.facts
     counts = [
         (subset or "all", category or "all", n, report.expected.get((subset, category)))
         for (subset, category), n in report.rows.items()
@@ -171,6 +168,8 @@ def _text(report: Report) -> str:
     lines = [
         f"{report.task} in {report.folder}" + (f" ({source})" if source else ""),
         f"data digest {report.digest[:16]}",
+        f"kind of data: {facts.kind}{f' ({facts.note})' if facts.note else ''}",
+        *([f"chance level {100 * facts.chance:.1f} %"] if facts.chance is not None else []),
         "",
         table(("subset", "category", "rows", "published"), counts, right=(2, 3)),
         "",

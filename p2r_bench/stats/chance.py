@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -18,11 +18,13 @@ class CellFacts:
         chance: Expected value of guessing, 0–1; None without choice questions.
         n_chance: Choice questions (rows) that `chance` is taken over; the others have no chance level.
         reason: Why the figure cannot be computed, or None.
+        question_rows: Most rows that a question of the cell has.
     """
 
     chance: float | None = None
     n_chance: int = 0
     reason: str | None = None
+    question_rows: int = 1
 
 
 def chance_level(samples: Iterable[Sample]) -> float | None:
@@ -56,7 +58,8 @@ def cell_facts(
         for cell, inside in members.items():
             choices = [sample for sample in inside if _is_choice(sample)]
             level = chance_level(choices) if metric.per == "sample" else _all_rows(choices)
-            facts[metric.name, cell] = CellFacts(level, len(choices), reasons.get(cell))
+            rows = max(Counter(sample.question_id or sample.id for sample in inside).values())
+            facts[metric.name, cell] = CellFacts(level, len(choices), reasons.get(cell), rows)
     return facts
 
 

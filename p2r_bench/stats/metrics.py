@@ -170,8 +170,8 @@ def metric_rows(
             absent = None
             if expected is not None:
                 absent = max(0, expected.get(cell, 0) * repeats - len(cells[cell]))
-            figure = _figure(view, metric, cells[cell], absent)
             about = (known or {}).get((metric.name, cell), CellFacts())
+            figure = _figure(view, metric, cells[cell], absent, about.question_rows)
             if about.reason is not None:
                 figure |= _NO_VALUE
             if view.headline or figure["n"] or figure["n_errors"]:
@@ -279,11 +279,18 @@ def _score(verdict: Mapping[str, Any]) -> float:
     return float(bool(verdict["correct"])) if score is None else float(score)
 
 
-def _figure(view: _View, metric: Metric, members: Sequence[_Judged], absent: int | None) -> Row:
-    """One figure. `absent`: how many outcomes of the cell there should be beside `members`."""
+def _figure(
+    view: _View, metric: Metric, members: Sequence[_Judged], absent: int | None, question_rows: int
+) -> Row:
+    """One figure.
+
+    Args:
+        absent: How many outcomes of the cell there should be beside `members`.
+        question_rows: Most rows of a question.
+    """
     members = [member for member in members if member.form in view.by_form]
     tally = _Tally()
-    for cluster, rows in _units(members, view, metric, whole=absent == 0):
+    for cluster, rows in _units(members, view, metric, 0 if absent == 0 else question_rows):
         tally.add(cluster, rows, view.by_form if view.graded else None)
     credit, scored = fsum(tally.credit.values()), sum(tally.scored.values())
     row: Row = {
@@ -328,12 +335,12 @@ def _bounds(tally: _Tally, credit: float, scored: int, absent: int | None, metri
 
 
 def _units(
-    members: Sequence[_Judged], view: _View, metric: Metric, *, whole: bool
+    members: Sequence[_Judged], view: _View, metric: Metric, question_rows: int
 ) -> Iterable[tuple[str, Sequence[tuple[str, _Judged]]]]:
     """Cluster and rows, each with its state, of every sample or question.
 
-    Where rows are absent (not `whole`), a question with fewer rows than the fullest one cannot be
-    called right yet and counts as not judged.
+    Where rows are absent (`question_rows` is not 0), a question with fewer rows than that, or than the fullest
+    one, cannot be called right yet and counts as not judged.
     """
     rows = [
         (
@@ -349,9 +356,9 @@ def _units(
     questions: dict[tuple[str, int], list[tuple[str, _Judged]]] = {}
     for state, member in rows:
         questions.setdefault(member.question, []).append((state, member))
-    fullest = max((len(found) for found in questions.values()), default=0)
+    fullest = max((question_rows, *map(len, questions.values())))
     for found in questions.values():
-        if not whole and len(found) < fullest:
+        if question_rows and len(found) < fullest:
             found.append(("unjudged", found[0][1]))
     return [(found[0][1].cluster, found) for found in questions.values()]
 

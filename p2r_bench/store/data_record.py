@@ -44,7 +44,7 @@ class DataRecord:
         """The record that `as_json` made; `{}` is one without any facts."""
         figures = {
             (one["metric"], (one["subset"], one["category"])): CellFacts(
-                one["chance"], one["n_chance"], one["reason"]
+                one["chance"], one["n_chance"], one["reason"], one["question_rows"]
             )
             for one in values.get("figures", ())
         }

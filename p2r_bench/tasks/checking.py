@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import Counter, defaultdict, deque
+import unicodedata
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,9 +14,14 @@ from typing import Any
 from p2r_bench.adapter.pixels import decode
 from p2r_bench.errors import ImageError, UserError
 from p2r_bench.tasks.benchmark import Benchmark
+from p2r_bench.tasks.hr_bench import HRBench
+from p2r_bench.tasks.kind import compared, facts_of, rows_by_cell
 from p2r_bench.tasks.location import Origin, data_folder
 from p2r_bench.tasks.reading import ImageReader, place, probe
-from p2r_bench.types import Cell, DataSource, ImageRef, Sample, Task
+from p2r_bench.tasks.rotations import open_questions
+from p2r_bench.types import Cell, DataFacts, DataSource, ImageRef, Sample, ScannedTask, Task
+
+_EMPTY_FIELDS = {"nan", "<na>"}
 
 MAX_ASPECT = 200
 """Longest side over shortest, above which the Qwen3-VL family's size rule refuses an image."""
@@ -23,7 +29,7 @@ MAX_ASPECT = 200
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong. `kind` is "file", "row", "count", "rotations", "image" or "aspect"."""
+    """Something wrong. `kind` is "file", "row", "count", "options", "rotations", "image" or "aspect"."""
 
     kind: str
     problem: str
@@ -38,6 +44,7 @@ class Report:
     folder: Path
     origin: Origin | None
     digest: str
+    facts: DataFacts = field(default_factory=DataFacts)
     rows: dict[Cell, int] = field(default_factory=dict)
     expected: dict[Cell, int] = field(default_factory=dict)
     columns: dict[str, list[str]] = field(default_factory=dict)
@@ -51,7 +58,9 @@ class Report:
             "task": self.task,
             "data_dir": str(self.folder),
             "revisions": self.origin.revisions if self.origin else {},
-            "synthetic": self.origin.synthetic if self.origin else False,
+            "data_kind": self.facts.kind,
+            "data_note": self.facts.note,
+            "chance": self.facts.chance,
             "data_digest": self.digest,
             "rows": [
                 {"subset": s, "category": c, "rows": n, "expected": self.expected.get((s, c))}
@@ -84,15 +93,17 @@ def check(
     )
     report.columns = _columns(task, source)
     samples = list(_samples(task, source, report))
+    report.facts = facts_of(task, source, samples)
     _count(task, samples, report)
-    _check_rotations(samples, report)
+    _check_options(samples, report)
+    _check_rotations(task, samples, report)
     _check_images(samples, report, decode, tick)
     return report
 
 
 def _samples(task: Task, source: DataSource, report: Report) -> Iterator[Sample]:
     try:
-        for item in task.scan(source) if isinstance(task, Benchmark) else task.samples(source):
+        for item in task.scan(source) if isinstance(task, ScannedTask) else task.samples(source):
             if isinstance(item, Sample):
                 yield item
             else:
@@ -120,35 +131,53 @@ def _columns(task: Task, source: DataSource) -> dict[str, list[str]]:
 
 
 def _count(task: Task, samples: Iterable[Sample], report: Report) -> None:
-    counts = Counter(cell for sample in samples for cell in task.cells(sample))
+    counts = rows_by_cell(task, samples)
     report.rows = dict(
         sorted(counts.items(), key=lambda item: tuple(part or "" for part in item[0]))
     )
-    if report.origin is not None and report.origin.synthetic:
+    if report.facts.kind == "synthetic":
         return
     known = task.known_rows if isinstance(task, Benchmark) else {}
-    for cell, expected in known.items():
-        here = counts[cell]
-        if cell[0] is not None and not here:
-            continue  # a subset that was not fetched
+    for cell, (here, expected) in compared(counts, known).items():
         report.expected[cell] = expected
         if here != expected:
             name = " ".join(part for part in cell if part) or "all"
             report.findings.append(
-                Finding("count", f"{name}: {here} rows, published are {expected}")
+                Finding("count", f"{name}: {here:,} rows, published are {expected:,}")
             )
 
 
-def _check_rotations(samples: Iterable[Sample], report: Report) -> None:
-    groups: dict[str, set[int]] = defaultdict(set)
+def _check_options(samples: Iterable[Sample], report: Report) -> None:
     for sample in samples:
-        if sample.question_id is not None and sample.rotation is not None:
-            groups[sample.question_id].add(sample.rotation)
-    most = len(set().union(*groups.values()))
-    for question_id, rotations in groups.items():
-        if len(rotations) < most:
-            problem = f"only {len(rotations)} of {most} rotations of its options are here"
-            report.findings.append(Finding("rotations", problem, question_id))
+        letters: dict[str, list[str]] = defaultdict(list)
+        for letter, text in sample.options.items():
+            letters[unicodedata.normalize("NFC", text)].append(letter)
+        for text, found in letters.items():
+            names = " and ".join(found)
+            if not text:
+                problem = f"option {names} has no text"
+            elif text.lower() in _EMPTY_FIELDS:
+                problem = f"option {names} is {text!r}, which is how tools write an empty field"
+            elif len(found) > 1:
+                problem = f"options {names} are equal: {text!r}"
+            else:
+                continue
+            report.findings.append(Finding("options", problem, sample.id))
+        for letter in sample.meta.get("repeated_letters", ()):
+            problem = f"several options have the letter {letter}; an answer {letter} stands for all of them"
+            report.findings.append(Finding("options", problem, sample.id))
+
+
+def _check_rotations(task: Task, samples: Iterable[Sample], report: Report) -> None:
+    if not isinstance(task, HRBench):
+        return
+    held = {sample.id: sample for sample in samples}
+    questions: dict[str | None, list[str]] = defaultdict(list)
+    for sample_id, reason in open_questions(held.values()).items():
+        questions[held[sample_id].question_id].append(reason)
+    for question_id, reasons in questions.items():
+        rows = f"{len(reasons)} rows: " if question_id is None else ""
+        report.findings.append(Finding("rotations", rows + reasons[0], question_id))
 
 
 def _check_images(samples: Iterable[Sample], report: Report, decode: bool, tick: Tick) -> None:

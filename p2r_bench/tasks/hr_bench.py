@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,8 @@ from p2r_bench.errors import UserError
 from p2r_bench.tasks.benchmark import Benchmark, Scanned, Unique, scan_rows
 from p2r_bench.tasks.fields import Row
 from p2r_bench.tasks.location import HubDataset, data_folder, missing_data
-from p2r_bench.types import Cell, DataSource, ImageRef, Metric, Sample
+from p2r_bench.tasks.rotations import open_questions, rotations_numbered
+from p2r_bench.types import Cell, DataFacts, DataSource, ImageRef, Metric, Sample
 
 SUBSETS = ("4K", "8K")
 CATEGORIES = ("single", "cross")
@@ -40,6 +40,26 @@ class HRBench(Benchmark):
     def scan(self, source: DataSource) -> Iterator[Scanned]:
         for subset, paths in self._by_subset(source).items():
             yield from rotations_numbered(self._scan_subset(subset, paths))
+
+    def data_facts(self, source: DataSource, samples: Sequence[Sample]) -> DataFacts:
+        """See `DescribedTask.data_facts`; `accuracy_all_rotations` needs all rotations of all questions of a cell."""
+        return replace(super().data_facts(source, samples), unavailable=self._unavailable(samples))
+
+    def _unavailable(self, samples: Sequence[Sample]) -> dict[str, dict[Cell, str]]:
+        reasons = open_questions(samples)
+        touched: dict[Cell, list[str]] = {}
+        for sample in samples:
+            if sample.id in reasons:
+                for cell in self.cells(sample):
+                    touched.setdefault(cell, []).append(sample.id)
+        return {
+            metric.name: {
+                cell: f"{len(ids)} rows lack rotations (the first, {ids[0]}: {reasons[ids[0]]})"
+                for cell, ids in touched.items()
+            }
+            for metric in self.metrics
+            if metric.per == "question"
+        }
 
     def cells(self, sample: Sample) -> tuple[Cell, ...]:
         return ((sample.subset, None), (sample.subset, sample.category))
@@ -111,27 +131,3 @@ def hr_bench_sample(row: Row, image: ImageRef, task: str, subset: str) -> Sample
         published_question="\n".join([question, "Options:", *lines]),
         meta={"cycle_category": row.key("cycle_category")},
     )
-
-
-def rotations_numbered(scanned: Iterator[Scanned]) -> Iterator[Scanned]:
-    """The samples with `question_id` and `rotation`.
-
-    Rows belong together when they share question, category and the set of options, and have different
-    `cycle_category` values. Two questions that agree in all of that are told apart by order: the first of
-    one cycle goes with the first of every other.
-    """
-    held = list(scanned)
-    names = {s.meta["cycle_category"] for s in held if isinstance(s, Sample)}
-    cycles = {name: rank for rank, name in enumerate(sorted(names, key=lambda n: (len(n), n)))}
-    times: dict[object, int] = defaultdict(int)
-    first: dict[object, str] = {}
-    for sample in held:
-        if isinstance(sample, UserError):
-            yield sample
-            continue
-        cycle = sample.meta["cycle_category"]
-        same = (sample.question, sample.category, tuple(sorted(sample.options.values())))
-        turn = times[same, cycle]
-        times[same, cycle] += 1
-        question_id = first.setdefault((same, turn), sample.id)
-        yield replace(sample, question_id=question_id, rotation=cycles[cycle])

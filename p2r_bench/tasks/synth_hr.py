@@ -86,7 +86,8 @@ class SynthHR(HRBench):
 
     def data_facts(self, source: DataSource, samples: Sequence[Sample]) -> DataFacts:
         """See `DescribedTask.data_facts`: synthetic, whatever the parameters."""
-        return DataFacts("synthetic", None, chance_level(samples))
+        unavailable = self._unavailable(samples)
+        return DataFacts("synthetic", None, chance_level(samples), unavailable)
 
     def _arguments(self, source: DataSource) -> tuple[int, int, str, str]:
         """Seed, rows, resolution, split."""

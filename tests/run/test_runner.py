@@ -295,3 +295,17 @@ def test_a_run_that_skips_bad_rows_counts_them_and_is_never_complete(tmp_path: P
     assert manifest["data"]["skipped_rows"] == 1 and not manifest["finished"]["complete"]
     assert not do(skipping, FakeEngine()).complete
     assert not any(row["complete"] for row in rejudge(result.path).metrics)
+
+
+def test_a_figure_that_the_data_does_not_allow_has_a_reason_and_no_value(tmp_path: Path) -> None:
+    result = do(spec(spoilt(tmp_path), on_bad_row="skip"), FakeEngine())
+    rows = {row["category"]: row for row in result.metrics if row["per"] == "question"}
+    assert (rows["cross"]["value"], rows["cross"]["n"]) == (None, 0)
+    assert "only 3 of 4 rotations" in rows["cross"]["reason"]
+    assert (rows["single"]["value"], rows["single"]["reason"]) == (1.0, None)
+
+
+def test_a_question_is_not_right_before_all_its_rotations_are_run(bench: Path) -> None:
+    result = do(spec(bench, limit=2), FakeEngine())
+    (row,) = (r for r in result.metrics if r["per"] == "question" and r["category"] is None)
+    assert (row["value"], row["n"], row["reason"]) == (None, 0, None)

@@ -44,5 +44,5 @@ def test_all_rows_of_a_question_are_guessed_one_by_one() -> None:
     rows = [sample(n, 4, question_id="q") for n in range(4)]
     cells = {key: [OVERALL] for key in ("s0", "s1", "s2", "s3")}
     facts = cell_facts(rows, cells, [Metric(), QUESTIONS], {})
-    assert facts["accuracy", OVERALL] == CellFacts(0.25, 4)
-    assert facts[QUESTIONS.name, OVERALL] == CellFacts(0.25**4, 4)
+    assert facts["accuracy", OVERALL] == CellFacts(0.25, 4, question_rows=4)
+    assert facts[QUESTIONS.name, OVERALL] == CellFacts(0.25**4, 4, question_rows=4)

@@ -14,9 +14,20 @@ from p2r_bench.cli import main
 from p2r_bench.tasks.checking import Report, check
 from p2r_bench.tasks.hr_bench import HRBench
 from p2r_bench.tasks.location import Origin
+from p2r_bench.tasks.mme_realworld import MMERealWorld
 from p2r_bench.tasks.vstar import VStar
 from p2r_bench.types import DataSource
-from tests.tasks.files import HR_BENCH, VSTAR, encoded, hr_bench_rows, picture, vstar_row, write
+from tests.tasks.files import (
+    HR_BENCH,
+    MME,
+    VSTAR,
+    encoded,
+    hr_bench_rows,
+    mme_row,
+    picture,
+    vstar_row,
+    write,
+)
 
 
 def hr_bench(
@@ -81,7 +92,7 @@ def test_unreadable_images_are_reported_by_row(tmp_path: Path) -> None:
     rows[5] = rows[5] | {"image": None}
     report = hr_bench(tmp_path, rows)
     found = {finding.sample_id: finding.problem for finding in report.findings}
-    assert set(kinds(report)) == {"image"}
+    assert set(kinds(report)) == {"image", "rotations"}
     assert "row 1, image: not a readable image" in found["4K/1"]
     assert "row 3, image: the image cannot be read: image file is truncated" in found["4K/3"]
     assert "row 5, image: there is no image" in found["4K/5"]
@@ -91,14 +102,15 @@ def test_headers_alone_do_not_show_truncation(tmp_path: Path) -> None:
     rows = hr_bench_rows(1)
     whole = encoded(picture(5, (300, 200)), "JPEG", quality=95)
     rows[3] = with_image(rows[3], whole[: len(whole) // 2])
-    assert hr_bench(tmp_path, rows, decode=False).findings == []
+    report = hr_bench(tmp_path, rows, decode=False)
+    assert "image" not in kinds(report)
 
 
 def test_impossible_aspect_ratio_is_reported_by_row(tmp_path: Path) -> None:
     rows = hr_bench_rows(1)
     rows[0] = with_image(rows[0], encoded(picture(0, (800, 4))))
     rows[2] = with_image(rows[2], encoded(picture(0, (4, 804))))
-    (finding,) = hr_bench(tmp_path, rows).findings
+    (finding,) = (f for f in hr_bench(tmp_path, rows).findings if f.kind == "aspect")
     assert (finding.kind, finding.sample_id) == ("aspect", "4K/2")
     assert "row 2, image: 4×804 pixels: longer than 200:1" in finding.problem
 
@@ -131,3 +143,34 @@ def test_command_without_data_exits_with_two_and_says_how_to_get_it(
     shown = CliRunner().invoke(main, ["data", "check", "V-Star"])
     assert shown.exit_code == 2
     assert "p2r-bench data fetch V-Star" in shown.output
+
+
+def test_odd_options_are_findings(tmp_path: Path) -> None:
+    stored = {
+        0: ["(A) 1", "(B) ", "(C) nan", "(D) 1"],
+        1: ["(A) 1", "(B) 2", "(B) 3"],
+        2: ["(A) None", "(B) A", "(C) ELEVATE", "(D) ELEVATE."],
+    }
+    rows = [
+        mme_row(n, **{"multi-choice options": options, "answer": "A"})
+        for n, options in stored.items()
+    ]
+    write(tmp_path / "train.parquet", rows, MME)
+    found = [f for f in check(MMERealWorld(), DataSource(tmp_path)).findings if f.kind == "options"]
+    assert [(f.sample_id, f.problem) for f in found] == [
+        ("0", "options A and D are equal: '1'"),
+        ("0", "option B has no text"),
+        ("0", "option C is 'nan', which is how tools write an empty field"),
+        ("1", "several options have the letter B; an answer B stands for all of them"),
+    ]
+
+
+def test_a_lite_copy_in_the_full_set_s_place_is_a_finding(tmp_path: Path) -> None:
+    write(tmp_path / "train.parquet", [mme_row()], MME)
+    report = check(MMERealWorld(), DataSource(tmp_path))
+    assert [f.problem for f in report.findings] == ["all: 1 rows, published are 23,609"]
+    done = CliRunner().invoke(main, ["data", "check", "MME-RealWorld", "--data-dir", str(tmp_path)])
+    assert done.exit_code == 1
+    assert (
+        "kind of data: partial (1 rows, published are 23,609)\nchance level 20.0 %" in done.output
+    )

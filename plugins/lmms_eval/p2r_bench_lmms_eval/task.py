@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import cast
 
-from p2r_bench.tasks.hr_bench import rotations_numbered
+from p2r_bench.tasks.rotations import rotations_numbered
 from p2r_bench.types import Cell, DataSource, Metric, Sample
 from p2r_bench_lmms_eval.documents import Documents
 from p2r_bench_lmms_eval.loading import PREFIX, load_task
