@@ -267,6 +267,8 @@ class Request:
         role: What the call is for; decides the engine, the prompt and the sampling.
         priority: Lower runs earlier where the engine can order its queue.
         schema: JSON schema the output must follow, or None.
+        logprobs: Whether the log-probabilities of the output's tokens are wanted. Changes no output, so it is not
+            part of the digest; an engine that has none leaves `Completion.logprobs` at None.
     """
 
     sample_id: str
@@ -275,6 +277,7 @@ class Request:
     sampling: Sampling
     priority: int = 0
     schema: Mapping[str, Any] | None = None
+    logprobs: bool = False
 
     @cached_property
     def recipes(self) -> tuple[Recipe, ...]:
@@ -334,6 +337,7 @@ class Completion:
         timings: Seconds by name, such as {"queue": 0.1, "engine": 0.8}.
         engine: Facts of the engine that answered (name, version, endpoint).
         request: What was asked; filled in by the runner.
+        logprobs: Natural logarithm of the probability of each output token, where they were asked for.
     """
 
     text: str
@@ -345,6 +349,7 @@ class Completion:
     timings: Mapping[str, float] = field(default_factory=dict)
     engine: Mapping[str, Any] = field(default_factory=dict)
     request: Request | None = None
+    logprobs: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -608,6 +613,7 @@ class Capabilities:
         context_tokens: Longest prompt plus output in tokens, or None when unknown.
         min_pixels, max_pixels, factor: Sizes that its own image processor leaves alone, or None when any size is.
         facts: Recorded per session: name, versions, dtype, attention, device.
+        canaries: Names of the start-up checks (`run.canaries.NAMES`) that apply to this engine.
         image_encoder: Set by an engine that sends images elsewhere; see `ImageEncoder`.
     """
 
@@ -619,6 +625,7 @@ class Capabilities:
     max_pixels: int | None = None
     factor: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+    canaries: tuple[str, ...] = ()
     image_encoder: ImageEncoder | None = field(default=None, compare=False)
 
 
@@ -641,7 +648,13 @@ class EngineConfig:
 
 @runtime_checkable
 class Engine(Protocol):
-    """What runs requests. Made as `Engine(config: EngineConfig)`; construction is cheap, `start` loads."""
+    """What runs requests. Made as `Engine(config: EngineConfig)`; construction is cheap, `start` loads.
+
+    An engine whose `identify()` gives a name and not a digest of the weights says so with a class attribute
+    `identifies_weights = False`; without a revision its runs are identified by a fingerprint of its replies
+    (`run.fingerprint`). If it stands for several servers it has `async def ask_each(request, images)` too: the
+    completion of each server, by URL.
+    """
 
     async def identify(self) -> str:
         """What identifies the weights: a digest of the files, or "name@revision" of a server.

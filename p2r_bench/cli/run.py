@@ -36,7 +36,10 @@ if TYPE_CHECKING:
     shell_complete=registered("engine"),
     help="What runs the model: transformers (the default), vllm, openai, or a plugin's",
 )
-@click.option("--revision", help="Hub revision of the model.")
+@click.option(
+    "--revision",
+    help="Hub revision of the model; for a served model a name that vouches for its weights.",
+)
 @click.option(
     "--engine-arg",
     "engine_args",
@@ -115,7 +118,16 @@ if TYPE_CHECKING:
     help="Run samples again that ended in an error.",
 )
 @click.option(
-    "--allow-mixed", is_flag=True, help="Resume although engine, versions or hardware changed."
+    "--allow-mixed",
+    is_flag=True,
+    help="Resume although engine, versions, hardware or the served model changed.",
+)
+@click.option(
+    "--canaries",
+    metavar="POLICY",
+    default="warn",
+    show_default=True,
+    help="Start-up checks of the engine: warn, strict, off, or skip=NAME,… of box, order, tokens, images, cache.",
 )
 @click.option(
     "--schedule",

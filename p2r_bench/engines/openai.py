@@ -22,6 +22,7 @@ from p2r_bench.types import (
     Request,
     Sampling,
     WireImage,
+    changed,
 )
 
 if TYPE_CHECKING:
@@ -74,6 +75,8 @@ class Arguments:
 class OpenAIEngine:
     """Sends requests to one or several servers that serve the same model."""
 
+    identifies_weights = False
+
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self.arguments = read_arguments(Arguments, config.args, "openai")
@@ -85,6 +88,7 @@ class OpenAIEngine:
         self._places = asyncio.Semaphore(self.arguments.concurrency)
         self._found: Found | None = None
         self._served: Mapping[str, Any] = {}
+        self._gives_logprobs = True
 
     async def identify(self) -> str:
         """The name that the server knows, at the revision that the user says it serves.
@@ -157,6 +161,7 @@ class OpenAIEngine:
                 **({"extra_body": dict(arguments.extra_body)} if arguments.extra_body else {}),
             },
             image_encoder=url_encoder(self.arguments.png_level),
+            canaries=("box", "order", "tokens", "images", "cache"),
         )
 
     @property
@@ -188,9 +193,17 @@ class OpenAIEngine:
             started = time.monotonic()
             body = await self._body(request, images, self._found.extra)
             encoded = time.monotonic()
-            completion, endpoint = await self._endpoints.post(
-                "/chat/completions", body, read_completion
-            )
+            try:
+                completion, endpoint = await self._endpoints.post(
+                    "/chat/completions", body, read_completion
+                )
+            except EngineError as error:
+                if not self._refused_logprobs(request, error):
+                    raise
+                body = await self._body(request, images, self._found.extra)
+                completion, endpoint = await self._endpoints.post(
+                    "/chat/completions", body, read_completion
+                )
         return dataclasses.replace(
             completion,
             visual_tokens=request.visual_tokens,
@@ -202,11 +215,48 @@ class OpenAIEngine:
             engine={"engine": "openai", "endpoint": endpoint.url},
         )
 
+    async def ask_each(
+        self, request: Request, images: Sequence[Image.Image]
+    ) -> Mapping[str, Completion]:
+        """The completion of each server, by URL; an empty text is a reply here.
+
+        Log-probabilities are left out once a server has refused the field.
+
+        Raises:
+            EngineError: One of them gives none.
+        """
+        if self._endpoints is None or self._found is None:
+            raise EngineError("the engine is not running", kind="closed")
+        from p2r_bench.engines.openai_answer import parse_answer
+
+        body = await self._body(request, images, self._found.extra)
+        replies = {}
+        try:
+            for endpoint in self._endpoints.all:
+                replies[endpoint.url] = await self._endpoints.ask(
+                    endpoint, "POST", "/chat/completions", body, lambda got: parse_answer(got)[0]
+                )
+        except EngineError as error:
+            if not self._refused_logprobs(request, error):
+                raise
+            return await self.ask_each(request, images)
+        return replies
+
+    def _refused_logprobs(self, request: Request, error: EngineError) -> bool:
+        """Whether an error may be about log-probabilities; if so, they are not asked for again."""
+        asked = request.logprobs and self._gives_logprobs
+        if asked and getattr(error, "status", None) in (400, 422):
+            self._gives_logprobs = False
+            return True
+        return False
+
     async def _body(
         self, request: Request, images: Sequence[Image.Image | WireImage], extra: bool
     ) -> Body:
         from p2r_bench.engines.data_urls import wire_images
 
+        if not self._gives_logprobs:
+            request = changed(request, logprobs=False)
         if all(isinstance(image, WireImage) for image in images):
             ready = wire_images(images, self.arguments.png_level)
         else:

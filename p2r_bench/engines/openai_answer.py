@@ -65,8 +65,20 @@ def parse_answer(answer: Any) -> tuple[Completion, str | None]:
         prompt_tokens=_count(usage.get("prompt_tokens")),
         cached_tokens=_count(details.get("cached_tokens")),
         output_tokens=_count(usage.get("completion_tokens")),
+        logprobs=_logprobs(choice.get("logprobs")),
     )
     return completion, thought or None
+
+
+def _logprobs(value: Any) -> tuple[float, ...] | None:
+    """Log-probabilities of the output's tokens, or None where the server gives none."""
+    tokens = value.get("content") if isinstance(value, Mapping) else None
+    if not isinstance(tokens, list) or not tokens:
+        return None
+    try:
+        return tuple(float(token["logprob"]) for token in tokens)
+    except (TypeError, KeyError, ValueError):
+        return None
 
 
 def _joined(parts: Sequence[Any], answer: Any) -> tuple[str, str, str]:

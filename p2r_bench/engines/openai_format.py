@@ -96,6 +96,8 @@ def chat_body(
         **fields,
         **dialect.extra_body,
     }
+    if request.logprobs:
+        body["logprobs"] = True
     if request.schema is not None:
         schema = {"name": "answer", "strict": True, "schema": dict(request.schema)}
         body["response_format"] = {"type": "json_schema", "json_schema": schema}

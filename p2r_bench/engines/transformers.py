@@ -134,6 +134,7 @@ class TransformersEngine:
             context_tokens=self._loaded.context,
             factor=self._loaded.patches.factor,
             facts={"engine": "transformers", **self._loaded.facts},
+            canaries=("box", "order", "tokens"),  # each request has keys and values of its own
         )
 
     async def generate(self, request: Request, images: Sequence[Image.Image]) -> Completion:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from weakref import WeakSet
 from p2r_bench.engines.arguments import read_arguments
 from p2r_bench.engines.model_files import check_processor_files
 from p2r_bench.engines.model_folder import lora_digest, model_digest, model_folder
-from p2r_bench.engines.vllm_arguments import Arguments
+from p2r_bench.engines.vllm_arguments import CORRUPTING_KV_CACHE, Arguments
 from p2r_bench.engines.vllm_lora import Adapter, read_adapter
 from p2r_bench.engines.vllm_requests import lost_image
 from p2r_bench.errors import EngineDead, EngineError, UserError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from p2r_bench.engines.vllm_requests import Format
     from p2r_bench.engines.vllm_sharing import Shared
     from p2r_bench.engines.vllm_starting import Running
+
+log = logging.getLogger(__name__)
 
 SENDINGS = 4
 """How often a request is sent whose images vLLM's engine process has dropped from its cache."""
@@ -74,6 +77,12 @@ class VLLMEngine:
 
         prepare_environment()
         _made.add(self)
+        dtype = self.arguments.kv_cache_dtype
+        if dtype in CORRUPTING_KV_CACHE:
+            log.warning(
+                "--engine-arg kv_cache_dtype=%s: %s; leave it out, or take fp8_e4m3. The manifest records it",
+                *(dtype, CORRUPTING_KV_CACHE[dtype]),
+            )
         try:
             import transformers
             import vllm  # noqa: F401
@@ -180,6 +189,7 @@ class VLLMEngine:
             max_pixels=arguments.max_pixels,
             factor=factor,
             facts=self._shared.running.facts,
+            canaries=("box", "order", "tokens", "images", "cache"),
         )
 
     async def generate(self, request: Request, images: Sequence[Image.Image]) -> Completion:

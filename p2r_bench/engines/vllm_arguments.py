@@ -7,6 +7,9 @@ from typing import Literal
 
 from p2r_bench.engines.arguments import argument
 
+CORRUPTING_KV_CACHE = {"fp8_e5m2": "replies of Qwen-VL models are corrupted"}
+"""Precisions of keys and values with which vLLM is known to give wrong replies, and how it shows (vLLM issue 41343)."""
+
 
 @dataclass(frozen=True)
 class Arguments:

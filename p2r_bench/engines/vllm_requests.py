@@ -102,6 +102,7 @@ class Format:
             else StructuredOutputsParams(json=dict(request.schema)),
             # The text is read from the tokens here, as the transformers engine reads it.
             detokenize=bool(ours.stop),
+            logprobs=0 if request.logprobs else None,  # of the chosen token alone
             skip_special_tokens=True,
             output_kind=RequestOutputKind.FINAL_ONLY,
         )
@@ -138,6 +139,11 @@ class Format:
                 "engine": engine,
             },
             engine={"engine": "vllm"},
+            logprobs=tuple(
+                float(at[token].logprob) for at, token in zip(answer.logprobs, tokens, strict=True)
+            )
+            if answer.logprobs
+            else None,
         )
         return checked(completion, f"{request.id}: vLLM")
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from p2r_bench.adapter import Profile
 from p2r_bench.errors import UserError
 from p2r_bench.plugins import registry
+from p2r_bench.run.canaries import Policy, check
 from p2r_bench.run.spec import EngineChoice
 from p2r_bench.types import ROLES, Capabilities, Engine, EngineConfig, Mode, Sampling
 
@@ -26,6 +28,7 @@ class EngineSet:
         self.max_images = max_images
         self._engines: dict[tuple[object, ...], Engine] = {}
         self._started: list[Engine] = []
+        self._checked: dict[tuple[object, ...], Mapping[str, Any]] = {}
 
     def get(self, choice: EngineChoice) -> Engine:
         """The engine of a choice, not yet started."""
@@ -41,11 +44,35 @@ class EngineSet:
                 await engine.start()
                 self._started.append(engine)
 
+    async def check(
+        self, used: Mapping[str, Engine], profile: Profile, max_images: int, policy: Policy
+    ) -> dict[str, Any]:
+        """Outcomes of the canaries of each engine, by the roles it plays; each combination is checked once.
+
+        Raises:
+            UserError: See `canaries.check`.
+        """
+        roles: dict[int, list[str]] = {}
+        for role, engine in used.items():
+            roles.setdefault(id(engine), []).append(role)
+        outcomes = {}
+        for role, engine in used.items():
+            own = roles[id(engine)]
+            key = (id(engine), *own, profile.hash, max_images, policy)
+            if role == own[0]:
+                if key not in self._checked:
+                    self._checked[key] = await check(engine, profile, own, max_images, policy)
+                if self._checked[key]:
+                    outcomes["+".join(own)] = self._checked[key]
+        return outcomes
+
     async def close(self, keep: Iterable[EngineChoice] = ()) -> None:
         """Close all that no choice in `keep` needs, also after a failed start."""
         needed = {choice.key for choice in keep}
         closing = [self._engines.pop(key) for key in self._engines.keys() - needed]
         self._started = [e for e in self._started if not any(e is other for other in closing)]
+        gone = {id(engine) for engine in closing}
+        self._checked = {key: told for key, told in self._checked.items() if key[0] not in gone}
         await asyncio.gather(*(engine.close() for engine in closing))
 
 

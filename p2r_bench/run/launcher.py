@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from p2r_bench.adapter import Profile
 from p2r_bench.run.accounting import EngineMeter
 from p2r_bench.run.barrier import BarrierPipeline
+from p2r_bench.run.canaries import Policy
 from p2r_bench.run.engines import EngineSet, check_capabilities, max_images_of
 from p2r_bench.run.feed import Todo
 from p2r_bench.run.hopeless import FirstFailures
@@ -49,6 +50,9 @@ class Launcher(Protocol):
             UserError: The disk refused, a plugin broke its contract, or the first 16 samples all failed.
         """
 
+    def canaries(self) -> Mapping[str, Any]:
+        """Outcomes of the start-up checks, as `run.canaries.check` returns them. Valid after `start`."""
+
     def accounting(self) -> dict[str, Any]:
         """What `run` has used so far, for the manifest; JSON-able.
 
@@ -87,6 +91,7 @@ class LocalLauncher:
         self._engines = {role: engines.get(choice) for role, choice in choices.items()}
         self._images = ImageWork(spec.image_memory)
         self._meters: dict[int, EngineMeter] = {}
+        self._outcomes: Mapping[str, Any] = {}
 
     async def start(self) -> EngineFacts:
         """See `Launcher.start`."""
@@ -95,6 +100,9 @@ class LocalLauncher:
         check_capabilities(self._engines, self._profile, self._choices, most)
         for engine in self._engines.values():
             self._meters.setdefault(id(engine), EngineMeter(engine.capabilities().concurrency))
+        self._outcomes = await self._set.check(
+            self._engines, self._profile, most, Policy.read(self._spec.canaries)
+        )
         return {role: dict(e.capabilities().facts) for role, e in self._engines.items()}
 
     async def run(self, todo: Todo, record: Record) -> None:
@@ -111,6 +119,10 @@ class LocalLauncher:
     def capacity(self) -> int:
         """How many requests in flight keep all engines full. Valid after `start`."""
         return sum(meter.capacity for meter in self._meters.values())
+
+    def canaries(self) -> Mapping[str, Any]:
+        """See `Launcher.canaries`."""
+        return self._outcomes
 
     def accounting(self) -> dict[str, Any]:
         """See `Launcher.accounting`: readings of the engines' meters, and counts of images."""

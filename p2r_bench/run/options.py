@@ -88,6 +88,7 @@ class Options(BaseModel):
     retry_errors: bool = True
     allow_mixed: bool = False
     schedule: Schedule = "pipelined"
+    canaries: str = "warn"
     in_flight: Positive | None = None
     image_memory: Annotated[Positive, BeforeValidator(_bytes)] = DEFAULT_BUDGET
     launcher: Launching = "local"

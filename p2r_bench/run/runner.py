@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from p2r_bench.run.pipeline import Outcome
 from p2r_bench.run.progress import ProgressView, Silent, Tally
 from p2r_bench.run.rejudge import judge_missing
 from p2r_bench.run.resolve import Resolved, resolve
+from p2r_bench.run.served import Identified, identify, vouched_for
 from p2r_bench.run.signals import Stopper, listening
 from p2r_bench.run.spec import EngineChoice, RunSpec, Schedule
 from p2r_bench.store.identity import RunIdentity, RunLabels, Session
@@ -31,6 +33,8 @@ from p2r_bench.store.leaderboard import update_leaderboard
 from p2r_bench.store.rows import now, sample_row, verdict_row
 from p2r_bench.store.run_folder import RunFolder
 from p2r_bench.types import Judge
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ class RunResult:
         added: Samples this call ran; those done before are not among them.
         interrupted: Stopped by a signal before everything was done.
         accounting: What this call has used, as in the manifest; None when there was nothing to do.
+        notice: What to know of the served model beside the figures, or None.
     """
 
     run_id: str
@@ -51,6 +56,7 @@ class RunResult:
     added: int = 0
     interrupted: bool = False
     accounting: Mapping[str, Any] | None = None
+    notice: str | None = None
 
     @property
     def complete(self) -> bool:
@@ -103,7 +109,7 @@ async def _run(
     used = {role: engines.get(choice) for role, choice in resolved.choices.items()}
     models = " and ".join(dict.fromkeys(choice.model for choice in resolved.choices.values()))
     view.say(f"{resolved.title}: {len(resolved.samples)} rows; identifying {models} …")
-    identity = RunIdentity(
+    base = RunIdentity(
         task=spec.task,
         mode=spec.mode,
         mode_version=resolved.mode_version,
@@ -114,10 +120,15 @@ async def _run(
         seed=spec.seed,
         repeats=spec.repeats,
     )
+    identified = await identify(
+        base, spec.out, resolved.choices, used, engines, allow_mixed=spec.allow_mixed
+    )
+    identity = identified.identity
     labels = RunLabels(
         models={role: choice.model for role, choice in resolved.choices.items()},
         profile=resolved.profile.name,
         profile_text=json.dumps(resolved.profile.identity, indent=1, ensure_ascii=False),
+        fingerprints={role: one.record() for role, one in identified.prints.items()},
     )
     try:
         with RunFolder.open(spec.out, identity, labels, metrics=resolved.task.metrics) as folder:
@@ -126,13 +137,21 @@ async def _run(
             todo = [one for one in work if (one.sample.id, one.repeat) not in skip]
             tally = Tally(len(work), before=len(work) - len(todo))
             finished = True
+            if todo and identified.unreachable:
+                raise identified.unreachable
+            if identified.notice:
+                log.warning("%s: %s", folder.run_id, identified.notice)
             if todo:
+                vouched = await vouched_for(
+                    resolved.choices, used, engines, folder.manifest.sessions
+                )
+                identified = replace(identified, prints={**identified.prints, **vouched})
                 own = launchers or Launchers(engines)
                 launcher = await own.of(resolved, identity, judges)
                 view.say(f"{resolved.title}: starting {models} …")
                 try:
                     finished = await _work(
-                        resolved, folder, judges, launcher, todo, view, tally, stop
+                        resolved, folder, judges, launcher, todo, view, tally, stop, identified
                     )
                 finally:
                     with stop.finishing():
@@ -155,6 +174,7 @@ async def _run(
                 tally.done,
                 not finished,
                 folder.noted("accounting") if todo else None,
+                identified.notice,
             )
     finally:
         with stop.finishing():
@@ -170,11 +190,21 @@ async def _work(
     view: ProgressView,
     tally: Tally,
     stop: Stopper,
+    identified: Identified,
 ) -> bool:
     """Have the launcher do what is missing, and write it down; False when a signal stopped it."""
     spec = resolved.spec
-    session = session_of(await launcher.start(), resolved.choices, spec.schedule)
+    facts = dict(await launcher.start())
+    for role, digest in identified.known.items():
+        facts[role] = {**facts[role], "fingerprint": digest}
+    session = session_of(facts, resolved.choices, spec.schedule)
     folder.begin(session, allow_mixed=spec.allow_mixed, expected=resolved.cells)
+    folder.note(
+        {
+            "fingerprints": {role: one.record() for role, one in identified.prints.items()},
+            "canaries": launcher.canaries(),
+        }
+    )
     ledger = Ledger()
 
     async def record(outcome: Outcome) -> None:

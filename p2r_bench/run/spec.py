@@ -86,6 +86,8 @@ class RunSpec:
         retry_errors: Run samples again whose last outcome is an error.
         schedule: "pipelined", or "barrier": the published evaluation's way, as a baseline (`run.barrier`).
             The answers are the same; it is not part of a run's identity.
+        canaries: What happens with the start-up checks of an engine: "warn" refuses what is certain and warns of
+            what depends on the model, "strict" refuses both, "skip=NAME,…" leaves some out, "off" all.
         in_flight: Samples worked on at once; None takes twice what keeps the engine full.
         image_memory: Bytes of pixels held at once.
         launcher: "local": in this process; "ray": by `replicas` processes of a Ray cluster, for each of which
@@ -118,6 +120,7 @@ class RunSpec:
     retry_errors: bool = True
     allow_mixed: bool = False
     schedule: Schedule = "pipelined"
+    canaries: str = "warn"
     in_flight: Positive | None = None
     image_memory: Positive = DEFAULT_BUDGET
     launcher: Launching = "local"

@@ -20,7 +20,8 @@ class RunIdentity:
         mode: Name of the mode.
         mode_version: Distribution and version that the mode comes from, "p2r-bench 0.1.0".
         mode_params: The mode's parameters; JSON-able.
-        model_digests: Role to the digest (or "name@revision") of the model that plays it.
+        model_digests: Role to the digest of the model that plays it; for a served model "name@revision", or
+            "name@served#" and the digest of its fingerprint.
         data_digest: Identity of the data, from the task.
         profile_hash: Hash of the profile.
         seed: The run's seed.
@@ -51,11 +52,13 @@ class RunLabels:
         models: Role to the model's name as the user gave it.
         profile: The profile's name.
         profile_text: The profile as TOML, whole.
+        fingerprints: Role to the fingerprint of its served model when the run began, as recorded.
     """
 
     models: Mapping[str, str]
     profile: str
     profile_text: str = ""
+    fingerprints: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,19 @@ class Session:
     pinned: Mapping[str, Any]
     noted: Mapping[str, Any] = field(default_factory=dict)
     engines: Mapping[str, str] = field(default_factory=dict)
+
+
+_FINGERPRINT = "#"
+
+
+def with_fingerprint(name: str, digest: str) -> str:
+    """The digest of a served model: its name and the digest of its fingerprint."""
+    return f"{name}{_FINGERPRINT}{digest}"
+
+
+def name_of_model(digest: str) -> str:
+    """The digest of a model without the fingerprint that one of a served model may have."""
+    return digest.partition(_FINGERPRINT)[0]
 
 
 def run_id(identity: RunIdentity, labels: RunLabels) -> str:

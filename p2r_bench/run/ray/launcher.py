@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -101,6 +101,10 @@ class RayLauncher:
                 f"no replica is left: {self._last_loss}. What is recorded is kept; the same command goes on "
                 "from there"
             )
+
+    def canaries(self) -> Mapping[str, Any]:
+        """Return the outcomes of one replica, whose engines are like all others'."""
+        return self._ready[0].canaries
 
     def accounting(self) -> dict[str, Any]:
         """Return what each process has used, by its host and process id."""

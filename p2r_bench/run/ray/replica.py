@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from p2r_bench.adapter import Profile
@@ -20,7 +20,7 @@ from p2r_bench.run.launcher import EngineFacts, LocalLauncher
 from p2r_bench.run.pipeline import Outcome
 from p2r_bench.run.resolve import Resolved, resolve
 from p2r_bench.run.spec import RunSpec
-from p2r_bench.store.identity import RunIdentity
+from p2r_bench.store.identity import RunIdentity, name_of_model
 
 Key = tuple[int, int]
 """Index of a sample in the dataset, and repeat."""
@@ -50,6 +50,7 @@ class Ready:
     process: str
     engines: EngineFacts
     in_flight: int
+    canaries: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Replica:
@@ -107,7 +108,9 @@ class Replica:
         )
         engines = await launcher.start()
         in_flight = job.spec.in_flight or max(2 * launcher.capacity, 4)
-        return _Running(job, resolved, launcher, Ready(_process(), engines, in_flight))
+        return _Running(
+            job, resolved, launcher, Ready(_process(), engines, in_flight, launcher.canaries())
+        )
 
     async def _stop(self) -> None:
         running, self._running = self._running, None
@@ -193,7 +196,9 @@ async def _check(job: Job, resolved: Resolved, engines: EngineSet) -> None:
     for role, choice in resolved.choices.items():
         what = f"digest of the model {choice.model} for role {role}"
         found = await engines.get(choice).identify()
-        _same(what, wanted.model_digests[role], found, "copy or fetch the model again")
+        _same(
+            what, name_of_model(wanted.model_digests[role]), found, "copy or fetch the model again"
+        )
 
 
 def _same(what: str, expected: Any, found: Any, way_out: str) -> None:
