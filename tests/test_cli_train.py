@@ -134,4 +134,4 @@ def test_unknown_trainer_is_refused_with_the_known_ones(trainer: None, config: s
 
 def test_without_a_trainer_the_way_to_one_is_told(config: str) -> None:
     result = run("pra-grpo", "--config", config)
-    assert result.exit_code == 2 and "pip install 'p2r-bench[train]'" in result.output
+    assert result.exit_code == 2 and "pip install ./trainers/pra_grpo" in result.output

@@ -150,6 +150,20 @@ def test_errors_are_counted_by_cause(
     assert re.search(r"timeout +perceive +no answer in time +1", text)
 
 
+def test_errors_without_a_role_are_counted_too(
+    results: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import pandas
+
+    run = tmp_path / "results" / "runs" / results["p2r"].name
+    run.mkdir(parents=True)
+    samples = pandas.read_parquet(results["p2r"] / "samples.parquet")
+    samples.assign(error_role=None).to_parquet(run / "samples.parquet")
+    elsewhere = {**results, "project": tmp_path}
+    text = printed(GUIDES / "four-benchmarks-overnight.md", "error_type", elsewhere, monkeypatch)
+    assert re.search(r"timeout +(NaN|None) +no answer in time +1", text)
+
+
 def test_runs_are_compared_sample_by_sample(
     results: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -216,3 +216,10 @@ def test_sweep_files_are_read(tmp_path: Path) -> None:
         path.write_text(block.text, "utf-8")
         specs = [spec for options in read_sweep(path, {}) for spec in specs_of(options)]
         assert {spec.task for spec in specs} <= set(registry().names("task"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_nothing_is_installed_from_an_index_that_has_it_not(page: Path) -> None:
+    """Plugins and the trainer come from the checkout; extras of an installed p2r-bench need no index for it."""
+    lines = re.findall(r"pip install [^\n`]*", page.read_text("utf-8"))
+    assert not [line for line in lines if re.search(r"(?<![/\w])p2r-bench-", line)]

@@ -82,7 +82,9 @@ def _training(name: str) -> click.Command:
 def _trainer(name: str, config: Path, rounds: int | None) -> Trainer:
     found = registry()
     if not found.names("trainer"):
-        raise UserError("no trainer is installed; pip install 'p2r-bench[train]' brings pra-grpo")
+        raise UserError(
+            "no trainer is installed; in a checkout of p2r-bench, pip install ./trainers/pra_grpo brings pra-grpo"
+        )
     kind = found.get("trainer", name)
     try:
         values = tomllib.loads(config.read_text("utf-8"))
