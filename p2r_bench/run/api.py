@@ -51,6 +51,8 @@ def evaluate(
     Raises:
         UserError: Something the caller can put right: an unknown name or option, a value of the wrong type, or what a
             run refuses.
+        Interrupted: Ctrl-C or SIGTERM came between samples; its `results` are those of the runs that had ended. While
+            samples run, the last result has `interrupted` set instead.
     """
     if not isinstance(engine_args, Mapping | None):
         raise UserError(f"engine_args = {engine_args!r}: must be a dict of names and values")
