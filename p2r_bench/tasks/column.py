@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, count
 from threading import Lock
@@ -75,6 +75,7 @@ class ParquetColumn:
         groups = range(file.metadata.num_row_groups)
         sizes = (file.metadata.row_group(i).num_rows for i in groups)
         self._starts = list(accumulate(sizes, initial=0))
+        self._at_once = rows_at_once(file, groups, (column,), _BATCH_BYTES, _BATCH_ROWS)
         self._cursors: list[_Cursor] = []
         self._lock = Lock()
 
@@ -95,6 +96,14 @@ class ParquetColumn:
             while cursor.row <= row:
                 try:
                     batch = next(cursor.batches, None)
+                except pa.ArrowNotImplementedError:
+                    # More than 2 GiB in a batch: values that repeat look small in the footer.
+                    self._cursors.remove(cursor)
+                    if self._at_once == 1:
+                        raise
+                    self._at_once = max(1, self._at_once // 8)
+                    cursor = self._cursor(row)
+                    continue
                 except BaseException:
                     self._cursors.remove(cursor)
                     raise
@@ -128,7 +137,7 @@ class ParquetColumn:
         else:
             groups = range(group, len(self._starts) - 1)
             batches = self._file.iter_batches(
-                self._at_once(group),
+                self._at_once,
                 row_groups=list(groups),
                 columns=[self._column],
                 use_threads=False,
@@ -138,13 +147,22 @@ class ParquetColumn:
         self._cursors.append(cursor)
         return cursor
 
-    def _at_once(self, group: int) -> int:
-        """Rows of a batch: one where they are large, more where they are so small that a batch each would cost more."""
-        rows = self._file.metadata.row_group(group)
-        sizes = (rows.column(i) for i in range(rows.num_columns))
+
+def rows_at_once(
+    file: pq.ParquetFile, groups: Iterable[int], columns: Collection[str], limit: int, most: int
+) -> int:
+    """Rows of a batch that hold about `limit` bytes of the columns in any of the row groups, from 1 to `most`.
+
+    Arrow cannot read more than 2 GiB of a nested column into one batch, and small rows cost more one by one.
+    """
+    fewest = most
+    for rows in map(file.metadata.row_group, groups):
+        chunks = (rows.column(i) for i in range(rows.num_columns))
         size = sum(
-            c.total_uncompressed_size
-            for c in sizes
-            if c.path_in_schema.partition(".")[0] == self._column
+            chunk.total_uncompressed_size
+            for chunk in chunks
+            if chunk.path_in_schema.partition(".")[0] in columns
         )
-        return max(1, min(_BATCH_ROWS, int(_BATCH_BYTES * rows.num_rows // max(size, 1))))
+        if rows.num_rows:
+            fewest = min(fewest, limit * rows.num_rows // max(size, 1))
+    return max(1, fewest)

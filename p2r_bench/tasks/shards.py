@@ -19,12 +19,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from p2r_bench.errors import UserError
-from p2r_bench.tasks.column import ParquetColumn, Window
+from p2r_bench.tasks.column import ParquetColumn, Window, rows_at_once
 
 SUFFIXES = (".parquet", ".arrow")
 _IPC_FILE_MAGIC = b"ARROW1"
 _BUFFER = 1 << 20
 _ROWS_AT_ONCE = 512
+_BYTES_AT_ONCE = 64 << 20
 
 
 def find_shards(folder: Path) -> list[Path]:
@@ -114,7 +115,25 @@ class ParquetShard(Shard):
         super().__init__(path, self._file.schema_arrow, self._file.metadata.num_rows)
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        yield from self._file.iter_batches(_ROWS_AT_ONCE, columns=list(columns), use_threads=False)
+        groups = range(self._file.metadata.num_row_groups)
+        at_once = rows_at_once(self._file, groups, columns, _BYTES_AT_ONCE, _ROWS_AT_ONCE)
+        done = 0
+        while True:
+            seen = 0
+            batches = self._file.iter_batches(at_once, columns=list(columns), use_threads=False)
+            try:
+                for batch in batches:
+                    new = min(batch.num_rows, seen + batch.num_rows - done)
+                    seen += batch.num_rows
+                    if new > 0:
+                        done = seen
+                        yield batch.slice(batch.num_rows - new)
+                return
+            except pa.ArrowNotImplementedError:
+                # More than 2 GiB in a batch: values that repeat look small in the footer.
+                if at_once == 1:
+                    raise
+                at_once = max(1, at_once // 8)
 
     def value(self, column: str, row: int) -> pa.Scalar:
         with self._lock:

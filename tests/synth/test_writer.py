@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 
 from p2r_bench.errors import UserError
-from p2r_bench.synth import iter_rows, write_synth
+from p2r_bench.synth import SYNTHETIC_KEY, iter_rows, write_synth
 
 
 def _read(path: Path) -> list[dict]:
@@ -80,3 +81,30 @@ def test_unknown_format_and_unwritable_folder_are_explained(tmp_path: Path) -> N
     blocked.write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         write_synth(blocked, seed=0, rows=4, workers=1)
+
+
+@pytest.mark.parametrize("form", ["hrbench", "vstar", "mme"])
+def test_files_carry_feature_types_and_the_mark_of_synthetic_data(
+    tmp_path: Path, form: str
+) -> None:
+    path = write_synth(tmp_path, seed=5, rows=1, format=form, workers=1)  # type: ignore[arg-type]
+    schema = pq.read_schema(path)
+    assert json.loads(schema.metadata[SYNTHETIC_KEY]) == {
+        "seed": 5, "rows": 1, "resolution": "4k", "split": "test"
+    }  # fmt: skip
+    features = json.loads(schema.metadata[b"huggingface"])["info"]["features"]
+    assert list(features) == schema.names
+    assert features["boxes"] == [
+        {
+            "bbox_2d": {"feature": {"dtype": "float64", "_type": "Value"}, "_type": "Sequence"},
+            "label": {"dtype": "string", "_type": "Value"},
+        }
+    ]
+    text = {"dtype": "string", "_type": "Value"}
+    expected = {
+        "hrbench": ("image", text),
+        "vstar": ("image", {"_type": "Image"}),
+        "mme": ("bytes", text),
+    }
+    name, feature = expected[form]
+    assert features[name] == feature

@@ -312,3 +312,58 @@ def test_orientation_out_of_range_counts_as_upright() -> None:
 def test_bytes_that_are_no_image_are_an_image_error(data: bytes) -> None:
     with pytest.raises(ImageError, match="not a readable image"):
         probe(ImageRef(path="photo.jpg", data=data), data)
+
+
+def test_batches_stay_small_where_any_row_group_has_large_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Arrow cannot read 2 GiB of a nested column into one batch; no batch gets near that."""
+    path = tmp_path / "shard.parquet"
+    schema = pa.schema([("text", pa.string()), ("crop", IMAGE)])
+    sizes = [10] * 300 + [4 << 20] * 40
+    with pq.ParquetWriter(path, schema, use_dictionary=False) as writer:
+        for start, stop in ((0, 300), (300, 340)):
+            rows = [
+                {"text": str(n), "crop": {"bytes": bytes(sizes[n])}} for n in range(start, stop)
+            ]
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+    asked: list[int] = []
+    real = pq.ParquetFile.iter_batches
+
+    def iter_batches(self: Any, rows: int, **options: Any) -> Any:
+        for batch in real(self, rows, **options):
+            asked.append(batch.nbytes)
+            yield batch
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", iter_batches)
+    shard = open_shard(path)
+    assert [row["text"] for row in shard.rows(["text", "crop"])] == [str(n) for n in range(340)]
+    assert max(asked) <= 80 << 20
+    asked.clear()
+    assert len(shard.value("crop", 0)["bytes"].as_py()) == 10
+    assert len(shard.value("crop", 339)["bytes"].as_py()) == 4 << 20
+    assert max(asked) <= 5 << 20
+
+
+def test_a_batch_that_arrow_cannot_hold_is_read_in_smaller_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A value repeated in a row group counts once in the footer, so that only the attempt shows the size."""
+    path = tmp_path / "shard.parquet"
+    rows = [{"text": str(n), "crop": {"bytes": DATA[n % 11]}} for n in range(300)]
+    schema = pa.schema([("text", pa.string()), ("crop", IMAGE)])
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    real = pq.ParquetFile.iter_batches
+
+    def iter_batches(self: Any, at_once: int, **options: Any) -> Any:
+        for number, batch in enumerate(real(self, at_once, **options)):
+            if number == 1 and batch.num_rows > 5:
+                raise pa.ArrowNotImplementedError("Nested data conversions not implemented")
+            yield batch
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", iter_batches)
+    monkeypatch.setattr("p2r_bench.tasks.shards._ROWS_AT_ONCE", 70)
+    shard = open_shard(path)
+    assert [row["text"] for row in shard.rows(["text", "crop"])] == [str(n) for n in range(300)]
+    values = [shard.value("crop", n)["bytes"].as_py() for n in range(300)]
+    assert values == [row["crop"]["bytes"] for row in rows]
