@@ -164,6 +164,7 @@ class Recipe:
         route: "exact" (Pillow bicubic) or the name of a faster route.
         transport: "lossless", or "jpeg:QUALITY" or "webp:QUALITY" for a round trip through such a file after the
             first resize.
+        visual_tokens: Visual tokens of the image by the family's rule; None when not known. Not part of the digest.
     """
 
     source: str
@@ -174,6 +175,7 @@ class Recipe:
     resize: tuple[Size, ...]
     route: str = "exact"
     transport: str = "lossless"
+    visual_tokens: int | None = field(default=None, compare=False)
 
     @property
     def size(self) -> Size:
@@ -285,9 +287,10 @@ class Request:
         return tuple(part for m in self.messages for part in m.content if isinstance(part, Recipe))
 
     @cached_property
-    def visual_tokens(self) -> int:
-        """Visual tokens of all images: one per 32×32 pixels in the Qwen3-VL family."""
-        return sum(w * h // 1024 for w, h in (r.size for r in self.recipes))
+    def visual_tokens(self) -> int | None:
+        """Visual tokens of all images by the family's rule; None when not known."""
+        counts = [recipe.visual_tokens for recipe in self.recipes]
+        return None if None in counts else sum(count or 0 for count in counts)
 
     @cached_property
     def content(self) -> str:
@@ -334,6 +337,7 @@ class Completion:
         text: The generated text without special tokens.
         finish_reason: "stop", "length", or the engine's own word.
         prompt_tokens, cached_tokens, output_tokens, visual_tokens: Counts; None where the engine does not tell.
+        engine_visual_tokens: The engine's own count; filled in by the runner, which puts the family's into `visual_tokens`.
         timings: Seconds by name, such as {"queue": 0.1, "engine": 0.8}.
         engine: Facts of the engine that answered (name, version, endpoint).
         request: What was asked; filled in by the runner.
@@ -346,6 +350,7 @@ class Completion:
     cached_tokens: int | None = None
     output_tokens: int | None = None
     visual_tokens: int | None = None
+    engine_visual_tokens: int | None = None
     timings: Mapping[str, float] = field(default_factory=dict)
     engine: Mapping[str, Any] = field(default_factory=dict)
     request: Request | None = None

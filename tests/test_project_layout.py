@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
     "errors": set(),
     "hub": FOUNDATION,
-    "families": FOUNDATION,
+    "families": FOUNDATION | {"plugins"},
     "adapter": FOUNDATION | {"families"},
     "stats": FOUNDATION,
     "synth": FOUNDATION | {"adapter"},
@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "commands": FOUNDATION,
     "builtin": {"hookspecs", "commands"},
     "plugins": FOUNDATION | {"hookspecs", "commands", "builtin"},
-    "run": FOUNDATION | PARTS | {"adapter", "stats", "bundled", "plugins"},
+    "run": FOUNDATION | PARTS | {"adapter", "families", "stats", "bundled", "plugins"},
     "scaffold": FOUNDATION,
     "cli": FOUNDATION | PARTS
     | {"adapter", "stats", "synth", "bundled", "report", "commands", "hookspecs", "plugins", "run"}

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 KEY = "bbox_2d"
-_QUOTED_KEY = f'"{KEY}"'
 
 _FLAT_OBJECT = re.compile(r"\{[^{}]*\}")
 _OPENING = re.compile(r'\{\s*+"[^"\\{]*+"\s*+:|\[\s*+[\[{\]]')
@@ -63,20 +62,20 @@ def _decoded(text: str) -> Any:
         return Broken()
 
 
-def tolerant_entries(text: str) -> Found:
+def tolerant_entries(text: str, key: str = KEY) -> Found:
     """Find every whole entry: in a list, a code fence, prose, inside an object, before a cut-off.
 
     Control characters in a label (line breaks) and a comma before a closing bracket are accepted.
     A broken entry is left out, never repaired. Takes linear time: outside of one JSON value, the rest is
     not read after 1,000 broken values, after 10,000 values, or after nesting beyond Python's limit.
     """
-    body = _unfenced(text)
+    body, quoted = _unfenced(text), f'"{key}"'
     if _TRAILING_COMMA.search(body):
         body = _STRING_OR_TRAILING_COMMA.sub(lambda m: m[1] or "", body, count=_MOST_VALUES)
     completed: list[dict[str, Any]] = []
 
     def note(value: dict[str, Any]) -> dict[str, Any]:
-        if KEY in value:
+        if key in value:
             completed.append(value)
         return value
 
@@ -85,7 +84,7 @@ def tolerant_entries(text: str) -> Found:
     try:
         value, end = decode(body)
         if end == len(body):
-            return Found(_entries(value), json=True)
+            return Found(_entries(value, key), json=True)
     except (json.JSONDecodeError, RecursionError):
         pass
 
@@ -107,7 +106,7 @@ def tolerant_entries(text: str) -> Found:
             swallowed = body.rfind("{", opening.start() + 1, place)
             if swallowed >= 0 and body[swallowed + 1 : place].strip() == '"':
                 place = swallowed
-            if body.count(_QUOTED_KEY, opening.start(), place) > len(completed):
+            if body.count(quoted, opening.start(), place) > len(completed):
                 ended = error.pos >= len(body) or error.msg.startswith("Unterminated string")
                 found.cut_off = found.cut_off or ended
                 if not ended:
@@ -116,7 +115,7 @@ def tolerant_entries(text: str) -> Found:
             found.entries += completed
             break
         else:
-            found.entries += _entries(value)
+            found.entries += _entries(value, key)
             found.json = True
     found.json = found.json or bool(found.entries)
     return found
@@ -130,8 +129,8 @@ def _unfenced(text: str) -> str:
     return text
 
 
-def _entries(value: object) -> list[Any]:
-    """The entries of a decoded value: objects with `bbox_2d`, and whatever stands where one should be.
+def _entries(value: object, key: str) -> list[Any]:
+    """The entries of a decoded value: objects with the key, and whatever stands where one should be.
 
     Lists, and objects that hold lists or objects instead, are entered. An empty list holds no entry.
     """
@@ -142,7 +141,7 @@ def _entries(value: object) -> list[Any]:
         inner: list[Any] | None = None
         if isinstance(one, list):
             inner = one
-        elif isinstance(one, dict) and KEY not in one:
+        elif isinstance(one, dict) and key not in one:
             inner = [part for part in one.values() if _may_hold_objects(part)] or None
         if inner is None:
             entries.append(one)

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from p2r_bench.adapter.box_entries import KEY, Broken, Found, published_entries, tolerant_entries
+from p2r_bench.adapter.box_entries import Broken, Found, published_entries, tolerant_entries
 from p2r_bench.adapter.thoughts import said
-from p2r_bench.types import Box, ParseStatus
+from p2r_bench.families import AUTO, BoxNotation, find_family
+from p2r_bench.types import Box, ParseStatus, Size
 
 if TYPE_CHECKING:
     from p2r_bench.adapter.profile import Profile
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 Corners = tuple[float, float, float, float]
 
 _MAX_REASONS = 20
+
+PUBLISHED = BoxNotation()
+"""Notation of the published rule, whatever the family."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,9 @@ class BoxReading:
     ignored: tuple[str, ...] = ()
 
 
-def parse_boxes(text: str, profile: Profile | None = None) -> tuple[Box, ...]:
+def parse_boxes(
+    text: str, profile: Profile | None = None, size: Size | None = None
+) -> tuple[Box, ...]:
     """Return the valid boxes in a perceiver's text; never raises, whatever the text.
 
     The profile's `boxes` says where entries are looked for; see `box_entries`. A box has exactly four finite
@@ -47,17 +53,21 @@ def parse_boxes(text: str, profile: Profile | None = None) -> tuple[Box, ...]:
 
     Args:
         profile: None reads as the default profile does.
+        size: Width and height in pixels of the image as sent; needed for families whose boxes are in pixels.
     """
-    return read_boxes(text, profile).boxes
+    return read_boxes(text, profile, size).boxes
 
 
-def read_boxes(text: str, profile: Profile | None = None) -> BoxReading:
+def read_boxes(text: str, profile: Profile | None = None, size: Size | None = None) -> BoxReading:
     """`parse_boxes` with the parse status and the reasons for what was ignored."""
     if profile is not None and profile.boxes == "published":
         found = published_entries(text.strip())
-        return _reading((_box(entry) for entry in found.entries), found)
-    found = tolerant_entries(said(text, "cut" if profile is None else profile.thoughts))
-    return _reading((_thousandths(*_box(entry)) for entry in found.entries), found)
+        return _reading((_box(entry, PUBLISHED, None) for entry in found.entries), found)
+    notation = find_family(AUTO if profile is None else profile.family).boxes
+    told = said(text, "cut" if profile is None else profile.thoughts)
+    found = tolerant_entries(notation.as_json(told), notation.key)
+    entries = (_box(entry, notation, size, fractions=False) for entry in found.entries)
+    return _reading(entries, found)
 
 
 def check_boxes(boxes: Iterable[Box]) -> BoxReading:
@@ -107,30 +117,34 @@ def _reading(
     return BoxReading(tuple(boxes), status, tuple(ignored))
 
 
-def _box(entry: object) -> tuple[Box | None, str | None]:
-    """A box and None, or a box and what is odd about it, or None and why there is no box."""
+def _box(
+    entry: object, notation: BoxNotation, size: Size | None, *, fractions: bool = True
+) -> tuple[Box | None, str | None]:
+    """Return a box and None, a box and the odd thing about it, or None and the reason why there is no box.
+
+    Args:
+        fractions: Accept corners that all lie within 0 and 1.
+    """
     if isinstance(entry, Broken):
         return None, "not valid JSON"
     if not isinstance(entry, dict):
         return None, "not an object"
-    if KEY not in entry:
-        return None, f"no {KEY}"
-    corners = entry[KEY]
+    key = notation.key
+    if key not in entry:
+        return None, f"no {key}"
+    corners = entry[key]
     if not isinstance(corners, list):
-        return None, "bbox_2d is not a list"
-    found = valid_corners(corners)
+        return None, f"{key} is not a list"
+    found = valid_corners(notation.in_order(corners))
     if isinstance(found, str):
-        return None, f"bbox_2d: {found}"
+        return None, f"{key}: {found}"
+    if not fractions and all(0 <= corner <= 1 for corner in found):
+        return None, f"{key}: all corners lie within 0 and 1: fractions, not {notation.scale}"
+    found = notation.in_thousandths(found, size)
     label = entry.get("label")
     if label is not None and not isinstance(label, str):
         return Box(found), "label is not text; the box is kept without it"
     return Box(found, None if label is None else _writable(label)), None
-
-
-def _thousandths(box: Box | None, reason: str | None) -> tuple[Box | None, str | None]:
-    if box is not None and all(0 <= corner <= 1 for corner in box.xyxy):
-        return None, "bbox_2d: all corners lie within 0 and 1: fractions, not thousandths"
-    return box, reason
 
 
 def _writable(text: str) -> str:

@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from p2r_bench.adapter.boxes import valid_corners
-from p2r_bench.errors import ImageError
+from p2r_bench.families import Budget
 from p2r_bench.types import Box, ImageRef, Rect, Size, Stroke
 
 if TYPE_CHECKING:
     from p2r_bench.adapter.profile import Profile
-
-MAX_ASPECT_RATIO = 200
-"""The Qwen3-VL family's size rule refuses images more elongated than this."""
 
 
 def crop_rect(box: Box, size: Size, profile: Profile) -> Rect | None:
@@ -70,62 +67,6 @@ def strokes_for(boxes: Sequence[Box], size: Size, profile: Profile) -> tuple[Str
     )
 
 
-def fit(size: Size, *, min_pixels: int, max_pixels: int, factor: int) -> Size:
-    """Size inside a pixel budget by the Qwen-VL family's rule: both sides multiples of `factor`, aspect about kept.
-
-    The rule (transformers' `smart_resize`) rounds both sides to multiples of the factor, then scales down,
-    rounding down, when the area is above the budget, or up, rounding up, when it is below. For extreme
-    shapes its result can miss the budget or have an aspect ratio that it would itself refuse; it is
-    therefore applied until nothing changes, so that a processor with the same budget leaves the image alone.
-
-    Args:
-        size: Width and height in pixels.
-        min_pixels, max_pixels: The budget; `budget_settles` must hold.
-
-    Raises:
-        ImageError: The aspect ratio is over 200, which the family refuses.
-    """
-    width, height = size
-    if max(width, height) > MAX_ASPECT_RATIO * min(width, height):
-        raise ImageError(
-            f"an image of {width}×{height} pixels has an aspect ratio over {MAX_ASPECT_RATIO}, "
-            "which the Qwen3-VL family's size rule refuses"
-        )
-    for _ in range(64):
-        wide, high = _fit_once((width, height), min_pixels, max_pixels, factor)
-        fitted = min(wide, MAX_ASPECT_RATIO * high), min(high, MAX_ASPECT_RATIO * wide)
-        if fitted == (width, height):
-            return fitted
-        width, height = fitted
-    raise ValueError(f"the size rule does not settle between {min_pixels} and {max_pixels} pixels")
-
-
-def budget_settles(min_pixels: int, max_pixels: int, factor: int) -> bool:
-    """Whether the size rule reaches a size inside this budget from every shape.
-
-    Scaling down to at most h tiles of factor² pixels, and rounding both sides down, leaves at least ⌊h/2⌋ tiles:
-    with (p+1)(q+1) > h and p, q ≥ 1, pq > h/2 - 1. When that is below the minimum, the rule can go up and
-    down forever.
-    """
-    tile = factor**2
-    return max_pixels // (2 * tile) * tile >= min_pixels
-
-
-def _fit_once(size: Size, min_pixels: int, max_pixels: int, factor: int) -> Size:
-    width, height = size
-    new_width = round(width / factor) * factor
-    new_height = round(height / factor) * factor
-    if new_width * new_height > max_pixels:
-        shrink = math.sqrt(width * height / max_pixels)
-        new_width = max(factor, math.floor(width / shrink / factor) * factor)
-        new_height = max(factor, math.floor(height / shrink / factor) * factor)
-    elif new_width * new_height < min_pixels:
-        grow = math.sqrt(min_pixels / (width * height))
-        new_width = math.ceil(width * grow / factor) * factor
-        new_height = math.ceil(height * grow / factor) * factor
-    return new_width, new_height
-
-
 def upright_size(image: ImageRef, exif: str) -> Size:
     """Width and height in pixels after an EXIF policy, "apply" or "ignore".
 
@@ -140,20 +81,16 @@ def upright_size(image: ImageRef, exif: str) -> Size:
 
 
 def final_sizes(size: Size, profile: Profile) -> tuple[Size, ...]:
-    """Sizes an image goes through on its way to the model; the last is what the model receives.
+    """Return the sizes an image goes through on its way to the model; the last is what the model receives.
 
     One size, except where the profile reproduces a path whose processor resizes a second time.
+
+    Raises:
+        ImageError: The model family refuses the shape.
     """
-    budget = profile.image
-    first = fit(
-        size, min_pixels=budget.min_pixels, max_pixels=budget.max_pixels, factor=budget.factor
-    )
-    if not budget.second_min_pixels:
+    family, budget = profile.model_family, profile.budget
+    first = family.fit(size, budget)
+    if not profile.image.second_min_pixels:
         return (first,)
-    second = fit(
-        first,
-        min_pixels=budget.second_min_pixels,
-        max_pixels=budget.max_pixels,
-        factor=budget.factor,
-    )
+    second = family.fit(first, Budget(profile.image.second_min_pixels, budget.max_pixels))
     return (first,) if second == first else (first, second)

@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from p2r_bench.adapter.prompts import OptionStyle, PromptPack
 from p2r_bench.adapter.thoughts import ThoughtPolicy
+from p2r_bench.families import Budget, Family, find_family
 from p2r_bench.types import Sampling, digest_of
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 """Raised when the adapter's code changes what a model receives or what is read from its text."""
 
 AnswerPolicy = Literal["tag", "whole", "tag_or_whole"]
@@ -26,7 +27,6 @@ class ImagePolicy:
 
     Attributes:
         max_pixels, min_pixels: Area in pixels after resizing.
-        factor: Sides become multiples of it; patch size times merge size of the model family.
         second_min_pixels: Floor of a processor that resizes a second time; 0 for none.
         exif: "apply" or "ignore" the EXIF orientation.
         alpha: "white" flattens transparency on white, "drop" discards the channel.
@@ -37,7 +37,6 @@ class ImagePolicy:
 
     max_pixels: int
     min_pixels: int
-    factor: int
     second_min_pixels: int
     exif: Literal["apply", "ignore"]
     alpha: Literal["white", "drop"]
@@ -112,11 +111,13 @@ class Profile:
         structured_boxes: Ask the engine to enforce the JSON schema of boxes on the perceiver.
         newline_after_image: Put a newline behind every image of a request.
         option_style: "block" or "published"; see `PromptPack.question`.
+        family: Name of the model family, or "auto" for the checkpoint's.
         thoughts: Whether thoughts are cut before answers and boxes are read; see `thoughts.said`.
         boxes: Rule by which the perceiver's text is read; see `parse_boxes`.
     """
 
     name: str
+    family: str
     image: ImagePolicy
     annotate: AnnotatePolicy
     crop: CropPolicy
@@ -139,17 +140,33 @@ class Profile:
         """What the hash covers, as plain values."""
         values = asdict(self)
         del values["name"], values["pack"]["name"]
+        values["family"] = dict(self.model_family.rules)
         return {"rules_version": RULES_VERSION, **values}
+
+    @cached_property
+    def model_family(self) -> Family:
+        """The model family; with "auto", the default one until a run has taken the checkpoint's."""
+        return find_family(self.family)
+
+    @property
+    def budget(self) -> Budget:
+        """Pixels of one image."""
+        return Budget(self.image.min_pixels, self.image.max_pixels)
 
     @property
     def max_images(self) -> int:
         """Most images one request of a built-in mode holds: the annotated image and the crops."""
         return 1 + self.crop.count
 
-    def visual_tokens(self, role: str) -> int:
-        """Most visual tokens one request of a role holds."""
+    def visual_tokens(self, role: str) -> int | None:
+        """Return the most visual tokens that one request of a role holds; None when not known."""
         images = self.max_images if role == "reason" else 1
-        return images * (self.image.max_pixels // self.image.factor**2)
+        each = self.model_family.most_visual_tokens(self.budget)
+        return None if each is None else images * each
+
+    def with_family(self, name: str) -> Profile:
+        """Return the same protocol for another model family."""
+        return self.replace(family=name)
 
     def with_route(self, route: str) -> Profile:
         """The same protocol on another pixel route: another hash where the route is another one."""

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 from PIL import ImageColor
 
-from p2r_bench.adapter.geometry import budget_settles
 from p2r_bench.adapter.profile import AnnotatePolicy, CropPolicy, ImagePolicy, Profile
 from p2r_bench.adapter.routes import ROUTES
 from p2r_bench.errors import UserError
+from p2r_bench.families import Budget, Family
 from p2r_bench.types import ROLES, Sampling
 
 Rule = tuple[str, bool, str]
@@ -29,7 +29,13 @@ def check_profile(profile: Profile, origin: str) -> None:
 
 
 def _rules(profile: Profile) -> Iterator[Rule]:
-    yield from _image(profile.image)
+    yield "family", *_known(profile)
+    yield from _image(profile.image, profile.model_family)
+    no_schema = profile.structured_boxes and profile.model_family.boxes.schema is None
+    rule = (
+        f"boxes of the family {profile.model_family.name} are no JSON, so no schema can hold them"
+    )
+    yield "structured_boxes", not no_schema, rule
     yield from _annotate(profile.annotate)
     yield from _crop(profile.crop)
     for role in ROLES:
@@ -44,17 +50,18 @@ def _rules(profile: Profile) -> Iterator[Rule]:
         )
 
 
-def _image(image: ImagePolicy) -> Iterator[Rule]:
-    yield "image.factor", image.factor >= 1, "must be at least 1"
-    tile = image.factor**2
-    yield "image.min_pixels", image.min_pixels >= tile, f"must be at least factor², {tile}"
-    for field in ("min_pixels", "second_min_pixels"):
-        holds = budget_settles(getattr(image, field), image.max_pixels, image.factor)
-        yield (
-            "image.max_pixels",
-            holds,
-            f"must be at least twice {field}, in whole tiles of factor² pixels",
-        )
+def _known(profile: Profile) -> tuple[bool, str]:
+    try:
+        return bool(profile.model_family), ""
+    except UserError as error:
+        return False, str(error)
+
+
+def _image(image: ImagePolicy, family: Family) -> Iterator[Rule]:
+    yield "image.min_pixels", image.min_pixels >= 1, "must be at least 1"
+    for low in {image.min_pixels, image.second_min_pixels}:
+        problem = family.problem(Budget(low, image.max_pixels))
+        yield "image.max_pixels", problem is None, f"{problem} (family {family.name})"
     yield "image.second_min_pixels", image.second_min_pixels >= 0, "must not be negative"
     yield "image.route", image.route in ROUTES, f"known are {', '.join(ROUTES)}"
     lossy = (f"{kind}:{quality}" for kind in ("jpeg", "webp") for quality in range(1, 101))

@@ -9,20 +9,30 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 from string import Formatter
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from p2r_bench.errors import UserError
-from p2r_bench.types import AnswerForm, Sample
+from p2r_bench.families import BoxNotation
+from p2r_bench.families.notation import Form, Scale
+from p2r_bench.types import AnswerForm, Sample, Size
 
 OptionStyle = Literal["block", "published"]
 
 _PLACEHOLDERS = {
-    "perceive": {"question"},
+    "perceive": {"question", "regions"},
     "reason": {"question", "ending"},
     "reason_whole": {"question", "ending"},
     "think": {"question", "ending"},
     "answer": {"question", "bare_ending"},
 }
+
+_TABLES: dict[str, tuple[str, ...]] = {
+    "endings": get_args(AnswerForm),
+    "bare_endings": get_args(AnswerForm),
+    "regions": get_args(Form),
+    "scales": get_args(Scale),
+}
+"""Table of a pack to its keys."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,9 @@ class PromptPack:
             question with its options; `{ending}` and `{bare_ending}` depend on the answer form. `reason_whole`
             is stage 2 without regions.
         endings, bare_endings: Answer form to the sentence that asks for the answer, with and without tags.
+        regions: Form of a family's boxes to the sentences that ask for them; `{example}` and `{scale}`. They stand for
+            `{regions}` in `perceive`, which a pack for one family may do without.
+        scales: Scale of a family's boxes to the sentence that explains it; `{width}` and `{height}` of the image in pixels.
         option_header, option_line: How options are written under the question; `{letter}` and `{text}`.
     """
 
@@ -49,6 +62,8 @@ class PromptPack:
     bare_endings: Mapping[str, str]
     option_header: str
     option_line: str
+    regions: Mapping[str, str]
+    scales: Mapping[str, str]
 
     def question(self, sample: Sample, style: OptionStyle) -> str:
         """The question of a sample with its options, as the model is shown it.
@@ -66,9 +81,17 @@ class PromptPack:
         ]
         return "\n".join([sample.question, self.option_header, *lines])
 
-    def text(self, template: str, sample: Sample, style: OptionStyle) -> str:
-        """The user's text of a request; `template` names a template field, such as "reason_whole"."""
+    def regions_text(self, notation: BoxNotation, size: Size) -> str:
+        """Return the sentences that ask for boxes in a notation, on an image of this width and height in pixels."""
+        if not self.regions:
+            return ""
+        scale = self.scales[notation.scale].format(width=size[0], height=size[1])
+        return self.regions[notation.form].format(example=notation.example, scale=scale)
+
+    def text(self, template: str, sample: Sample, style: OptionStyle, regions: str = "") -> str:
+        """Return the user's text of a request; `template` names a template field, such as "reason_whole"."""
         values = {
+            "regions": regions,
             "question": self.question(sample, style),
             "ending": self.endings[sample.answer_form],
             "bare_ending": self.bare_endings[sample.answer_form],
@@ -122,27 +145,38 @@ def parse_pack(text: str, origin: str, name: str) -> PromptPack:
     for key in values:
         if key not in known:
             raise UserError(f"{origin}: {key}: no such field; known are {', '.join(known)}")
+    values = {"regions": {}, "scales": {}, **values}
     for key in known:
-        tables = key in ("endings", "bare_endings")
+        tables = key in _TABLES
         if not isinstance(values.get(key), dict if tables else str):
             raise UserError(
                 f"{origin}: {key}: missing, or not {'a table' if tables else 'a string'}"
             )
         if tables:
-            forms = get_args(AnswerForm)
-            for form in (*forms, *values[key]):
-                if form not in forms:
-                    raise UserError(
-                        f"{origin}: {key}.{form}: no such answer form; known are {', '.join(forms)}"
-                    )
-                if not isinstance(values[key].get(form), str):
-                    raise UserError(f"{origin}: {key}.{form}: missing, or not a string")
+            _check_table(values, key, origin)
     for key, allowed in (*_PLACEHOLDERS.items(), ("option_line", {"letter", "text"})):
         _check_placeholders(values[key], allowed, f"{origin}: {key}")
+    for key, allowed in (("regions", {"example", "scale"}), ("scales", {"width", "height"})):
+        for name, text in values[key].items():
+            _check_placeholders(text, allowed, f"{origin}: {key}.{name}", needed=False)
     return PromptPack(**values)
 
 
-def _check_placeholders(template: str, allowed: set[str], where: str) -> None:
+def _check_table(values: Mapping[str, Any], key: str, origin: str) -> None:
+    """Refuse a table with unknown or missing keys. A pack without `{regions}` needs no sentences that ask for boxes."""
+    table, names = values[key], _TABLES[key]
+    if key in ("regions", "scales") and not table and "{regions}" not in values["perceive"]:
+        return
+    for name in (*names, *table):
+        if name not in names:
+            raise UserError(f"{origin}: {key}.{name}: no such key; known are {', '.join(names)}")
+        if not isinstance(table.get(name), str):
+            raise UserError(f"{origin}: {key}.{name}: missing, or not a string")
+
+
+def _check_placeholders(
+    template: str, allowed: set[str], where: str, *, needed: bool = True
+) -> None:
     try:
         parsed = list(Formatter().parse(template))
     except ValueError as error:
@@ -157,6 +191,6 @@ def _check_placeholders(template: str, allowed: set[str], where: str) -> None:
             f"{where}: {{{sorted(found - allowed)[0]}}} is not a placeholder here; allowed are "
             f"{', '.join(sorted(allowed))}; write a literal brace as {{{{ or }}}}"
         )
-    needed = {"question"} & allowed or allowed
-    if needed - found:
-        raise UserError(f"{where}: the placeholder {{{sorted(needed - found)[0]}}} is missing")
+    missing = ({"question"} & allowed or allowed) - found if needed else set()
+    if missing:
+        raise UserError(f"{where}: the placeholder {{{sorted(missing)[0]}}} is missing")

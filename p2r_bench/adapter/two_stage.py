@@ -19,19 +19,6 @@ from p2r_bench.types import Box, Evidence, Message, Recipe, Rect, Request, Sampl
 REASON_FIRST = -1
 """Priority of stage 2 and single calls: finishing samples goes before starting others."""
 
-BOXES_SCHEMA: dict[str, Any] = {
-    "type": "array",
-    "items": {
-        "type": "object",
-        "properties": {
-            "bbox_2d": {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4},
-            "label": {"type": "string"},
-        },
-        "required": ["bbox_2d", "label"],
-        "additionalProperties": False,
-    },
-}
-
 
 class TwoStage:
     """Requests, evidence and answers under one profile. Pure: no engine, no files, no pixels.
@@ -49,12 +36,12 @@ class TwoStage:
         Raises:
             ImageError: The image's shape is one the model family refuses.
         """
-        schema = BOXES_SCHEMA if self.profile.structured_boxes else None
+        schema = self.profile.model_family.boxes.schema if self.profile.structured_boxes else None
         return self._request(sample, "perceive", "perceive", [self.whole(sample)], sampling, schema)
 
     def evidence(self, sample: Sample, text: str) -> Evidence:
         """What stage 2 is shown, from the text of stage 1. Never raises because of the text."""
-        return self._evidence(sample, read_boxes(text, self.profile))
+        return self._evidence(sample, read_boxes(text, self.profile, self.whole(sample).size))
 
     def evidence_from_boxes(self, sample: Sample, boxes: Sequence[Box]) -> Evidence:
         """The same from boxes known otherwise, such as the ground truth; unusable ones are ignored."""
@@ -132,15 +119,17 @@ class TwoStage:
         policy = self.profile.image
         size = upright_size(sample.image, self.profile.image.exif)
         shown = (crop[2] - crop[0], crop[3] - crop[1]) if crop else size
+        sizes = final_sizes(shown, self.profile)
         return Recipe(
             source=sample.image.digest,
             exif=policy.exif,
             alpha=policy.alpha,
             strokes=strokes,
             crop=crop,
-            resize=final_sizes(shown, self.profile),
+            resize=sizes,
             route=policy.route,
             transport=policy.transport,
+            visual_tokens=self.profile.model_family.visual_tokens(sizes[-1]),
         )
 
     def _request(
@@ -158,7 +147,8 @@ class TwoStage:
             content.append(image)
             if profile.newline_after_image:
                 content.append("\n")
-        content.append(profile.pack.text(template, sample, profile.option_style))
+        regions = profile.pack.regions_text(profile.model_family.boxes, images[0].size)
+        content.append(profile.pack.text(template, sample, profile.option_style, regions))
         return Request(
             sample_id=sample.id,
             role=role,

@@ -60,6 +60,10 @@ if TYPE_CHECKING:
     help="Profile name or TOML file. [default: what the model folder names, else p2r]",
 )
 @click.option(
+    "--family",
+    help="Model family, which fixes image sizes and the notation of boxes. [default: the profile's, else the checkpoint's]",
+)
+@click.option(
     "--pixels",
     type=click.Choice(["exact", "fast"]),
     help="How images are resized: exact with Pillow, fast with torch. [default: what the profile says]",

@@ -138,7 +138,9 @@ def _stage(number: int, stage: Row, prompts: bool) -> Iterator[str]:
         crop = image["crop"]
         part = "whole image" if crop is None else f"crop {tuple(crop)} of it"
         size = _size(image["width"], image["height"])
-        yield f"image {place}: {part}, sent as {size}, {image['visual_tokens']} visual tokens"
+        count = image["visual_tokens"]
+        tokens = "unknown" if count is None else str(count)
+        yield f"image {place}: {part}, sent as {size}, {tokens} visual tokens"
     if prompts and stage["request"] is not None:
         for role, parts in json.loads(stage["request"])["messages"]:
             for part in parts:

@@ -100,7 +100,7 @@ class ScriptedEngine:
         return Completion(
             text=text,
             finish_reason="stop" if len(words) <= request.sampling.max_tokens else "length",
-            prompt_tokens=request.visual_tokens
+            prompt_tokens=(request.visual_tokens or 0)
             + sum(len(text.split()) for text in _texts(request)),
             cached_tokens=0,
             output_tokens=min(len(words), request.sampling.max_tokens),

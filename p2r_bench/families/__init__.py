@@ -5,7 +5,31 @@ A profile names a family. Third parties add one through the hook `register_famil
 
 from __future__ import annotations
 
+from functools import cache
+
 from p2r_bench.families.base import Budget, Family
 from p2r_bench.families.notation import BoxNotation
 
-__all__ = ["BoxNotation", "Budget", "Family"]
+AUTO = "auto"
+"""Name that a profile gives for the family of the checkpoint."""
+DEFAULT = "qwen3-vl"
+"""Family of the published checkpoints (arXiv 2607.01191); "auto" means it where no checkpoint is known."""
+
+__all__ = ["AUTO", "DEFAULT", "BoxNotation", "Budget", "Family", "find_family"]
+
+
+def find_family(name: str) -> Family:
+    """Return a registered family by its name; "auto" is the default family.
+
+    Raises:
+        UserError: No plugin registers the name; the message has the closest ones.
+    """
+    return _made(DEFAULT if name == AUTO else name)
+
+
+@cache
+def _made(name: str) -> Family:
+    from p2r_bench.plugins import discover
+
+    family: Family = discover().get("family", name)()
+    return family

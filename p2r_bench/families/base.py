@@ -66,6 +66,10 @@ class Family:
         """Return keyword arguments of the family's image processor in transformers that allow the budget."""
         return {}
 
+    def most_visual_tokens(self, budget: Budget) -> int | None:
+        """Return the visual tokens of the largest image inside a budget; None when not known."""
+        raise NotImplementedError
+
     @property
     def rules(self) -> Mapping[str, Any]:
         """Return what goes into the hash of a profile: everything here that can change a number."""

@@ -52,6 +52,10 @@ class Gemma(Family):
         """One token for each 48×48 pixels."""
         return (size[0] // self.alignment) * (size[1] // self.alignment)
 
+    def most_visual_tokens(self, budget: Budget) -> int:
+        """See `Family.most_visual_tokens`."""
+        return self.tokens(budget)
+
     def processor_size(self, budget: Budget) -> dict[str, object]:
         """The processor's token budget."""
         return {"max_soft_tokens": self.tokens(budget)}

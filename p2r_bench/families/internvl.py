@@ -44,6 +44,10 @@ class InternVL(Family):
         tiles = (size[0] // TILE) * (size[1] // TILE)
         return TOKENS * (tiles + (tiles > 1))
 
+    def most_visual_tokens(self, budget: Budget) -> int:
+        """See `Family.most_visual_tokens`."""
+        return self.visual_tokens((TILE * self._most(budget), TILE))
+
     def processor_size(self, budget: Budget) -> dict[str, object]:
         """The processor's limits on tiles."""
         return {"crop_to_patches": True, "min_patches": 1, "max_patches": self._most(budget)}

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from p2r_bench.types import Box, Size
 
 Form = Literal["json", "box_tokens", "box_tags"]
+Scale = Literal["thousandths", "pixels"]
 Corners = tuple[float, float, float, float]
 
 _TAGGED = re.compile(r"(?:<ref>([^<]*)</ref>\s*)?<box>\s*(\[[^<]*\])\s*</box>")
@@ -31,7 +32,7 @@ class BoxNotation:
 
     key: str = "bbox_2d"
     order: Literal["xyxy", "yxyx"] = "xyxy"
-    scale: Literal["thousandths", "pixels"] = "thousandths"
+    scale: Scale = "thousandths"
     form: Form = "json"
 
     @property
@@ -83,23 +84,26 @@ class BoxNotation:
         )
         return text.join(_BOX_TOKENS) if self.form == "box_tokens" else text
 
-    def corners(self, values: Sequence[float], size: Size | None) -> Corners:
-        """Return x1, y1, x2, y2 in thousandths of the image, from four numbers in this notation.
+    def in_order(self, values: Sequence[object]) -> Sequence[object]:
+        """Return four values as x1, y1, x2, y2; any other number of values as they are."""
+        if self.order == "xyxy" or len(values) != 4:
+            return values
+        y1, x1, y2, x2 = values
+        return x1, y1, x2, y2
+
+    def in_thousandths(self, corners: Corners, size: Size | None) -> Corners:
+        """Return x1, y1, x2, y2 in thousandths of the image.
 
         Args:
+            corners: x1, y1, x2, y2 in the notation's scale.
             size: Width and height in pixels of the image as sent; only needed where the scale is pixels.
 
         Raises:
             ValueError: The size is needed and not given.
         """
-        first, second, third, fourth = (float(value) for value in values)
-        x1, y1, x2, y2 = (
-            (first, second, third, fourth)
-            if self.order == "xyxy"
-            else (second, first, fourth, third)
-        )
+        x1, y1, x2, y2 = corners
         if self.scale == "thousandths":
-            return x1, y1, x2, y2
+            return corners
         if size is None:
             raise ValueError("boxes in pixels need the size of the image as sent")
         across, down = 1000 / size[0], 1000 / size[1]

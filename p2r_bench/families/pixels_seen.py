@@ -31,3 +31,7 @@ class PixelsSeen(Family):
     def visual_tokens(self, size: Size) -> None:
         """Not known: the provider counts."""
         return None
+
+    def most_visual_tokens(self, budget: Budget) -> None:
+        """Not known."""
+        return None

@@ -23,3 +23,7 @@ class Server(Family):
     def visual_tokens(self, size: Size) -> None:
         """Not known: the server counts."""
         return None
+
+    def most_visual_tokens(self, budget: Budget) -> None:
+        """Not known."""
+        return None

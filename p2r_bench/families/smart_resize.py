@@ -47,6 +47,10 @@ class SmartResize(Family):
         """One token for each factor × factor pixels."""
         return (size[0] // self.factor) * (size[1] // self.factor)
 
+    def most_visual_tokens(self, budget: Budget) -> int:
+        """See `Family.most_visual_tokens`."""
+        return budget.max_pixels // self.factor**2
+
     def problem(self, budget: Budget) -> str | None:
         """See `Family.problem`. The rule must settle for every shape.
 

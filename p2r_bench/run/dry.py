@@ -166,4 +166,6 @@ def _line(recipe: Recipe) -> str:
     made = f"crop {recipe.crop}" if recipe.crop else "whole image"
     if recipe.strokes:
         made += f", {len(recipe.strokes)} boxes drawn"
-    return f"<image {shown['width']}×{shown['height']}, {shown['visual_tokens']} visual tokens: {made}>"
+    count = shown["visual_tokens"]
+    tokens = "unknown" if count is None else str(count)
+    return f"<image {shown['width']}×{shown['height']}, {tokens} visual tokens: {made}>"

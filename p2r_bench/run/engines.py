@@ -122,10 +122,11 @@ def _check_role(can: Capabilities, role: str, profile: Profile, images: int, whe
         )
     image = profile.image
     floor = image.second_min_pixels or image.min_pixels
-    if can.factor is not None and image.factor % can.factor:
+    family = profile.model_family
+    if can.factor is not None and family.alignment % can.factor:
         raise UserError(
-            f"{where}: image.factor {image.factor} is no multiple of the model's {can.factor}: use a profile with "
-            f"image.factor = {can.factor}"
+            f"{where}: the family {family.name} makes sides multiples of {family.alignment}, which are no "
+            f"multiples of the model's {can.factor}: --family names another family"
         )
     if can.min_pixels is not None and floor < can.min_pixels:
         raise UserError(
@@ -138,9 +139,12 @@ def _check_role(can: Capabilities, role: str, profile: Profile, images: int, whe
             f"{where}: the model's processor shrinks images above {can.max_pixels} pixels, and "
             f"image.max_pixels is {image.max_pixels}: the model would not see the profile's pixels. Raise the "
             "processor's limit (vLLM: --mm-processor-kwargs), or use a profile that extends this one with "
-            f"image.max_pixels = {can.max_pixels // image.factor**2 * image.factor**2}"
+            f"image.max_pixels = {can.max_pixels}"
         )
-    visual = images * (profile.image.max_pixels // profile.image.factor**2)
+    each = family.most_visual_tokens(profile.budget)
+    if each is None:
+        return
+    visual = images * each
     needed = visual + TEXT_ALLOWANCE + sampling.max_tokens
     if can.context_tokens is not None and needed > can.context_tokens:
         raise UserError(

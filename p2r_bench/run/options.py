@@ -73,6 +73,7 @@ class Options(BaseModel):
     engine_args: Repeated = ()
     roles: Repeated = ()
     profile: TextOrPath | None = None
+    family: str | None = None
     pixels: Pixels | None = None
     data_dir: AnyPath | None = None
     task_args: Repeated = ()

@@ -14,6 +14,7 @@ from p2r_bench.errors import UserError
 from p2r_bench.judges.select import DEFAULT_SCORER
 from p2r_bench.plugins import registry
 from p2r_bench.run.engines import max_images_of, roles_of
+from p2r_bench.run.family import with_family
 from p2r_bench.run.feed import Work
 from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.stats.chance import cell_facts
@@ -109,6 +110,7 @@ def profile_of(spec: RunSpec) -> Profile:
         UserError: The profile is not there or not right, or its pixel route is not installed.
     """
     profile = load_profile(spec.profile or model_profile(spec.choice.model) or "p2r")
+    profile = with_family(profile, spec)
     profile = profile.with_route(spec.pixels) if spec.pixels else profile
     resize_route(profile.image.route)
     return profile

@@ -112,7 +112,11 @@ class _Calls:
             "image": prepared.worked,
         }
         completion = changed(
-            completion, request=request, visual_tokens=request.visual_tokens, timings=timings
+            completion,
+            request=request,
+            visual_tokens=request.visual_tokens,
+            engine_visual_tokens=completion.visual_tokens,
+            timings=timings,
         )
         self.finished.append(completion)
         return completion

@@ -74,6 +74,7 @@ class RunSpec:
         choice: Engine and model of every role that `roles` does not name.
         roles: Role to its own engine and model.
         profile: Name or path; None takes the one that the model folder names, else "p2r".
+        family: Model family in place of the profile's; None takes the profile's, and for "auto" the checkpoint's.
         pixels: Pixel route in place of the profile's.
         mode_params: Keyword arguments of the mode.
         task_params: Parameters of the task (Synth-HR: seed, rows, resolution).
@@ -105,6 +106,7 @@ class RunSpec:
     choice: EngineChoice = field(default_factory=EngineChoice)
     roles: Mapping[str, EngineChoice] = field(default_factory=dict)
     profile: TextOrPath | None = None
+    family: str | None = None
     pixels: Pixels | None = None
     data_dir: AnyPath | None = None
     task_params: Mapping[str, object] = field(default_factory=dict)

@@ -241,6 +241,7 @@ def _stage_row(completion: Completion, recipes: dict[str, Recipe]) -> Row:
         "cached_tokens": completion.cached_tokens,
         "output_tokens": completion.output_tokens,
         "visual_tokens": visual,
+        "engine_visual_tokens": completion.engine_visual_tokens,
         **{f"{name}_seconds": completion.timings.get(name) for name in _TIMES},
         "timings": _json_of_floats(completion.timings),
         "engine": _json_of_facts(completion.engine),
@@ -254,7 +255,7 @@ def _image_row(recipe: Recipe) -> Row:
         "digest": recipe.digest,
         "width": width,
         "height": height,
-        "visual_tokens": width * height // 1024,
+        "visual_tokens": recipe.visual_tokens,
         "crop": list(recipe.crop) if recipe.crop else None,
     }
 

@@ -128,6 +128,11 @@ _STAGE = (
     ),
     Column("priority", _SMALL, "Priority in the engine's queue; lower runs earlier."),
     *_TOKENS,
+    Column(
+        "engine_visual_tokens",
+        _LARGE,
+        "Visual tokens as the engine counts them; other than `visual_tokens` where it resized an image.",
+    ),
     _seconds(
         "queue_seconds",
         "Time in queues: for room for the images, at a barrier, in the engine's queue.",

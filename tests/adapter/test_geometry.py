@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from p2r_bench.adapter import builtin_profiles, crop_rect, load_profile
-from p2r_bench.adapter.geometry import budget_settles, final_sizes, fit, strokes_for, upright_size
+from p2r_bench.adapter.geometry import final_sizes, strokes_for, upright_size
 from p2r_bench.errors import ImageError
+from p2r_bench.families import Budget
+from p2r_bench.families.qwen3_vl import Qwen3VL
+from p2r_bench.families.smart_resize import SmartResize
 from p2r_bench.types import Box, ImageRef, Rect, Size
 
 P2R = load_profile("p2r")
@@ -158,7 +161,7 @@ def test_final_sizes_are_fixed_points_inside_the_budget(size: Size, name: str) -
     sizes = final_sizes(size, profile)
     width, height = sizes[-1]
     floor = max(budget.min_pixels, budget.second_min_pixels)
-    assert width % budget.factor == height % budget.factor == 0
+    assert width % 32 == height % 32 == 0
     assert floor <= width * height <= budget.max_pixels
     assert smart_resize(height, width, 32, floor, budget.max_pixels) == (height, width)
 
@@ -170,16 +173,19 @@ def test_any_budget_that_is_accepted_has_a_fixed_point_for_every_shape(
     size: Size, tiles: int, more: int, factor: int
 ) -> None:
     low, high = tiles * factor**2, (2 * tiles + more) * factor**2 + more % factor**2
-    assert budget_settles(low, high, factor)
-    width, height = fit(size, min_pixels=low, max_pixels=high, factor=factor)
+    family = SmartResize()
+    family.factor = factor
+    assert family.problem(Budget(low, high)) is None
+    width, height = family.fit(size, Budget(low, high))
     assert low <= width * height <= high
     assert smart_resize(height, width, factor, low, high) == (height, width)
 
 
 def test_a_budget_between_which_the_rule_swings_is_not_accepted() -> None:
-    assert not budget_settles(2 * 1024, 2 * 1024 + 512, 32)
+    budget = Budget(2 * 1024, 2 * 1024 + 512)
+    assert "could not settle" in (Qwen3VL().problem(budget) or "")
     with pytest.raises(ValueError, match="does not settle"):
-        fit((64, 64), min_pixels=2 * 1024, max_pixels=2 * 1024 + 512, factor=32)
+        Qwen3VL().fit((64, 64), budget)
 
 
 @given(shape, st.sampled_from(["p2r", "original-eval", "tiny"]))
@@ -189,7 +195,7 @@ def test_sizes_equal_transformers_where_its_result_is_a_fixed_point(size: Size, 
     low, high = budget.min_pixels, budget.max_pixels
     theirs = smart_resize(size[1], size[0], 32, low, high)[::-1]
     assume(low <= theirs[0] * theirs[1] <= high and max(theirs) <= 200 * min(theirs))
-    assert fit(size, min_pixels=low, max_pixels=high, factor=32) == theirs
+    assert Qwen3VL().fit(size, Budget(low, high)) == theirs
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_a_relative_path_is_read_where_the_process_stands(
     ("text", "message"),
     [
         ("crop = 3", "crop: must be a table"),
-        ("crops = 3", "crops: no such field; known here are name, image"),
+        ("crops = 3", "crops: no such field; known here are name, family"),
         ("pack = {}", "pack: no such field; `prompts` names the prompt pack"),
         ("name = 3", "name: must be str, not 3"),
         ("prompts = 3", "prompts: name a prompt pack"),
@@ -111,14 +111,15 @@ def test_a_relative_path_is_read_where_the_process_stands(
             "[sampling.reason]\nstop = ['</answer>']",
             "sampling.reason.stop: must not hold </answer>",
         ),
-        ("[image]\nfactor = 0", "image.factor: must be at least 1"),
-        ("[image]\nfactor = -32", "image.factor: must be at least 1"),
-        ("[image]\nmin_pixels = 1023", "image.min_pixels: must be at least factor², 1024"),
-        ("[image]\nmax_pixels = 65536", "image.max_pixels: must be at least twice min_pixels"),
+        ("[image]\nfactor = 32", "image.factor: no such field"),
+        ("[image]\nmin_pixels = 0", "image.min_pixels: must be at least 1"),
+        ("[image]\nmax_pixels = 65536", "image.max_pixels: min_pixels must not be above 32768"),
         (
             "[image]\nsecond_min_pixels = 4194304",
-            "image.max_pixels: must be at least twice second_min_pixels",
+            "image.max_pixels: min_pixels must not be above 2097152",
         ),
+        ("family = 'qwen'", "family: no family is called 'qwen'"),
+        ("family = 'internvl'\nstructured_boxes = true", "structured_boxes: boxes of the family"),
         ("[image]\nsecond_min_pixels = -1", "image.second_min_pixels: must not be negative"),
         ("[image]\nexif = 'drop'", "image.exif: 'drop' is not one of apply, ignore"),
         ("[image]\nroute = 'warp'", "image.route: known are exact, fast"),
@@ -173,10 +174,13 @@ def test_a_bad_value_is_refused_by_file_and_field(text: str, message: str, tmp_p
 
 
 def test_a_file_without_a_base_must_set_every_field(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"mine\.toml: image: missing"):
+    with pytest.raises(UserError, match=r"mine\.toml: family: missing"):
         written(tmp_path, 'prompts = "default"')
-    with pytest.raises(UserError, match=r"mine\.toml: image\.factor: missing"):
-        written(tmp_path, 'prompts = "default"\n[image]\nmax_pixels = 9999999\nmin_pixels = 1024')
+    with pytest.raises(UserError, match=r"mine\.toml: image\.second_min_pixels: missing"):
+        written(
+            tmp_path,
+            'prompts = "default"\nfamily = "auto"\n[image]\nmax_pixels = 9999999\nmin_pixels = 1024',
+        )
     with pytest.raises(UserError, match=r"mine\.toml: prompts: name a prompt pack"):
         written(tmp_path, "")
 

@@ -39,7 +39,7 @@ def test_every_built_in_profile_has_the_published_geometry(name: str) -> None:
     assert profile.name == name
     assert dataclasses.astuple(profile.annotate) == (COLOURS, 3, 0.003)
     assert dataclasses.astuple(profile.crop) == (3, 0.1, 600)
-    assert profile.image.factor == 32
+    assert profile.model_family.name == "qwen3-vl"
     assert profile.image.route == "exact"
     assert not profile.structured_boxes
     assert [profile.sampling.for_role(role).seed for role in ROLES] == [None] * 4
@@ -198,16 +198,25 @@ def changed_one_by_one(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
             yield dotted, dataclasses.replace(value, **{spec.name: other(old)})
 
 
-CHANGED = dict(changed_one_by_one(P2R))
+CHANGED = {**dict(changed_one_by_one(P2R)), "family": P2R.with_family("gemma")}
 NAMES = {"name", "pack.name"}
 
 
 @pytest.mark.parametrize("field", sorted(set(CHANGED) - NAMES))
 def test_the_hash_changes_with_every_field_that_can_change_a_number(field: str) -> None:
     assert CHANGED[field].hash != P2R.hash
-    assert [name for name, _, _ in diff_profiles(P2R, CHANGED[field])] == [
-        field if field.split(".")[-1] not in ("endings", "bare_endings") else f"{field}.choice"
-    ]
+    found = [name for name, _, _ in diff_profiles(P2R, CHANGED[field])]
+    first = {
+        "endings": "choice",
+        "bare_endings": "choice",
+        "regions": "json",
+        "scales": "thousandths",
+    }
+    inner = first.get(field.split(".")[-1])
+    if field == "family":
+        assert found == ["family.boxes.key", "family.boxes.order", "family.name"]
+    else:
+        assert found == [f"{field}.{inner}" if inner else field]
 
 
 @pytest.mark.parametrize("field", sorted(NAMES))
@@ -228,5 +237,5 @@ def test_the_pack_is_the_only_wording_in_a_profile() -> None:
     kinds = {spec.name: type(getattr(P2R, spec.name)) for spec in dataclasses.fields(P2R)}
     assert kinds["pack"] is PromptPack
     assert [name for name, kind in kinds.items() if kind is str] == [
-        *("name", "option_style", "thoughts", "boxes"),
+        *("name", "family", "option_style", "thoughts", "boxes"),
     ]

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from p2r_bench.adapter import builtin_packs, load_pack
 from p2r_bench.adapter.prompts import parse_pack
 from p2r_bench.errors import UserError
+from p2r_bench.families import BoxNotation
 from p2r_bench.types import AnswerForm, Sample
 
 PACK = load_pack("default")
@@ -72,7 +73,8 @@ def test_every_pack_asks_for_json_and_tags_where_the_parser_looks_for_them(
     pack = load_pack(name)
     for form in get_args(AnswerForm):
         sample = make_sample(answer_form=form)
-        assert '"bbox_2d"' in pack.text("perceive", sample, "block")
+        regions = pack.regions_text(BoxNotation(), (320, 320))
+        assert '"bbox_2d"' in pack.text("perceive", sample, "block", regions)
         for template in ("reason", "reason_whole", "think"):
             text = pack.text(template, sample, "block")
             assert all(tag in text for tag in ("<think>", "</think>", "<answer>", "</answer>"))
@@ -125,7 +127,7 @@ def test_braces_and_anything_else_in_a_question_reach_the_model_unchanged(
         (
             'yes_no = "y"',
             'yes_no = "y", yesno = "y"',
-            "endings.yesno: no such answer form; known are choice",
+            "endings.yesno: no such key; known are choice",
         ),
         ("\noption_header", "\noption_header =", "not valid TOML"),
     ],

@@ -9,7 +9,6 @@ from dataclasses import replace
 import pytest
 
 from p2r_bench.adapter import TwoStage, load_profile
-from p2r_bench.adapter.two_stage import BOXES_SCHEMA
 from p2r_bench.errors import ImageError
 from p2r_bench.types import Box, Evidence, ImageRef, Request, Sample, Sampling
 
@@ -54,8 +53,9 @@ def test_every_request_holds_the_question_with_its_options(make_sample: MakeSamp
 def test_texts_are_the_packs(make_sample: MakeSample) -> None:
     texts = [user_text(request) for request in every_request(TWO, make_sample())]
     pack, ending = P2R.pack, P2R.pack.endings["choice"]
+    regions = pack.regions_text(P2R.model_family.boxes, (1, 1))
     assert texts == [
-        pack.perceive.format(question=QUESTION),
+        pack.perceive.format(question=QUESTION, regions=regions),
         pack.reason.format(question=QUESTION, ending=ending),
         pack.reason_whole.format(question=QUESTION, ending=ending),
         pack.think.format(question=QUESTION, ending=ending),
@@ -196,7 +196,7 @@ def test_a_schema_is_sent_to_the_perceiver_only_and_only_where_the_profile_says_
 ) -> None:
     assert all(r.schema is None for r in every_request(TWO, make_sample()))
     perceive, *rest = every_request(TwoStage(P2R.replace(structured_boxes=True)), make_sample())
-    assert perceive.schema == BOXES_SCHEMA
+    assert perceive.schema == P2R.model_family.boxes.schema
     assert all(r.schema is None for r in rest)
 
 

@@ -34,8 +34,11 @@ WHOLE = Recipe(
     strokes=(Stroke((10, 20, 300, 400), "red", 3),),
     crop=None,
     resize=((1280, 704),),
+    visual_tokens=880,
 )
-CROP = Recipe("ab" * 32, "apply", "white", (), (5, 10, 320, 420), ((320, 416), (320, 416)))
+CROP = Recipe(
+    "ab" * 32, "apply", "white", (), (5, 10, 320, 420), ((320, 416), (320, 416)), visual_tokens=130
+)
 
 
 def make_sample(number: int = 0, **changes: Any) -> Sample:

@@ -128,7 +128,7 @@ def test_images_sent_are_listed_with_size_tokens_and_crop() -> None:
     row = sample_row(make_sample(), make_prediction(make_sample()), index=0, cells=())
     whole, crop = row["stages"][1]["images"]
     assert (whole["width"], whole["height"], whole["crop"]) == (1280, 704, None)
-    assert whole["visual_tokens"] == 1280 * 704 // 1024
+    assert whole["visual_tokens"] == 880
     assert crop["crop"] == [5, 10, 320, 420]
     assert {r["digest"] for r in row["recipes"]} == {whole["digest"], crop["digest"]}
 

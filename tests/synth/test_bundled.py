@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
 from p2r_bench.adapter import TwoStage, load_profile
-from p2r_bench.adapter.geometry import fit
+from p2r_bench.families import Budget
+from p2r_bench.families.qwen3_vl import Qwen3VL
 from p2r_bench.synth.rows import questions, rotated
 from p2r_bench.types import ImageRef, Sample
 
@@ -74,9 +75,8 @@ def test_processor_has_nothing_left_to_resize(width: int, height: int) -> None:
         "shortest_edge": budget.min_pixels,
         "longest_edge": budget.max_pixels,
     }
-    limits = {"min_pixels": budget.min_pixels, "max_pixels": budget.max_pixels, "factor": 32}
-    once = fit((width, height), **limits)
-    assert fit(once, **limits) == once
+    once = Qwen3VL().fit((width, height), Budget(budget.min_pixels, budget.max_pixels))
+    assert Qwen3VL().fit(once, Budget(budget.min_pixels, budget.max_pixels)) == once
 
 
 @given(st.text())

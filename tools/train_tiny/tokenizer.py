@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import json
 import re
-from importlib import resources
 from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from tokenizers.models import BPE
 
-from p2r_bench.adapter import builtin_packs, load_pack
+from p2r_bench.adapter import load_pack
 from p2r_bench.adapter.prompts import PromptPack
 from p2r_bench.synth.scene import SIGN_COLOURS
+
+PACK = Path(__file__).parent / "pack.toml"
+"""The wording that the bundled model was trained on. The default pack asks for the same, for one family after another."""
 
 SPECIAL = (
     "<|endoftext|>",
@@ -80,7 +82,7 @@ def pack_phrases(pack: PromptPack) -> list[str]:
 
 def phrases() -> list[str]:
     """All multi-word tokens, longest first, so that the longest match wins."""
-    own = {*pack_phrases(load_pack("default")), *QUESTION_PHRASES, *ANSWER_PHRASES}
+    own = {*pack_phrases(load_pack(PACK)), *QUESTION_PHRASES, *ANSWER_PHRASES}
     return sorted(own, key=lambda phrase: (-len(phrase), phrase))
 
 
@@ -103,9 +105,8 @@ def _as_bytes(text: str) -> str:
 
 
 def build_tokenizer(merges: int = 400) -> Tokenizer:
-    """The tokenizer, from the prompt packs alone; the same on every machine."""
-    folder = resources.files("p2r_bench.adapter") / "packs"
-    corpus = [(folder / f"{name}.toml").read_text("utf-8") for name in builtin_packs()]
+    """Return the tokenizer, trained on one prompt pack alone; the same on every machine."""
+    corpus = [PACK.read_text("utf-8")]
     trainee = Tokenizer(models.BPE())
     trainee.pre_tokenizer = _splitter([])
     trainee.train_from_iterator(

@@ -21,7 +21,7 @@ TEXT_TOKENS = 512
 def prompt_tokens(config: Config, role: StageRole, profile: Profile) -> int:
     """Longest prompt: what the configuration says, or the profile's visual tokens and room for the text."""
     return config.grpo_for(role).max_prompt_tokens or (
-        profile.visual_tokens(CALL_ROLE[role]) + TEXT_TOKENS
+        (profile.visual_tokens(CALL_ROLE[role]) or 0) + TEXT_TOKENS
     )
 
 
@@ -56,7 +56,7 @@ def check_rows(
     for row in rows:
         try:
             request = row.request(two, role)
-            tokens = sum(map(len, text.pieces(request))) + request.visual_tokens
+            tokens = sum(map(len, text.pieces(request))) + (request.visual_tokens or 0)
         except P2RError as error:
             raise UserError(f"sample {row.sample.id}: no prompt can be made: {error}") from error
         if tokens > limit:
