@@ -155,7 +155,7 @@ def _image(recipe: Recipe) -> dict[str, Any]:
     return {
         "width": width,
         "height": height,
-        "visual_tokens": width * height // 1024,
+        "visual_tokens": recipe.visual_tokens,
         "crop": recipe.crop,
         "boxes_drawn": len(recipe.strokes),
     }
