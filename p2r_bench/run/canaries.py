@@ -209,8 +209,10 @@ class _Canaries:
             return "unclear", "the server does not count prompt tokens"
         if small[0] * small[1] == large[0] * large[1]:
             return "not applicable", "the profile's budget holds one size only"
-        area = (factor or self._profile.image.factor) ** 2
-        ours = (large[0] * large[1] - small[0] * small[1]) // area
+        by_size = [self._profile.model_family.visual_tokens(size) for size in (small, large)]
+        if by_size[0] is None or by_size[1] is None:
+            return "not applicable", "the model family does not fix visual tokens"
+        ours = by_size[1] - by_size[0]
         theirs = counts[1] - counts[0]
         detail = (
             f"an image of {large[0]}×{large[1]} pixels has {theirs} prompt tokens more than one of "
