@@ -287,7 +287,11 @@ _METRIC_COLUMNS = (
     Column(
         "model", _TEXT, "The model; for several, their names joined by + in the order of the roles."
     ),
-    Column("model_digest", _TEXT, "Digest of the weights, or name@revision; joined likewise."),
+    Column(
+        "model_digest",
+        _TEXT,
+        "Digest of the weights, name@revision, or name@served# and a fingerprint; joined likewise.",
+    ),
     Column("perceive_model", _TEXT, "Model of the perceive role, where the roles' models differ."),
     Column("reason_model", _TEXT, "Model of the reason role, where the roles' models differ."),
     Column("mode", _TEXT, "Name of the mode."),

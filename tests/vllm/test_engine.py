@@ -12,7 +12,9 @@ import pytest
 from p2r_bench.adapter import TwoStage, decode, load_profile, parse_boxes, realise
 from p2r_bench.engines import vllm_sharing
 from p2r_bench.engines.vllm import VLLMEngine
+from p2r_bench.engines.vllm_requests import Format
 from p2r_bench.errors import EngineError, UserError
+from p2r_bench.run.canaries import Policy, check
 from p2r_bench.tasks.reading import probe, read_image
 from p2r_bench.tasks.synth_hr import SynthHR
 from p2r_bench.types import Completion, DataSource, EngineConfig
@@ -242,3 +244,26 @@ def test_an_argument_that_cannot_be_used_is_refused_at_start(
 
     with pytest.raises(UserError, match=said):
         loop.run(start())
+
+
+def test_canaries_pass_and_images_under_one_identity_are_found(
+    loop: Loop, engines: dict[str, VLLMEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile, roles = load_profile("tiny"), ("perceive", "reason")
+    told = loop.run(check(engines["base"], profile, roles, 4, Policy()))
+    assert {name: outcome["result"] for name, outcome in told.items()} == {
+        **dict.fromkeys(("box", "tokens", "images", "cache"), "passed"),
+        "order": "not applicable",  # the bundled model does not name colours
+    }
+    whole = Format.prompt
+
+    def one_identity(self: Format, request: Any, images: Any) -> dict[str, Any]:
+        prompt = whole(self, request, images)
+        if "multi_modal_uuids" in prompt:
+            prompt["multi_modal_uuids"] = {"image": ["canary-of-this-test"] * len(images)}
+        return prompt
+
+    monkeypatch.setattr(Format, "prompt", one_identity)
+    only_images = Policy(frozenset({"box", "order", "tokens", "cache"}))
+    with pytest.raises(UserError, match="'images' failed"):
+        loop.run(check(engines["base"], profile, roles, 4, only_images))
