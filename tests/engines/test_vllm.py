@@ -75,6 +75,19 @@ def test_without_vllm_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         asyncio.run(VLLMEngine(EngineConfig("p2r-tiny")).start())
 
 
+def test_a_kv_cache_that_corrupts_is_warned_about(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    for dtype in ("fp8_e4m3", "fp8_e5m2"):
+        with pytest.raises(UserError, match="cannot be imported"):
+            asyncio.run(
+                VLLMEngine(EngineConfig("p2r-tiny", args={"kv_cache_dtype": dtype})).start()
+            )
+    (record,) = caplog.records
+    assert "kv_cache_dtype=fp8_e5m2" in record.getMessage()
+
+
 def test_it_is_identified_as_the_transformers_engine_identifies_it(tmp_path: Path) -> None:
     for args in ({}, {"lora": write_adapter(tmp_path / "adapter")}):
         config = EngineConfig("p2r-tiny", args=args)
@@ -344,7 +357,7 @@ class OneAnswer:
         if self.lost:
             self.lost, tokens, finish = self.lost - 1, [], "error"
         times = SimpleNamespace(queued_ts=10.0, scheduled_ts=10.5, last_token_ts=12.5)
-        answer = SimpleNamespace(token_ids=tokens, finish_reason=finish)
+        answer = SimpleNamespace(token_ids=tokens, finish_reason=finish, logprobs=None)
         yield SimpleNamespace(
             outputs=[answer],
             prompt_token_ids=prompt["prompt_token_ids"],
