@@ -81,6 +81,23 @@ def test_memory_is_measured_with_a_server_in_another_process(
     assert found["cpu_s_per_row"] > 0 and found["peak_mb_by_rows"].keys() == {"8"}
 
 
+def test_the_script_for_a_gpu_runs_to_its_end_without_one(
+    cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    small = ("--rows", "4", "--large-rows", "4", "--resolution", "4k", "--architecture", "tiny")
+    arguments = ["accelerator", "--device", "cpu", *small, "--cache-dir", str(cache)]
+    monkeypatch.setattr(sys, "argv", arguments)
+    importlib.import_module("benchmarks.accelerator").main()
+    *table, last = capfd.readouterr().out.splitlines()
+    found = json.loads(last)
+    assert (found["equal_texts"], found["differences"], found["rows"]) == (1.0, [], 4)
+    assert found["busy_share"] is None and 0 < found["engine_busy_share"] <= 1
+    assert found["rows_per_s"] > 0 and found["rows_per_s_barrier"] > 0
+    lines = [line for line in table if line.startswith("|")]
+    assert len(lines) == 6 and all(line.count("|") == 3 for line in lines)
+    assert "100.0 % equal texts" in lines[2] and "device busy not known" in lines[3]
+
+
 def test_every_benchmark_is_on_the_page_in_make_and_here() -> None:
     page = set(re.findall(r"^\| `(\w+)` \|", README.read_text("utf-8"), re.MULTILINE))
     (made,) = re.findall(
