@@ -272,6 +272,7 @@ async def _run(
             limit=rows or options.large_rows,
             profile=str(profile),
             schedule=schedule,
+            canaries="off",  # random weights pass none
             **memory,  # type: ignore[arg-type]
         )
         timed = await timed_run(spec, engines)
