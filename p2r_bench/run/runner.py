@@ -15,6 +15,7 @@ from p2r_bench.engines.redaction import redacted_arguments
 from p2r_bench.judges.select import close_judges, headline_scorer, headline_scorers, make_judges
 from p2r_bench.run import environment
 from p2r_bench.run.accounting import Ledger, judge_seconds
+from p2r_bench.run.canaries import Policy
 from p2r_bench.run.collector import seldom_collecting
 from p2r_bench.run.engines import EngineSet
 from p2r_bench.run.feed import Work
@@ -102,6 +103,7 @@ async def _run(
     launchers: Launchers | None,
     stop: Stopper,
 ) -> RunResult:
+    Policy.read(spec.canaries)  # a bad value is refused before anything starts
     view.say(f"{spec.task} · {spec.mode}: reading rows …")
     resolved = resolve(spec)
     judges = make_judges(spec.judge_params, resolved.samples, resolved.scorer)

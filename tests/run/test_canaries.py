@@ -171,3 +171,18 @@ def test_outcomes_stand_in_the_manifest(tmp_path: Path) -> None:
     (told,) = manifest["sessions"][0]["noted"]["canaries"].values()
     assert told["box"]["result"] == told["order"]["result"] == "passed"
     assert told["cache"]["result"] == "not applicable"
+
+
+def test_a_bad_policy_is_refused_before_an_engine_starts(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    spec = RunSpec(
+        "HR-Bench",
+        data_dir=write_bench(tmp_path / "data", questions=1),
+        out=tmp_path / "out",
+        profile="tiny",
+        canaries="skip=nothing",
+    )
+    with pytest.raises(UserError, match="--canaries skip=nothing"):
+        asyncio.run(run(spec, FakeEngines(engine)))
+    assert engine.starts == 0
+    assert not (tmp_path / "out").exists()
