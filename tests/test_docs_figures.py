@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from p2r_bench.report import picture
 from p2r_bench.store.reader import RunReader
 from p2r_bench.store.reference import reference_rows
 from p2r_bench.testing import scripted_run, write_bench
 from tests.documents import ROOT
-from tools import readme_picture
 from tools.readme_figures import BEGIN, END, figures
 
 
@@ -62,10 +62,10 @@ def test_the_picture_has_every_call_of_the_sample(tmp_path: Path) -> None:
     data = write_bench(tmp_path / "data", questions=1)
     run = scripted_run("p2r", replies, out=tmp_path, data_dir=data)
     stored, verdicts = RunReader(run.path).find("4K/0")
-    parts = list(readme_picture.blocks(stored, verdicts))
+    parts = list(picture.blocks(stored, verdicts))
     assert len(parts) == 2 + 3 * 2 + 1
-    assert readme_picture.page(parts).width == readme_picture.WIDTH
-    assert readme_picture.crop_colours(
+    assert picture.page(parts).width == picture.WIDTH
+    assert picture.crop_colours(
         stored,
-        {r["digest"]: readme_picture.recipe_from_json(r["recipe"]) for r in stored["recipes"]},
+        {r["digest"]: picture.recipe_from_json(r["recipe"]) for r in stored["recipes"]},
     ) == ["red"]
