@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from p2r_bench_pra_grpo.backends.embedded.decoding import Batch, Row
+from p2r_bench_pra_grpo.backends.embedded.inputs import Prompt, PromptBuilder
+from p2r_bench_pra_grpo.backends.embedded.loading import load
 from PIL import Image
 from verl.workers.rollout.replica import TokenOutput
 
-from p2r_bench.engines.decoding import Batch, Row
-from p2r_bench.engines.loading import load
 from p2r_bench.engines.prompt_text import chat_template
-from p2r_bench.engines.prompts import Prompt, PromptBuilder
 from p2r_bench.types import Sampling
 
 
@@ -84,9 +84,7 @@ class Generator:
 
     def _load(self) -> tuple[PromptBuilder, Batch]:
         torch.set_num_threads(1)
-        loaded = load(
-            self.model, "tiny", device="cpu", dtype="float32", attention="sdpa", lora=None
-        )
+        loaded = load(self.model, device="cpu", dtype="float32")
         template = chat_template(self.model, loaded.tokenizer)
         builder = PromptBuilder(
             loaded.tokenizer, template, loaded.model.base_model, loaded.patches, loaded.context

@@ -13,6 +13,8 @@ import pytest
 import torch
 from making import TINY, config_of, prepared, samples_of
 from p2r_bench_pra_grpo.backends.embedded.grpo import group_advantages
+from p2r_bench_pra_grpo.backends.embedded.inputs import PromptBuilder
+from p2r_bench_pra_grpo.backends.embedded.loading import load
 from p2r_bench_pra_grpo.backends.verl.agent_loop import NEVER, rollout_seed
 from p2r_bench_pra_grpo.backends.verl.dataset import StageDataset
 from p2r_bench_pra_grpo.backends.verl.journal import read_journals
@@ -28,9 +30,7 @@ from verl.trainer.ppo.reward import extract_reward
 from verl.utils.dataset.rl_dataset import collate_fn
 
 from p2r_bench.adapter import TwoStage, decode, realise
-from p2r_bench.engines.loading import load
 from p2r_bench.engines.prompt_text import chat_template
-from p2r_bench.engines.prompts import PromptBuilder
 from p2r_bench.tasks.reading import read_image
 
 GROUP = 4
@@ -85,7 +85,7 @@ def test_rollouts_become_advantages(tmp_path: Path, reasoner: dict[str, Any]) ->
 
 def assert_rollouts_are_evaluations(found: Any, generator: Generator, config: Any) -> None:
     """Token ids, pixels, seeds and forbidden tokens are those of the core's own engine."""
-    loaded = load(TINY, "tiny", device="cpu", dtype="float32", attention="sdpa", lora=None)
+    loaded = load(TINY, device="cpu", dtype="float32")
     builder = PromptBuilder(
         loaded.tokenizer,
         chat_template(TINY, loaded.tokenizer),

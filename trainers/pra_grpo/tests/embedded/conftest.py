@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from p2r_bench_pra_grpo.backends.embedded.frozen import open_model
+from p2r_bench_pra_grpo.backends.embedded.inputs import Prompt, PromptBuilder
 from p2r_bench_pra_grpo.backends.embedded.policy import Policy
 from p2r_bench_pra_grpo.config import Config, load_config
 from p2r_bench_pra_grpo.data.load import load_samples
@@ -16,7 +17,6 @@ from p2r_bench_pra_grpo.testing import write_p2r10k
 
 from p2r_bench.adapter import TwoStage, decode, load_profile, realise
 from p2r_bench.bundled import resolve_model
-from p2r_bench.engines.prompts import Prompt, PromptBuilder
 from p2r_bench.tasks.reading import read_image
 from p2r_bench.types import Request, Sample
 

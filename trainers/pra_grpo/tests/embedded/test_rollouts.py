@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import pytest
 import torch
+from p2r_bench_pra_grpo.backends.embedded.decoding import Batch, Row
+from p2r_bench_pra_grpo.backends.embedded.inputs import Prompt, PromptBuilder
 from p2r_bench_pra_grpo.backends.embedded.policy import Policy
 from p2r_bench_pra_grpo.backends.embedded.rollouts import Rollout, check_sampling, sample_groups
 
-from p2r_bench.engines.decoding import Batch, Row
-from p2r_bench.engines.prompts import Prompt, PromptBuilder
 from p2r_bench.types import Sampling
 
 SAMPLING = Sampling(temperature=1.0, max_tokens=24)

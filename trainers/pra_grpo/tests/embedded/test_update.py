@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from p2r_bench_pra_grpo.backends.embedded.frozen import open_model
+from p2r_bench_pra_grpo.backends.embedded.inputs import Prompt, PromptBuilder
 from p2r_bench_pra_grpo.backends.embedded.policy import Policy
 from p2r_bench_pra_grpo.backends.embedded.rollouts import sample_groups
 from p2r_bench_pra_grpo.backends.embedded.settings import Settings
@@ -17,7 +18,6 @@ from p2r_bench_pra_grpo.backends.embedded.update import Group, Learner
 from p2r_bench_pra_grpo.config import GRPO
 
 from p2r_bench.bundled import resolve_model
-from p2r_bench.engines.prompts import Prompt, PromptBuilder
 from p2r_bench.errors import UserError
 from p2r_bench.types import Sampling
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from safetensors import safe_open
 from torch import Tensor
 
-from p2r_bench.engines.loading import load
 from p2r_bench.engines.model_folder import TEXT_FILES
 from p2r_bench.errors import UserError
 from p2r_bench.store.atomic import sync_folder
+from p2r_bench_pra_grpo.backends.embedded.loading import load
 
 
 def write_model(start: Path, parameters: Mapping[str, Tensor], target: Path) -> None:
@@ -26,7 +26,7 @@ def write_model(start: Path, parameters: Mapping[str, Tensor], target: Path) -> 
     Raises:
         UserError: The disk refuses, or a parameter is not one of the model's.
     """
-    loaded = load(start, str(start), device="cpu", dtype=_dtype(start), attention="auto", lora=None)
+    loaded = load(start, device="cpu", dtype=_dtype(start))
     own = dict(loaded.model.named_parameters())
     unknown = sorted(set(parameters) - set(own))
     if unknown:

@@ -6,23 +6,22 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from p2r_bench.engines.decoding import Batch, Row
-from p2r_bench.engines.loading import Loaded, load
 from p2r_bench.engines.prompt_text import chat_template
-from p2r_bench.engines.prompts import PromptBuilder
 from p2r_bench.errors import EngineError, P2RError
 from p2r_bench.types import Completion, Request
+from p2r_bench_pra_grpo.backends.embedded.decoding import Batch, Row
+from p2r_bench_pra_grpo.backends.embedded.inputs import PromptBuilder
+from p2r_bench_pra_grpo.backends.embedded.loading import Loaded, load
 from p2r_bench_pra_grpo.backends.embedded.pictures import Pictures
 
 Answer = Completion | P2RError
 
 
 class LocalModel:
-    """Answers lists of requests with the core's own decoding.
+    """Answers lists of requests in batches that depend on the list alone.
 
-    The engine of the core lets requests join as they arrive, so its batches, and with them the last digits of
-    its logits, differ from run to run. Here equal lists get equal answers, which makes a resumed
-    training equal to an undisturbed one to the bit.
+    The batches of the `transformers` engine depend on when requests arrive, and the last digits of its logits with
+    them. Here equal lists get equal answers, so a resumed training equals an undisturbed one to the bit.
 
     Args:
         batch: Requests that are answered together.
@@ -85,7 +84,7 @@ def open_model(folder: Path, *, device: str, dtype: str) -> tuple[Loaded, Prompt
     Raises:
         UserError: It cannot be loaded.
     """
-    loaded = load(folder, str(folder), device=device, dtype=dtype, attention="auto", lora=None)
+    loaded = load(folder, device=device, dtype=dtype)
     template = chat_template(folder, loaded.tokenizer)
     model = loaded.model
     return loaded, PromptBuilder(

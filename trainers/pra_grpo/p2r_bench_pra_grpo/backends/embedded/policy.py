@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 from transformers.cache_utils import Cache, DynamicCache
 
-from p2r_bench.engines.loading import Loaded
-from p2r_bench.engines.prompts import Prompt
 from p2r_bench_pra_grpo.backends.embedded.grpo import log_probs_of
+from p2r_bench_pra_grpo.backends.embedded.inputs import Prompt
+from p2r_bench_pra_grpo.backends.embedded.loading import Loaded
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from p2r_bench.adapter import TwoStage
-from p2r_bench.engines.prompts import Prompt, PromptBuilder
 from p2r_bench.errors import EngineError, ImageError, P2RError
 from p2r_bench.types import Completion, Request, Sample
+from p2r_bench_pra_grpo.backends.embedded.inputs import Prompt, PromptBuilder
 from p2r_bench_pra_grpo.backends.embedded.pictures import Images, Pictures
 from p2r_bench_pra_grpo.backends.embedded.policy import Policy, Seen
 from p2r_bench_pra_grpo.config import GRPO

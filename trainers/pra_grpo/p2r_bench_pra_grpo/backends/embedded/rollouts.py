@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass, replace
 
 import torch
 
-from p2r_bench.engines.kv_cache import RowCache
-from p2r_bench.engines.prompts import Prompt
-from p2r_bench.engines.token_choice import choose_tokens
 from p2r_bench.types import Sampling
 from p2r_bench_pra_grpo.backends.embedded.grpo import log_probs_of
+from p2r_bench_pra_grpo.backends.embedded.inputs import Prompt
+from p2r_bench_pra_grpo.backends.embedded.kv_cache import RowCache
 from p2r_bench_pra_grpo.backends.embedded.policy import Policy, Read, Seen, handed_out
+from p2r_bench_pra_grpo.backends.embedded.token_choice import choose_tokens
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from p2r_bench.engines.prompts import Prompt
 from p2r_bench.errors import UserError
 from p2r_bench_pra_grpo.backends.embedded.grpo import aggregate, k3, policy_loss, weight_of
+from p2r_bench_pra_grpo.backends.embedded.inputs import Prompt
 from p2r_bench_pra_grpo.backends.embedded.policy import Policy, Scored, Seen
 from p2r_bench_pra_grpo.backends.embedded.rollouts import Rollout
 from p2r_bench_pra_grpo.backends.embedded.settings import Settings

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from p2r_bench_pra_grpo.backends.embedded.token_choice import choose_tokens
 from transformers import (
     MinPLogitsWarper,
     RepetitionPenaltyLogitsProcessor,
@@ -16,7 +17,6 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from p2r_bench.engines.token_choice import choose_tokens
 from p2r_bench.types import Sampling
 
 NONE = torch.tensor([], dtype=torch.long)

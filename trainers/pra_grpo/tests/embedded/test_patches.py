@@ -7,10 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from p2r_bench_pra_grpo.backends.embedded.patches import patches_of
 from PIL import Image
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from p2r_bench.engines.patches import patches_of
 from p2r_bench.errors import UserError
 
 FAMILY = {"patch_size": 16, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
