@@ -36,7 +36,7 @@ class Launcher(Protocol):
             UserError: It cannot, or the model or device is unusable.
         """
 
-    async def run(self, todo: Todo, record: Record) -> None:
+    async def run(self, todo: Todo, record: Record, *, resumed: bool = False) -> None:
         """Solve and judge all of it; `record` is awaited for each outcome and returns when it is on disk.
 
         Outcomes come in any order and may come twice. Cancelling stops at once and loses nothing that was
@@ -45,9 +45,10 @@ class Launcher(Protocol):
         Args:
             todo: Read a few rows ahead of what is solved. Where it arrives some at a time, all of what has arrived is
                 begun without waiting for more.
+            resumed: Samples of the run have succeeded before.
 
         Raises:
-            UserError: The disk refused, a plugin broke its contract, or the first 16 samples all failed.
+            UserError: The disk refused, a plugin broke its contract, or the engine fails all samples (`run.hopeless`).
         """
 
     def canaries(self) -> Mapping[str, Any]:
@@ -105,14 +106,15 @@ class LocalLauncher:
         )
         return {role: dict(e.capabilities().facts) for role, e in self._engines.items()}
 
-    async def run(self, todo: Todo, record: Record) -> None:
+    async def run(self, todo: Todo, record: Record, *, resumed: bool = False) -> None:
         """See `Launcher.run`."""
+        failures = self._failures or FirstFailures(succeeded=resumed)
         meters = {role: self._meters[id(engine)] for role, engine in self._engines.items()}
         encoders = {role: e.capabilities().image_encoder for role, e in self._engines.items()}
         solver = Solver(self._mode, self._profile, self._engines, meters, self._spec.seed, encoders)
         kind = BarrierPipeline if self._spec.schedule == "barrier" else Pipeline
         in_flight = self._spec.in_flight or max(2 * self.capacity, 4)
-        pipeline = kind(solver, self._judges, self._images, record, in_flight, self._failures)
+        pipeline = kind(solver, self._judges, self._images, record, in_flight, failures)
         await pipeline.run(todo)
 
     @property

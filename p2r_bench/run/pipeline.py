@@ -65,7 +65,7 @@ class Pipeline:
         """Do all of it. Cancelling stops at once and loses nothing that was recorded.
 
         Raises:
-            UserError: The disk refused, a plugin broke its contract, or the first 16 samples all failed.
+            UserError: The disk refused, a plugin broke its contract, or the engine fails all samples (`run.hopeless`).
         """
         try:
             async with asyncio.TaskGroup() as group, aclosing(read_ahead(todo)) as rows:

@@ -238,7 +238,7 @@ async def _work(
     try:
         ordered = todo if spec.schedule == "barrier" else near_each_other(todo)
         with seldom_collecting():
-            return await stop.finishes(launcher.run(ordered, record))
+            return await stop.finishes(launcher.run(ordered, record, resumed=bool(folder.done)))
     finally:
         view.end(tally)
         seconds = time.perf_counter() - begun

@@ -58,6 +58,7 @@ class FakeEngine:
         self.starts = 0
         self.fail = fail
         self.delay = delay
+        self.kind = "told"
         self.digest = "fake-weights"
         self.facts: dict[str, object] = {"name": "fake", "dtype": "none"}
 
@@ -74,7 +75,7 @@ class FakeEngine:
         self.calls.append(request)
         await asyncio.sleep(self.delay)
         if self.fail(request):
-            raise EngineError("the fake engine was told to fail", kind="told")
+            raise EngineError("the fake engine was told to fail", kind=self.kind)
         if request.role == "perceive":
             return Completion('[{"bbox_2d": [200, 200, 500, 500], "label": "it"}]', output_tokens=9)
         letter = self._letter(request, images[-1])

@@ -154,6 +154,34 @@ def test_a_set_up_in_which_everything_fails_is_stopped_early(tmp_path: Path) -> 
     assert do(spec(bench), FakeEngine()).complete
 
 
+@pytest.mark.parametrize("kind", ["image", "too_long"])
+def test_failures_of_rows_do_not_stop_a_run(tmp_path: Path, kind: str) -> None:
+    bench = write_bench(tmp_path / "data", questions=8)
+    engine = FakeEngine(fail=lambda r: int(r.sample_id.partition("/")[2]) < 20)
+    engine.kind = kind
+    result = do(spec(bench), engine)
+    assert result.metrics[0]["n_errors"] == 20 and result.added == 32
+
+
+def test_lasting_errors_of_a_resumed_run_do_not_stop_it(tmp_path: Path) -> None:
+    bench = write_bench(tmp_path / "data", questions=8)
+    engine = FakeEngine(fail=lambda r: int(r.sample_id.partition("/")[2]) >= 8)
+    engine.kind = "http_400"
+    assert do(spec(bench), engine).added == 32
+    assert do(spec(bench), engine).added == 24
+
+
+def test_a_server_that_dies_stops_the_run_with_the_cause(tmp_path: Path) -> None:
+    bench = write_bench(tmp_path / "data", questions=30)
+    engine = FakeEngine(fail=lambda r: len(engine.calls) > 40)
+    engine.kind = "connection"
+    with pytest.raises(UserError, match=r"last 16 samples all failed.*first error: connection"):
+        do(spec(bench), engine)
+    assert len(engine.calls) < 80
+    result = do(spec(bench), FakeEngine())
+    assert result.complete and 80 < result.added < 120
+
+
 def test_a_bug_in_a_mode_is_an_error_of_the_sample(
     bench: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,8 +74,9 @@ class RayLauncher:
             notice.cancel()
         return self._ready[0].engines
 
-    async def run(self, todo: Todo, record: Record) -> None:
+    async def run(self, todo: Todo, record: Record, *, resumed: bool = False) -> None:
         """See `Launcher.run`."""
+        self._failures = FirstFailures(succeeded=resumed)
         assert isinstance(todo, Iterable)
         self._work = {(one.index, one.repeat): one for one in todo}
         self._batches = deque(batches_of(self._work.values()))
