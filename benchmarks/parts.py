@@ -9,7 +9,7 @@ from contextlib import aclosing
 
 from PIL import Image
 
-from p2r_bench.adapter import Profile, decode, realise
+from p2r_bench.adapter import Profile, decode, render
 from p2r_bench.modes.p2r import P2R
 from p2r_bench.run.feed import Ready, Work, read_ahead
 from p2r_bench.run.images import EncodedImage, ImageWork
@@ -104,5 +104,5 @@ def ready_made(rows: Sequence[Ready], asked: Asked) -> dict[str, Image.Image]:
         for recipe in (r for request in asked[ready.work.sample.id] for r in request.recipes):
             if recipe.digest not in made:
                 source = decode(ready.image.data, exif=recipe.exif, alpha=recipe.alpha)
-                made[recipe.digest] = realise(recipe, source)
+                made[recipe.digest] = render(recipe, source)
     return made

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL import _imaging as core
 
-from p2r_bench.adapter import decode, realise
+from p2r_bench.adapter import decode, render
 from p2r_bench.adapter.routes import pillow_bicubic, resize_route
 from p2r_bench.synth import iter_rows
 from p2r_bench.types import Recipe, Size, Stroke
@@ -73,13 +73,13 @@ def test_a_recipe_on_the_fast_route_changes_the_filter_alone() -> None:
     recipe = Recipe("d", "apply", "white", (stroke,), (10, 10, 310, 250), ((96, 64),), "fast")
     exact = Recipe("d", "apply", "white", (stroke,), (10, 10, 310, 250), ((96, 64),), "exact")
     before = image.tobytes()
-    made = realise(recipe, image)
-    assert differences(made, realise(exact, image)).max() <= MOST_LEVELS
+    made = render(recipe, image)
+    assert differences(made, render(exact, image)).max() <= MOST_LEVELS
     assert recipe.digest != exact.digest
     assert image.tobytes() == before
 
 
 def test_what_needs_no_resize_is_the_same_on_both_routes() -> None:
     image = noise((64, 32))
-    made = realise(Recipe("d", "apply", "white", (), None, ((64, 32),), "fast"), image)
+    made = render(Recipe("d", "apply", "white", (), None, ((64, 32),), "fast"), image)
     assert made.tobytes() == image.tobytes()

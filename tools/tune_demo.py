@@ -3,7 +3,7 @@
     python -m tools.tune_demo --learning-rate 1e-4 --kl 0.01 --steps 120
 
 The policy, the rollouts and the updates are the trainer's own. Only the frozen reasoner is replaced by geometry: a rollout is
-right when crops of moderate size show all signs, and otherwise by luck as often as the options allow. No image is realised after the
+right when crops of moderate size show all signs, and otherwise by luck as often as the options allow. No image is rendered after the
 first look, so a step costs about a fifth. Scenes are those of the training and validation splits; the test split
 stays unseen. What is chosen here must be confirmed by `make train-demo`.
 """

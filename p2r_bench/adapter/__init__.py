@@ -1,12 +1,12 @@
 """The two-stage adapter of Perceive-to-Reason: pure, and the same for evaluation and training.
 
-No engine and no torch; files are read only to load a profile. Pixels are touched in `realise` alone.
+No engine and no torch; files are read only to load a profile. Pixels are touched in `render` alone.
 """
 
 from p2r_bench.adapter.answers import extract_answer
 from p2r_bench.adapter.boxes import check_boxes, parse_boxes, read_boxes
 from p2r_bench.adapter.geometry import crop_rect
-from p2r_bench.adapter.pixels import annotate, decode, realise
+from p2r_bench.adapter.pixels import annotate, decode, render
 from p2r_bench.adapter.profile import Profile, diff_profiles
 from p2r_bench.adapter.profile_file import builtin_profiles, load_profile
 from p2r_bench.adapter.prompts import PromptPack, builtin_packs, load_pack
@@ -29,6 +29,6 @@ __all__ = [
     "load_profile",
     "parse_boxes",
     "read_boxes",
-    "realise",
+    "render",
     "without_thoughts",
 ]

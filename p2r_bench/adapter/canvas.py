@@ -2,7 +2,7 @@
 
 Pillow resizes rows first and columns after that, with whole levels in between, so the rows that a box does not
 touch are the same in every annotated image as in the clean one. They are resized once; of an annotated image only
-those rows are drawn and resized that its boxes touch. The pixels are those of `realise`, to the bit.
+those rows are drawn and resized that its boxes touch. The pixels are those of `render`, to the bit.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import replace
 
 from PIL import Image
 
-from p2r_bench.adapter.pixels import realise
+from p2r_bench.adapter.pixels import render
 from p2r_bench.types import Recipe, Size, Stroke
 
 EXACT = "exact"
 
 
 def narrow_width(recipe: Recipe, size: Size) -> int | None:
-    """Width of the narrowed source that a recipe can be realised from; None where it needs the source itself.
+    """Width of the narrowed source that a recipe can be rendered from; None where it needs the source itself.
 
     Args:
         size: (width, height) of the decoded source.
@@ -38,10 +38,10 @@ def narrowed(source: Image.Image, width: int) -> Image.Image:
     return source.resize((width, source.height), Image.Resampling.BICUBIC)
 
 
-def realise_narrowed(
+def render_narrowed(
     recipe: Recipe, source: Image.Image, narrow: Image.Image, *, before_transport: bool = False
 ) -> Image.Image:
-    """The image that a recipe describes; see `realise`.
+    """The image that a recipe describes; see `render`.
 
     Args:
         recipe: One that has a `narrow_width`.
@@ -53,11 +53,11 @@ def realise_narrowed(
         for top, bottom in _bands(recipe.strokes, source.height):
             strip = _drawn_rows(source, recipe.strokes, top, bottom)
             narrow.paste(narrowed(strip, narrow.width), (0, top))
-    return realise(replace(recipe, strokes=()), narrow, before_transport=before_transport)
+    return render(replace(recipe, strokes=()), narrow, before_transport=before_transport)
 
 
 class Canvas:
-    """A decoded source of which several recipes are realised. Not for several threads at once.
+    """A decoded source of which several recipes are rendered. Not for several threads at once.
 
     Args:
         source: As `decode` gives it: RGB, upright. It is not changed.
@@ -67,14 +67,14 @@ class Canvas:
         self.source = source
         self._narrow: dict[int, Image.Image] = {}
 
-    def realise(self, recipe: Recipe) -> Image.Image:
-        """The image that a recipe describes; see `adapter.realise`."""
+    def render(self, recipe: Recipe) -> Image.Image:
+        """The image that a recipe describes; see `adapter.render`."""
         width = narrow_width(recipe, self.source.size)
         if width is None:
-            return realise(recipe, self.source)
+            return render(recipe, self.source)
         if width not in self._narrow:
             self._narrow[width] = narrowed(self.source, width)
-        return realise_narrowed(recipe, self.source, self._narrow[width])
+        return render_narrowed(recipe, self.source, self._narrow[width])
 
 
 def _drawn_rows(
@@ -84,7 +84,7 @@ def _drawn_rows(
     moved = tuple(
         replace(s, rect=(s.rect[0], s.rect[1] - top, s.rect[2], s.rect[3] - top)) for s in strokes
     )
-    return realise(Recipe("", "ignore", "drop", moved, None, (strip.size,)), strip)
+    return render(Recipe("", "ignore", "drop", moved, None, (strip.size,)), strip)
 
 
 def _bands(strokes: Sequence[Stroke], height: int) -> list[tuple[int, int]]:

@@ -75,7 +75,7 @@ def annotate(image: Image.Image, boxes: Sequence[Box], profile: Profile) -> Imag
     return _drawn(shown, strokes_for(boxes, shown.size, profile))
 
 
-def realise(
+def render(
     recipe: Recipe, source_image: Image.Image, *, before_transport: bool = False
 ) -> Image.Image:
     """The image that a recipe describes, RGB, exactly as the model receives it.

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from p2r_bench.adapter import decode, realise
+from p2r_bench.adapter import decode, render
 from p2r_bench.errors import ImageError, UserError
 from p2r_bench.store.recipes import recipe_from_json
 from p2r_bench.store.rows import sample_from_row
@@ -61,7 +61,7 @@ def blocks(row: Row, verdicts: Sequence[Row]) -> Iterator[Block]:
     for number, stage in enumerate(row["stages"], start=1):
         tokens = sum(image["visual_tokens"] for image in stage["images"])
         yield text(f"{number}. {stage['role']}: {tokens} visual tokens", 20), 8
-        sent = [realise(recipes[image["digest"]], source) for image in stage["images"]]
+        sent = [render(recipes[image["digest"]], source) for image in stage["images"]]
         colours = crop_colours(row, recipes) if len(sent) > 1 else []
         yield strip(sent, [None, *colours][: len(sent)]), 10
         yield text(stage["text"], 18, PALE), 22

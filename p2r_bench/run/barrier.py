@@ -19,7 +19,7 @@ from p2r_bench.run.images import (
     Sendable,
     decoded_source,
     pixel_bytes,
-    realised,
+    rendered,
 )
 from p2r_bench.run.pipeline import Pipeline, first_error
 from p2r_bench.types import ErrorInfo, ImageEncoder, Recipe
@@ -162,7 +162,7 @@ class _Row:
         await call.released()
         return call
 
-    def realised(self, recipes: Sequence[Recipe], encoder: ImageEncoder | None) -> list[Sendable]:
+    def rendered(self, recipes: Sequence[Recipe], encoder: ImageEncoder | None) -> list[Sendable]:
         """The images of a call, from the row's own source and nothing else."""
         images = []
         for recipe in recipes:
@@ -174,7 +174,7 @@ class _Row:
                 decoded = decoded_source(recipe, self.source)
                 self.barrier.keep(self, policy, decoded)
             self.barrier.counts["made"] += 1
-            images.append(realised(recipe, decoded, encoder))
+            images.append(rendered(recipe, decoded, encoder))
         return images
 
 
@@ -198,7 +198,7 @@ class _Call:
         loop = asyncio.get_running_loop()
         try:
             self._images = await loop.run_in_executor(
-                thread, self._row.realised, self._recipes, self._encoder
+                thread, self._row.rendered, self._recipes, self._encoder
             )
         except Exception as error:  # noqa: BLE001 - it belongs to the call that waits
             self._failure = error

@@ -1,4 +1,4 @@
-"""Image work of a run: decoded once, realised once per recipe, in a pool, within a byte budget."""
+"""Image work of a run: decoded once, rendered once per recipe, in a pool, within a byte budget."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from PIL import Image
 
-from p2r_bench.adapter import decode, realise
-from p2r_bench.adapter.canvas import narrow_width, narrowed, realise_narrowed
+from p2r_bench.adapter import decode, render
+from p2r_bench.adapter.canvas import narrow_width, narrowed, render_narrowed
 from p2r_bench.adapter.geometry import upright_size
 from p2r_bench.errors import ImageError
 from p2r_bench.run.image_pool import ImagePool
@@ -88,7 +88,7 @@ class ImageWork:
     there is room; so is what it comes to at the width of a whole image, from which annotated ones are made as well
     (`adapter.canvas`). Those make room first that were needed for a last stage, and then the newest: rows come back
     for their sources in the order in which they came first. Of the budget, three eighths are for decoded sources and half for
-    realised images; the rest is for encoded ones, which the feed holds back by. What realised images leave of theirs
+    rendered images; the rest is for encoded ones, which the feed holds back by. What rendered images leave of theirs
     keeps sources. Images at work take up to two sources more per thread.
 
     Args:
@@ -101,18 +101,18 @@ class ImageWork:
 
     def __init__(self, budget: int = DEFAULT_BUDGET, workers: int | None = None) -> None:
         self._pool = ImagePool(workers or os.cpu_count() or 1)
-        self._realised: Shelf[Sendable] = Shelf(budget // 2, idle=budget // 16)
+        self._rendered: Shelf[Sendable] = Shelf(budget // 2, idle=budget // 16)
         self._sources: Shelf[Image.Image] = Shelf(
-            budget * 3 // 8, idle=budget * 3 // 8, spare=self._left_by_realised, newest_goes=True
+            budget * 3 // 8, idle=budget * 3 // 8, spare=self._left_by_rendered, newest_goes=True
         )
         self._watched: dict[str, weakref.ref[EncodedImage]] = {}
         self.budget = budget
         self.encoded_bytes = budget // 8
         self.counts = {"sent": 0, "made": 0, "decoded": 0}
 
-    def _left_by_realised(self) -> int:
-        """Bytes of the realised images' half that neither claims hold nor its own idle share may take."""
-        return max(0, self.budget * 7 // 16 - self._realised.held)
+    def _left_by_rendered(self) -> int:
+        """Bytes of the rendered images' half that neither claims hold nor its own idle share may take."""
+        return max(0, self.budget * 7 // 16 - self._rendered.held)
 
     def of(self, source: EncodedImage) -> RowImages:
         """The images of a sample with this source."""
@@ -122,7 +122,7 @@ class ImageWork:
         """Stop the threads and let go of the images; work that has begun is finished."""
         self._pool.close()
         self._sources.clear()
-        self._realised.clear()
+        self._rendered.clear()
 
     async def prepare(
         self,
@@ -137,7 +137,7 @@ class ImageWork:
         form = "" if encoder is None else f":{encoder.name}"
         # Encoded images have this room until it is known how much they need.
         wanted = [Wanted(r.digest + form, pixel_bytes(r.size)) for r in recipes]
-        claim = self._realised.take(wanted) or await self._realised.wait(wanted, priority)
+        claim = self._rendered.take(wanted) or await self._rendered.wait(wanted, priority)
         self._sources.make_room()
         started = time.perf_counter()
         try:
@@ -165,7 +165,7 @@ class ImageWork:
         for entry in claim.entries:
             made = await entry.ready()
             if isinstance(made, WireImage):
-                self._realised.shrink(entry, len(made.data))
+                self._rendered.shrink(entry, len(made.data))
 
     def _make_together(
         self,
@@ -181,7 +181,7 @@ class ImageWork:
 
         def work() -> list[Any]:
             decoded = kept or decoded_source(recipes[0], source)
-            return [*(realised(recipe, decoded, encoder) for recipe in recipes), decoded]
+            return [*(rendered(recipe, decoded, encoder) for recipe in recipes), decoded]
 
         job = self._pool.submit(work, priority)
         for part, (entry, _) in enumerate(todo):
@@ -226,12 +226,12 @@ class ImageWork:
             )
             self.counts["made"] += 1
             if width is None:
-                return await self._pool.submit(lambda: realised(recipe, decoded, encoder), priority)
+                return await self._pool.submit(lambda: rendered(recipe, decoded, encoder), priority)
             narrow = await self._there(
                 claim.entries[1], lambda: narrowed(decoded, width), source, priority
             )
             return await self._pool.submit(
-                lambda: realised(recipe, decoded, encoder, narrow), priority
+                lambda: rendered(recipe, decoded, encoder, narrow), priority
             )
         finally:
             claim.give_back(spent=priority < 0)
@@ -297,7 +297,7 @@ class _Shared:
             self._loop.call_soon_threadsafe(self.release)
 
 
-def realised(
+def rendered(
     recipe: Recipe,
     source: Image.Image,
     encoder: ImageEncoder | None,
@@ -311,9 +311,9 @@ def realised(
     """
     early = encoder is not None and recipe.lossy_file
     if narrow is None:
-        image = realise(recipe, source, before_transport=early)
+        image = render(recipe, source, before_transport=early)
     else:
-        image = realise_narrowed(recipe, source, narrow, before_transport=early)
+        image = render_narrowed(recipe, source, narrow, before_transport=early)
     return image if encoder is None else encoder.encode(recipe, image)
 
 

@@ -1,6 +1,6 @@
 """Draws a scene, or any region of it, at any size.
 
-`render(scene, (0, 0, 1, 1), (3840, 2160))` is the benchmark's image; a region at a model's size
+`draw_scene(scene, (0, 0, 1, 1), (3840, 2160))` is the benchmark's image; a region at a model's size
 approximates cropping and shrinking that image at a hundredth of the cost, which is what training
 uses. A test holds the two routes together.
 """
@@ -135,7 +135,7 @@ def _engrave(canvas: Image.Image, sign: Sign, view: _View) -> None:
     canvas.paste(patch, (left, top), _disc().resize(size, Image.Resampling.NEAREST))
 
 
-def render(
+def draw_scene(
     scene: Scene, region: Box = WHOLE, size: tuple[int, int] = (3840, 2160), supersample: int = 1
 ) -> Image.Image:
     """`region` (fractions of the image) of the scene as an RGB image of `size` pixels.

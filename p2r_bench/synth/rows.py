@@ -10,7 +10,7 @@ from itertools import combinations
 from typing import Literal
 
 from p2r_bench.errors import UserError
-from p2r_bench.synth.render import WHOLE, render
+from p2r_bench.synth.render import WHOLE, draw_scene
 from p2r_bench.synth.scene import Scene, Sign, make_scene
 
 Resolution = Literal["4k", "8k"]
@@ -103,7 +103,7 @@ def questions(seed: int, count: int, split: Split = "test") -> Iterator[tuple[Qu
 def jpeg(scene: Scene, resolution: Resolution) -> bytes:
     """The scene's image at a resolution, as a JPEG file."""
     buffer = io.BytesIO()
-    render(scene, WHOLE, SIZES[resolution]).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    draw_scene(scene, WHOLE, SIZES[resolution]).save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()
 
 

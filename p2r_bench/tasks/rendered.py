@@ -60,10 +60,10 @@ def read_or_render(path: Path) -> bytes:
 def fingerprint(seed: int, split: str) -> str:
     """Digest of the first question and a small drawing of its scene: changes when either would."""
     from p2r_bench.synth import questions
-    from p2r_bench.synth.render import WHOLE, render
+    from p2r_bench.synth.render import WHOLE, draw_scene
 
     question, start = next(iter(questions(seed, 1, split)))  # type: ignore[arg-type]
-    drawing = render(question.scene, WHOLE, (480, 270)).tobytes()
+    drawing = draw_scene(question.scene, WHOLE, (480, 270)).tobytes()
     return digest_of([question.text, list(question.options), start, drawing.hex()])
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 from PIL import Image
 
-from p2r_bench.adapter import TwoStage, decode, load_profile, realise
+from p2r_bench.adapter import TwoStage, decode, load_profile, render
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.tasks.reading import read_image
 from p2r_bench.testing.naming import named
@@ -65,7 +65,7 @@ class EngineContract:
             tiny_sample(), "think", **{"max_tokens": self.max_tokens, "seed": 1, **sampling}
         )
         source = decode(read_image(tiny_sample().image))
-        return request, [realise(recipe, source) for recipe in request.recipes]
+        return request, [render(recipe, source) for recipe in request.recipes]
 
     def started(self, work: Callable[[Engine], Awaitable[T]]) -> T:
         """What `work` makes of a started engine, which is closed afterwards."""

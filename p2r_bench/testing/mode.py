@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from p2r_bench.adapter import Profile, decode, load_profile, realise
+from p2r_bench.adapter import Profile, decode, load_profile, render
 from p2r_bench.errors import EngineError
 from p2r_bench.run.engines import max_images_of, roles_of
 from p2r_bench.tasks.reading import read_image
@@ -109,7 +109,7 @@ class ModeContract:
                 "give the mode `max_images(profile)`: engines are set up for it"
             )
             for recipe in request.recipes:
-                assert realise(recipe, source).size == recipe.size
+                assert render(recipe, source).size == recipe.size
 
     def test_the_same_replies_give_the_same_requests(self) -> None:
         assert [r.digest for r in self._requests()] == [r.digest for r in self._requests()]

@@ -1,4 +1,4 @@
-"""A canvas gives the pixels of `realise`, with less work."""
+"""A canvas gives the pixels of `render`, with less work."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from p2r_bench.adapter import realise
+from p2r_bench.adapter import render
 from p2r_bench.adapter.canvas import Canvas
 from p2r_bench.types import Recipe, Stroke
 
@@ -45,19 +45,19 @@ recipes = st.builds(
 
 @given(st.lists(recipes, min_size=1, max_size=3))
 @settings(max_examples=150, deadline=None)
-def test_a_canvas_gives_the_pixels_of_realise_to_the_bit(asked: list[Recipe]) -> None:
+def test_a_canvas_gives_the_pixels_of_render_to_the_bit(asked: list[Recipe]) -> None:
     canvas = Canvas(SOURCE)
     for recipe in asked:
-        assert canvas.realise(recipe).tobytes() == realise(recipe, SOURCE).tobytes()
+        assert canvas.render(recipe).tobytes() == render(recipe, SOURCE).tobytes()
     assert SOURCE.tobytes() == NOISE.tobytes()
 
 
 def test_rows_without_a_stroke_are_resized_once() -> None:
     canvas = Canvas(SOURCE)
     plain = Recipe("digest", "apply", "white", (), None, ((64, 32),))
-    canvas.realise(plain)
+    canvas.render(plain)
     (narrow,) = canvas._narrow.values()
     before = narrow.tobytes()
-    canvas.realise(replace(plain, strokes=(Stroke((20, 20, 60, 60), "red", 3),)))
+    canvas.render(replace(plain, strokes=(Stroke((20, 20, 60, 60), "red", 3),)))
     assert canvas._narrow == {64: narrow}
     assert narrow.tobytes() == before, "what is shared stays clean"

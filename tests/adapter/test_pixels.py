@@ -1,4 +1,4 @@
-"""`realise` against routes written another way, pixel by pixel."""
+"""`render` against routes written another way, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from p2r_bench.adapter import TwoStage, annotate, decode, load_profile, realise
+from p2r_bench.adapter import TwoStage, annotate, decode, load_profile, render
 from p2r_bench.adapter.geometry import strokes_for
 from p2r_bench.errors import ImageError, UserError
 from p2r_bench.types import Box, Recipe, Sample, Size, Stroke
@@ -67,7 +67,7 @@ def test_exif_orientations_are_applied(orientation: int, kind: str) -> None:
     assert np.array_equal(decode(data), expected)
     size = expected.shape[1], expected.shape[0]
     with Image.open(io.BytesIO(data)) as opened:
-        assert np.array_equal(realise(plain(size), opened), expected)
+        assert np.array_equal(render(plain(size), opened), expected)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -79,7 +79,7 @@ def test_an_ignored_orientation_reaches_neither_the_pixels_nor_the_next_reader(
     data = encoded(Image.fromarray(noise(60, 90, 3)), "JPEG", exif=exif, quality=95)
     stored = np.asarray(Image.open(io.BytesIO(data)))
     for resize in (SIZE, (64, 32)):
-        made = realise(plain(resize, exif="ignore"), decode(data, exif="ignore"))
+        made = render(plain(resize, exif="ignore"), decode(data, exif="ignore"))
         assert made.getexif() == {}
         assert made.info == {}
         if resize == SIZE:
@@ -179,7 +179,7 @@ def test_a_whole_two_stage_set_equals_the_straightforward_route(
     crops = [(0, 40, 280, 200), (560, 320, 700, 400), (0, 0, 76, 43)]
 
     assert evidence.annotated is not None
-    made = [realise(recipe, source) for recipe in (evidence.annotated, *evidence.crops)]
+    made = [render(recipe, source) for recipe in (evidence.annotated, *evidence.crops)]
     for recipe, got, image in zip(
         (evidence.annotated, *evidence.crops),
         made,
@@ -210,7 +210,7 @@ def test_the_source_image_is_never_changed(mode: str) -> None:
         plain(SIZE, strokes=(stroke,)),
         plain((32, 32), crop=(1, 1, 20, 20)),
     ):
-        made = realise(recipe, source)
+        made = render(recipe, source)
         ImageDraw.Draw(made).rectangle((0, 0, 99, 99), fill="black")
     annotate(source, [Box((0, 0, 500, 500))], P2R)
     assert (source.tobytes(), source.info, source.mode) == (before, info, source.mode)
@@ -221,7 +221,7 @@ def test_annotate_draws_what_a_recipe_with_the_same_strokes_draws(mode: str) -> 
     source = Image.fromarray(noise(60, 90, 3)).convert(mode)
     boxes = [Box((100, 100, 400, 500)), Box((-50, 300, 990, 2000)), Box((1500, 0, 1600, 10))]
     recipe = plain(SIZE, strokes=strokes_for(boxes, SIZE, P2R))
-    assert annotate(source, boxes, P2R).tobytes() == realise(recipe, source).tobytes()
+    assert annotate(source, boxes, P2R).tobytes() == render(recipe, source).tobytes()
 
 
 def test_annotation_is_an_outline_without_a_label() -> None:
@@ -256,9 +256,9 @@ def test_jpeg_transport_is_one_round_trip_at_the_final_size() -> None:
     recipe = plain((64, 32), crop=(2, 3, 80, 50), transport="jpeg:75")
     sent = source.crop((2, 3, 80, 50)).resize((64, 32), Image.Resampling.BICUBIC)
     received = Image.open(io.BytesIO(encoded(sent, "JPEG")))  # Pillow's default quality is 75
-    assert np.array_equal(realise(recipe, source), received)
-    assert not np.array_equal(realise(replace(recipe, transport="lossless"), source), received)
-    assert not np.array_equal(realise(replace(recipe, transport="jpeg:30"), source), received)
+    assert np.array_equal(render(recipe, source), received)
+    assert not np.array_equal(render(replace(recipe, transport="lossless"), source), received)
+    assert not np.array_equal(render(replace(recipe, transport="jpeg:30"), source), received)
 
 
 def test_a_second_resize_happens_behind_the_transport() -> None:
@@ -267,13 +267,13 @@ def test_a_second_resize_happens_behind_the_transport() -> None:
     sent = source.resize((64, 32), Image.Resampling.BICUBIC)
     received = Image.open(io.BytesIO(encoded(sent, "JPEG", quality=75)))
     assert np.array_equal(
-        realise(recipe, source), received.resize((320, 224), Image.Resampling.BICUBIC)
+        render(recipe, source), received.resize((320, 224), Image.Resampling.BICUBIC)
     )
 
 
 def test_an_unknown_pixel_route_is_refused_by_name() -> None:
     with pytest.raises(UserError, match="'warp' is not known; known are exact"):
-        realise(plain((32, 32), route="warp"), Image.new("RGB", SIZE))
+        render(plain((32, 32), route="warp"), Image.new("RGB", SIZE))
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from p2r_bench.adapter import TwoStage, builtin_profiles, load_profile, realise
+from p2r_bench.adapter import TwoStage, builtin_profiles, load_profile, render
 from p2r_bench.types import Box, Message, Recipe, Request, Sample, Sampling, Size, Stroke
 
 RECIPE = Recipe(
@@ -157,16 +157,16 @@ def test_any_boxes_on_any_image_give_evidence_inside_image_and_budget(
     boxes=st.lists(st.tuples(*[st.floats()] * 4).map(Box), max_size=5),
 )
 @settings(max_examples=40)
-def test_any_box_list_can_be_realised(
+def test_any_box_list_can_be_rendered(
     make_sample: Callable[..., Sample], size: Size, boxes: list[Box]
 ) -> None:
     sample, two = make_sample(size), TwoStage(load_profile("tiny"))
     evidence = two.evidence_from_boxes(sample, boxes)
     for recipe in two.reason_request(sample, evidence).recipes:
-        assert realise(recipe, Image.new("RGB", size)).size == recipe.size
+        assert render(recipe, Image.new("RGB", size)).size == recipe.size
 
 
-def test_an_extreme_image_with_thousands_of_boxes_is_realised(
+def test_an_extreme_image_with_thousands_of_boxes_is_rendered(
     make_sample: Callable[..., Sample],
 ) -> None:
     sample, two = make_sample((20000, 400)), TwoStage(load_profile("tiny"))
@@ -175,5 +175,5 @@ def test_an_extreme_image_with_thousands_of_boxes_is_realised(
     assert evidence.annotated is not None
     assert len(evidence.annotated.strokes) == 3000
     assert (
-        realise(evidence.annotated, Image.new("RGB", (20000, 400))).size == evidence.annotated.size
+        render(evidence.annotated, Image.new("RGB", (20000, 400))).size == evidence.annotated.size
     )

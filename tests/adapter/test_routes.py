@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from p2r_bench.adapter import load_profile, realise
+from p2r_bench.adapter import load_profile, render
 from p2r_bench.adapter.profile import diff_profiles
 from p2r_bench.adapter.routes import ROUTES, resize_route
 from p2r_bench.errors import UserError
@@ -46,7 +46,7 @@ def test_the_exact_route_takes_rows_before_columns_whatever_pillow_prefers(size:
 def test_a_missing_route_is_refused_even_where_nothing_is_resized(without_torch: None) -> None:
     recipe = Recipe("d", "apply", "white", (), None, ((9, 7),), route="fast")
     with pytest.raises(UserError, match="'fast'"):
-        realise(recipe, Image.new("RGB", (9, 7)))
+        render(recipe, Image.new("RGB", (9, 7)))
 
 
 def test_another_route_is_another_profile_hash_and_nothing_else() -> None:

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from p2r_bench.adapter import realise
+from p2r_bench.adapter import render
 from p2r_bench.engines.data_urls import check_bytes, png_url, url_encoder
 from p2r_bench.engines.png import png
 from p2r_bench.errors import EngineError
-from p2r_bench.run.images import realised
+from p2r_bench.run.images import rendered
 from p2r_bench.types import Recipe, WireImage
 
 RECIPE = Recipe("source", "apply", "white", (), None, ((64, 32),))
@@ -62,28 +62,28 @@ def test_the_fast_level_compresses_smooth_images() -> None:
 
 def test_lossless_images_are_sent_with_the_pixels_of_their_recipe() -> None:
     source = noise(90, 60, 1)
-    head, file = file_of(realised(RECIPE, source, url_encoder(1)))
+    head, file = file_of(rendered(RECIPE, source, url_encoder(1)))
     assert head == "data:image/png;base64"
-    assert Image.open(io.BytesIO(file)).tobytes() == realise(RECIPE, source).tobytes()
+    assert Image.open(io.BytesIO(file)).tobytes() == render(RECIPE, source).tobytes()
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "webp"])
 def test_under_a_lossy_transport_the_file_itself_is_sent(kind: str) -> None:
     source, recipe = noise(90, 60, 1), replace(RECIPE, transport=f"{kind}:75")
-    head, file = file_of(realised(recipe, source, url_encoder(1)))
+    head, file = file_of(rendered(recipe, source, url_encoder(1)))
     assert head == f"data:image/{kind};base64"
-    assert Image.open(io.BytesIO(file)).tobytes() == realise(recipe, source).tobytes()
+    assert Image.open(io.BytesIO(file)).tobytes() == render(recipe, source).tobytes()
     plain = io.BytesIO()
-    realise(RECIPE, source).save(plain, kind, quality=75)
+    render(RECIPE, source).save(plain, kind, quality=75)
     assert file == plain.getvalue()
 
 
 def test_an_image_that_is_resized_behind_its_transport_is_sent_as_it_comes_out() -> None:
     source = noise(90, 60, 1)
     recipe = replace(RECIPE, transport="jpeg:75", resize=((64, 32), (320, 224)))
-    head, file = file_of(realised(recipe, source, url_encoder(1)))
+    head, file = file_of(rendered(recipe, source, url_encoder(1)))
     assert head == "data:image/png;base64"
-    assert Image.open(io.BytesIO(file)).tobytes() == realise(recipe, source).tobytes()
+    assert Image.open(io.BytesIO(file)).tobytes() == render(recipe, source).tobytes()
 
 
 def test_a_file_beyond_the_profiles_cap_is_refused_by_its_exact_size() -> None:

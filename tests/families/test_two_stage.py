@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from p2r_bench.adapter import TwoStage, load_profile, realise
+from p2r_bench.adapter import TwoStage, load_profile, render
 from p2r_bench.errors import UserError
 from p2r_bench.families import find_family
 from p2r_bench.plugins import registry
@@ -40,7 +40,7 @@ def test_a_box_in_the_familys_notation_crops_the_square_it_names(name: str) -> N
     left, top, right, bottom = crop.crop or (0, 0, 0, 0)
     assert left < MARK[0] and top < MARK[1] and right > MARK[2] and bottom > MARK[3]
     assert right - left <= 620 and bottom - top <= 420
-    shown = realise(crop, picture()).convert("RGB")
+    shown = render(crop, picture()).convert("RGB")
     red, _, blue = shown.getpixel((shown.width // 2, shown.height // 2))  # type: ignore[misc]
     assert red > 200 > 60 > blue
 

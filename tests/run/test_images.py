@@ -1,4 +1,4 @@
-"""Image work: each source decoded once, each recipe realised once, within the budget."""
+"""Image work: each source decoded once, each recipe rendered once, within the budget."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from p2r_bench.adapter import TwoStage, decode, load_profile, realise
+from p2r_bench.adapter import TwoStage, decode, load_profile, render
 from p2r_bench.adapter.canvas import narrowed
 from p2r_bench.errors import ImageError
 from p2r_bench.run import images as images_module
@@ -65,7 +65,7 @@ def test_rows_that_share_an_image_decode_it_once(decoded: Counter[bytes]) -> Non
         async def one() -> None:
             images = await lent(work, request.recipes, source)
             with Image.open(io.BytesIO(source.data)) as original:
-                expected = [realise(recipe, original) for recipe in request.recipes]
+                expected = [render(recipe, original) for recipe in request.recipes]
             assert [i.tobytes() for i in images] == [i.tobytes() for i in expected]
 
         await asyncio.gather(*(one() for _ in range(6)))
@@ -98,7 +98,7 @@ def test_a_large_source_is_narrowed_once_for_all_annotated_images(
 
     async def one(work: ImageWork, recipes: Sequence[Recipe]) -> None:
         images = await lent(work, recipes, source)
-        assert [i.tobytes() for i in images] == [realise(r, upright).tobytes() for r in recipes]
+        assert [i.tobytes() for i in images] == [render(r, upright).tobytes() for r in recipes]
 
     async def main() -> None:
         work = ImageWork(workers=2)
@@ -253,7 +253,7 @@ def test_encoded_images_count_with_their_bytes_until_they_are_let_go_of(
 
         for n in range(5):
             held.append(await asyncio.wait_for(one(n), 30))
-        assert work._realised.held == 5 * (room // 8)
+        assert work._rendered.held == 5 * (room // 8)
         last = asyncio.gather(*(one(n) for n in range(5, 9)))
         done, _ = await asyncio.wait([last], timeout=0.5)
         assert not done

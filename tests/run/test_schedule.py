@@ -108,7 +108,7 @@ def test_with_the_barrier_a_stage_begins_when_the_batch_has_finished_the_one_bef
 def test_with_the_barrier_every_row_decodes_and_resizes_for_itself(
     bench: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counts = {"decode": 0, "realise": 0}
+    counts = {"decode": 0, "render": 0}
     for name in counts:
         real = getattr(images, name)
 
@@ -118,7 +118,7 @@ def test_with_the_barrier_every_row_decodes_and_resizes_for_itself(
 
         monkeypatch.setattr(images, name, counting)
     do(bench, "out", FakeEngine(), schedule="barrier")
-    assert counts == {"decode": 12, "realise": 12 * 3}
+    assert counts == {"decode": 12, "render": 12 * 3}
 
 
 def test_with_the_barrier_a_row_beyond_the_memory_decodes_again(

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from p2r_bench.adapter import TwoStage, load_profile, realise
-from p2r_bench.synth.render import WHOLE, engraving, render
+from p2r_bench.adapter import TwoStage, load_profile, render
+from p2r_bench.synth.render import WHOLE, draw_scene, engraving
 from p2r_bench.synth.rows import SIZES, jpeg
 from p2r_bench.synth.scene import Scene, Sign, make_scene
 from p2r_bench.types import Box, ImageRef, Recipe, Sample
@@ -41,7 +41,7 @@ def _decoded(scene: Scene, resolution: str) -> Image.Image:
 
 def _shown_of(scene: Scene, sign: Sign, recipe: Recipe, resolution: str) -> np.ndarray:
     """The pixels inside a sign's mark in what the model receives."""
-    image = np.asarray(realise(recipe, _decoded(scene, resolution)), dtype=float)
+    image = np.asarray(render(recipe, _decoded(scene, resolution)), dtype=float)
     full_w, full_h = SIZES[resolution]
     left, top, right, bottom = recipe.crop or (0, 0, full_w, full_h)
     w, h = recipe.size
@@ -82,7 +82,7 @@ def test_what_is_left_of_a_mark_in_the_shrunk_image_drowns_in_the_stains() -> No
         views = []
         for digit in (i % 10, (i + 3) % 10):
             changed, sign = _with_digit(scene, digit)
-            views.append(np.asarray(render(changed, WHOLE, profile_size, 4), dtype=float))
+            views.append(np.asarray(draw_scene(changed, WHOLE, profile_size, 4), dtype=float))
         x1, y1, x2, y2 = sign.mark_box
         w, h = profile_size
         inside = np.s_[round(y1 * h) : round(y2 * h), round(x1 * w) : round(x2 * w)]
@@ -107,8 +107,8 @@ def test_direct_views_stand_for_the_real_path(resolution: str) -> None:
         scene = make_scene(f"test/route/{i}")
         source = _decoded(scene, resolution)
         whole = TWO.whole(_sample(resolution))
-        real = np.asarray(realise(whole, source), dtype=float)
-        direct = np.asarray(render(scene, WHOLE, whole.size, 3), dtype=float)
+        real = np.asarray(render(whole, source), dtype=float)
+        direct = np.asarray(draw_scene(scene, WHOLE, whole.size, 3), dtype=float)
         assert np.abs(real - direct).mean() < 2
         for sign in scene.signs[:2]:
             recipe = _crop(sign, resolution)
@@ -116,11 +116,14 @@ def test_direct_views_stand_for_the_real_path(resolution: str) -> None:
             width, height = SIZES[resolution]
             left, top, right, bottom = recipe.crop
             region = (left / width, top / height, right / width, bottom / height)
-            real = np.asarray(realise(recipe, source), dtype=float)
-            direct = np.asarray(render(scene, region, recipe.size, 3), dtype=float)
+            real = np.asarray(render(recipe, source), dtype=float)
+            direct = np.asarray(draw_scene(scene, region, recipe.size, 3), dtype=float)
             assert np.abs(real - direct).mean() < 2
 
 
 def test_rendering_is_deterministic() -> None:
     scene = make_scene("test/again")
-    assert render(scene, WHOLE, (480, 270)).tobytes() == render(scene, WHOLE, (480, 270)).tobytes()
+    assert (
+        draw_scene(scene, WHOLE, (480, 270)).tobytes()
+        == draw_scene(scene, WHOLE, (480, 270)).tobytes()
+    )

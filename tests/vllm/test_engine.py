@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from p2r_bench.adapter import TwoStage, decode, load_profile, parse_boxes, realise
+from p2r_bench.adapter import TwoStage, decode, load_profile, parse_boxes, render
 from p2r_bench.engines import vllm_sharing
 from p2r_bench.engines.vllm import VLLMEngine
 from p2r_bench.engines.vllm_requests import Format
@@ -85,7 +85,7 @@ def test_boxes_asked_for_by_a_schema_are_those_that_the_model_gives_freely(
         sample = replace(sample, image=probe(sample.image, data))
         for two in (free, bound):
             request = two.perceive_request(sample)
-            images = [realise(recipe, decode(data)) for recipe in request.recipes]
+            images = [render(recipe, decode(data)) for recipe in request.recipes]
             pairs.append((request, images))
     answers = texts(ask(loop, engines["base"], pairs))
     assert answers[::2] == answers[1::2]

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from views import CHUNK, WHOLE_SIZE
 
 from p2r_bench.adapter import TwoStage, load_profile
-from p2r_bench.synth.render import WHOLE, render
+from p2r_bench.synth.render import WHOLE, draw_scene
 from p2r_bench.synth.rows import SIZES, Question, pose
 from p2r_bench.synth.scene import Box, Scene, make_scene
 from p2r_bench.types import Evidence
@@ -83,7 +83,7 @@ def view_crops(scene: Scene, shown: Evidence, size: tuple[int, int]) -> list[np.
         assert recipe.crop is not None
         left, top, right, bottom = recipe.crop
         region = (left / size[0], top / size[1], right / size[0], bottom / size[1])
-        out.append(np.asarray(render(scene, region, recipe.size, 2)))
+        out.append(np.asarray(draw_scene(scene, region, recipe.size, 2)))
     return out
 
 
@@ -91,7 +91,7 @@ def make_episode(two: TwoStage, seed: str) -> Episode:
     """The episode of a training seed."""
     rng = random.Random(f"synth-hr/episode/{seed}")
     scene = make_scene(f"train/{seed}")
-    whole = np.asarray(render(scene, WHOLE, WHOLE_SIZE, 2))
+    whole = np.asarray(draw_scene(scene, WHOLE, WHOLE_SIZE, 2))
     asked = []
     for category in ("single", "single", "cross"):
         question = pose(rng, scene, category)

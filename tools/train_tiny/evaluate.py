@@ -19,7 +19,7 @@ from PIL import Image
 from transformers import AutoTokenizer, Qwen3VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
-from p2r_bench.adapter import TwoStage, load_profile, parse_boxes, realise
+from p2r_bench.adapter import TwoStage, load_profile, parse_boxes, render
 from p2r_bench.synth.rows import Row, iter_rows
 from p2r_bench.types import Box, ImageRef, Recipe, Request, Sample
 
@@ -139,7 +139,7 @@ def evaluate(model: Model, rows: Sequence[Row], modes: Sequence[str]) -> dict[st
         for recipe in request.recipes:
             key = f"{id(row.image)}/{id(picture)}/{recipe.crop}/{recipe.strokes}/{recipe.resize}"
             if key not in cache:
-                cache[key] = realise(recipe, picture or pictures[id(row.image)])
+                cache[key] = render(recipe, picture or pictures[id(row.image)])
             images.append(cache[key])
         return request, images
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from p2r_bench.synth.render import WHOLE, render
+from p2r_bench.synth.render import WHOLE, draw_scene
 from p2r_bench.synth.scene import SIGN_COLOURS, Box, Scene, make_crowd, make_scene
 
 COLOURS = list(SIGN_COLOURS)
@@ -41,19 +41,19 @@ def crowd_view(seed: str) -> tuple[np.ndarray, np.ndarray]:
     """Many signs at the size they have in a crop."""
     zoom = random.Random(seed).uniform(1.9, 2.6)
     scene = make_crowd(seed, zoom=zoom, occupancy=0.88)
-    return np.asarray(render(scene, WHOLE, CROWD_SIZE, 2)), labels(scene, WHOLE)
+    return np.asarray(draw_scene(scene, WHOLE, CROWD_SIZE, 2)), labels(scene, WHOLE)
 
 
 def flock_view(seed: str) -> tuple[np.ndarray, np.ndarray]:
     """Many signs at the size they have in the whole image."""
     scene = make_crowd(seed, zoom=1.0, occupancy=0.5)
-    return np.asarray(render(scene, WHOLE, WHOLE_SIZE, 3)), labels(scene, WHOLE)
+    return np.asarray(draw_scene(scene, WHOLE, WHOLE_SIZE, 3)), labels(scene, WHOLE)
 
 
 def whole_view(seed: str) -> tuple[np.ndarray, np.ndarray]:
     """A training scene as the perceiver sees it."""
     scene = make_scene(f"train/{seed}")
-    return np.asarray(render(scene, WHOLE, WHOLE_SIZE, 3)), labels(scene, WHOLE)
+    return np.asarray(draw_scene(scene, WHOLE, WHOLE_SIZE, 3)), labels(scene, WHOLE)
 
 
 VIEWS = {"crowd": crowd_view, "flock": flock_view, "whole": whole_view}

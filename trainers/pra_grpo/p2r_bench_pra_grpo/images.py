@@ -1,4 +1,4 @@
-"""Pixels of training samples, by sample id: read when needed, realised by the core's image work."""
+"""Pixels of training samples, by sample id: read when needed, rendered by the core's image work."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class SampleImages:
         Raises:
             ImageError: The source cannot be read.
         """
-        async with self.realised(request.sample_id, request.recipes, request.priority) as images:
+        async with self.rendered(request.sample_id, request.recipes, request.priority) as images:
             yield images
 
     @asynccontextmanager
-    async def realised(
+    async def rendered(
         self, sample_id: str, recipes: Sequence[Recipe], priority: int = 0
     ) -> AsyncIterator[tuple[Image.Image, ...]]:
         """The images of recipes of one sample."""

@@ -19,7 +19,7 @@ from p2r_bench_pra_grpo.stage import Frozen, StageRole
 from verl.trainer.ppo.utils import create_rl_dataset
 from verl.utils import hf_processor, hf_tokenizer
 
-from p2r_bench.adapter import TwoStage, decode, realise
+from p2r_bench.adapter import TwoStage, decode, render
 from p2r_bench.engines.chat import chat_messages
 from p2r_bench.errors import UserError
 from p2r_bench.tasks.reading import read_image
@@ -75,7 +75,7 @@ def test_rows_are_evaluations_requests_to_the_byte(role: StageRole, tmp_path: Pa
         )
         source = decode(read_image(sample.image))
         assert [i.tobytes() for i in images or ()] == [
-            realise(recipe, source).tobytes() for recipe in expected.recipes
+            render(recipe, source).tobytes() for recipe in expected.recipes
         ]
         assert videos is None and audios is None
         rollout = data.request(item).sampling

@@ -29,7 +29,7 @@ from verl.trainer.ppo.ray_trainer import compute_advantage, compute_response_mas
 from verl.trainer.ppo.reward import extract_reward
 from verl.utils.dataset.rl_dataset import collate_fn
 
-from p2r_bench.adapter import TwoStage, decode, realise
+from p2r_bench.adapter import TwoStage, decode, render
 from p2r_bench.engines.prompt_text import chat_template
 from p2r_bench.tasks.reading import read_image
 
@@ -98,7 +98,7 @@ def assert_rollouts_are_evaluations(found: Any, generator: Generator, config: An
     for sample in samples_of(config):
         request = two.perceive_request(sample)
         source = decode(read_image(sample.image))
-        images = [realise(recipe, source) for recipe in request.recipes]
+        images = [render(recipe, source) for recipe in request.recipes]
         prompts.append((builder.build(request, images), images))
     seeds = [asked["sampling_params"]["seed"] for asked in generator.asked]
     assert sorted(seeds) == sorted(

@@ -49,8 +49,8 @@ def by_reward(samples: Sequence[Sample], rewarder: Rewarder) -> Calls:
     images = SampleImages(samples)
 
     async def note(request: Request) -> Completion:
-        async with images.of(request) as realised:
-            calls[request.sample_id, request.role] = rendered(request, realised)
+        async with images.of(request) as made:
+            calls[request.sample_id, request.role] = rendered(request, made)
         return Completion(ANSWER, request=request)
 
     async def one(sample: Sample) -> None:

@@ -15,7 +15,7 @@ from p2r_bench_pra_grpo.config import Config, load_config
 from p2r_bench_pra_grpo.data.load import load_samples
 from p2r_bench_pra_grpo.testing import write_p2r10k
 
-from p2r_bench.adapter import TwoStage, decode, load_profile, realise
+from p2r_bench.adapter import TwoStage, decode, load_profile, render
 from p2r_bench.bundled import resolve_model
 from p2r_bench.tasks.reading import read_image
 from p2r_bench.types import Request, Sample
@@ -56,7 +56,7 @@ def prompts(opened: tuple[Policy, PromptBuilder], samples: Sequence[Sample]) -> 
 
 def prompt_of(builder: PromptBuilder, sample: Sample, request: Request) -> Prompt:
     source = decode(read_image(sample.image))
-    return builder.build(request, [realise(recipe, source) for recipe in request.recipes])
+    return builder.build(request, [render(recipe, source) for recipe in request.recipes])
 
 
 def tiny_values(folder: Path) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Pictures:
 
         def image(recipe: Recipe) -> Image.Image:
             if recipe.digest not in known:
-                known[recipe.digest] = canvas.realise(recipe)
+                known[recipe.digest] = canvas.render(recipe)
             return known[recipe.digest]
 
         return [tuple(image(recipe) for recipe in request.recipes) for request in requests]

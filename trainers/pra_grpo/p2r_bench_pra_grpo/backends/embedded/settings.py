@@ -24,7 +24,7 @@ class Settings:
         warmup: Steps over which the learning rate rises from zero.
         shuffle_rewards: A control: every step's rewards are dealt out anew among all its rollouts, so that
             they say nothing about them.
-        image_workers: Threads that decode and realise images; None takes one per core.
+        image_workers: Threads that decode and render images; None takes one per core.
     """
 
     device: str = "auto"

@@ -20,7 +20,7 @@ from p2r_bench_pra_grpo.backends.verl.stage_file import stage_file_of
 class StageDataset(RLHFDataset):
     """Rows of `rows.write_rows`, rendered by the adapter under the stage's profile.
 
-    A row holds no pixels: verl copies it for every rollout of its group. Images are realised in the worker
+    A row holds no pixels: verl copies it for every rollout of its group. Images are rendered in the worker
     that generates, by `process_multi_modal_info`. No row is ever dropped: what does not fit is refused when
     the stage is prepared.
     """
@@ -89,6 +89,6 @@ class StageDataset(RLHFDataset):
 
 
 def prompt_messages(row: Row, request: Request) -> list[dict[str, Any]]:
-    """Chat messages of a request with image parts that workers can realise."""
+    """Chat messages of a request with image parts that workers can render."""
     recipes = request.recipes
     return chat_messages(request, lambda index: image_part(recipes[index], row.sample.image))

@@ -1,4 +1,4 @@
-"""Pixels in verl's workers: realised from recipes, once for all rollouts of a prompt that ask at the same time."""
+"""Pixels in verl's workers: rendered from recipes, once for all rollouts of a prompt that ask at the same time."""
 
 from __future__ import annotations
 
