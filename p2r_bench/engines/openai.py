@@ -206,7 +206,6 @@ class OpenAIEngine:
                 )
         return dataclasses.replace(
             completion,
-            visual_tokens=request.visual_tokens,
             timings={
                 "queue": started - begun,
                 "prepare": encoded - started,

@@ -120,7 +120,7 @@ class LocalServer:
         except EngineError as error:
             return 400, {"error": {"message": str(error)}}
         seen = [self.pixels(image.size) for image in images]
-        extra = sum(w * h // 1024 for w, h in seen) - request.visual_tokens
+        extra = sum(w * h // 1024 for w, h in seen) - (request.visual_tokens or 0)
         return 200, self.rewrite(answer_of(completion, body["model"], extra))
 
     def _handler(server) -> type[BaseHTTPRequestHandler]:
@@ -206,7 +206,7 @@ def read_request(body: Mapping[str, Any]) -> tuple[Request, list[Image.Image]]:
             image = Image.open(io.BytesIO(base64.b64decode(data, validate=True)))
             image.load()
             images.append(image)
-            parts.append(Recipe(data[-200:], "apply", "white", (), None, (image.size,)))
+            parts.append(_recipe(data[-200:], image.size))
         messages.append(Message(message["role"], tuple(parts)))
     sampling = Sampling(
         temperature=body.get("temperature", 1.0),
@@ -250,3 +250,8 @@ def answer_of(completion: Completion, model: str, extra_tokens: int) -> dict[str
             "prompt_tokens_details": {"cached_tokens": completion.cached_tokens},
         },
     }
+
+
+def _recipe(source: str, size: tuple[int, int]) -> Recipe:
+    tokens = size[0] * size[1] // 1024
+    return Recipe(source, "apply", "white", (), None, (size,), visual_tokens=tokens)

@@ -29,7 +29,11 @@ def make_request(
     if text is None:
         text = "".join(rng.choice("abcdefgh ,.?") for _ in range(rng.randint(1, 50)))
     recipes = [
-        Recipe(f"{number}/{i}", "apply", "white", (), None, (size,)) for i, size in enumerate(sizes)
+        Recipe(
+            *(f"{number}/{i}", "apply", "white", (), None, (size,)),
+            visual_tokens=size[0] * size[1] // 1024,
+        )
+        for i, size in enumerate(sizes)
     ]
     pixels = np.random.default_rng(number)
     images = [

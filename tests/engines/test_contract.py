@@ -100,8 +100,9 @@ def test_text_ends_before_a_stop_string(make: Make) -> None:
 def test_tokens_are_counted(make: Make) -> None:
     request, images = make_request(1, sizes=((64, 32), (96, 96)))
     (completion,) = run(make(), (request, images))
-    assert completion.visual_tokens == request.visual_tokens == 2 + 9
-    assert completion.prompt_tokens > completion.visual_tokens
+    assert request.visual_tokens == 2 + 9
+    assert completion.visual_tokens in (None, 2 + 9)  # a server does not count them
+    assert completion.prompt_tokens > 2 + 9
     assert completion.timings["engine"] >= 0
 
 
