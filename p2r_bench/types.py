@@ -86,6 +86,8 @@ class ImageRef:
 
     Attributes:
         encoding: "raw" bytes of an image file, or "base64" text of them.
+        within: Folder in which a file named by the data must lie, links resolved. None: for a file named in a row the
+            shard's folder; a `path` without a row is not checked.
         digest: SHA-256 of the image file's bytes, hex. None until probed.
         size: Stored size in pixels, before EXIF rotation. None until probed.
         orientation: EXIF orientation, 1 to 8.
@@ -96,6 +98,7 @@ class ImageRef:
     row: int | None = None
     column: str | None = None
     encoding: Literal["raw", "base64"] = "raw"
+    within: str | None = None
     digest: str | None = None
     size: Size | None = None
     orientation: int = 1
@@ -489,11 +492,13 @@ class DataSource:
         data_dir: Folder given by the user, or None for the task's default place.
         revision: Hub revision the folder was fetched at, or None.
         params: Task parameters (Synth-HR: seed, rows, resolution), all hashed into the data digest.
+        allow_outside: Read image files outside the data folder that the data names.
     """
 
     data_dir: Path | None = None
     revision: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    allow_outside: bool = False
 
 
 DataKind = Literal["published", "partial", "synthetic", "unknown"]

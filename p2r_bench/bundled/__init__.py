@@ -28,7 +28,9 @@ def resolve_model(name: str) -> str:
 
 
 def model_profile(model: str | Path) -> str | None:
-    """Name of the profile that a model folder asks for in `p2r_bench.json`, or None.
+    """Profile that a model folder asks for in `p2r_bench.json`, or None: a built-in one, or a file in the folder.
+
+    A built-in profile is given by its name, a file by its path.
 
     Args:
         model: Bundled name or folder. Anything else (a hub id, a served name) has no such file.
@@ -41,8 +43,27 @@ def model_profile(model: str | Path) -> str | None:
         return None
     try:
         profile = json.loads(path.read_text(encoding="utf-8"))["profile"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f'{path}: expected a JSON object such as {{"profile": "tiny"}}.') from error
     if not isinstance(profile, str):
         raise UserError(f"{path}: `profile` must be the name of a profile, not {profile!r}.")
-    return profile
+    return _inside(profile, path)
+
+
+def _inside(profile: str, file: Path) -> str:
+    """The profile, if the folder of `file` may name it: a downloaded folder must not have other files read."""
+    from p2r_bench.adapter import builtin_profiles
+
+    if profile in builtin_profiles():
+        return profile
+    folder = file.parent.resolve()
+    try:
+        path = (folder / profile).resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"{file}: `profile` {profile!r} is not a path: {error}") from error
+    if not path.is_relative_to(folder) or path.suffix != ".toml":
+        raise UserError(
+            f"{file}: `profile` {profile!r} is neither one of {', '.join(builtin_profiles())} nor a .toml file in "
+            "the model's folder; --profile names any other"
+        )
+    return str(path)

@@ -61,8 +61,15 @@ def fetch_command(task: str, revision: str | None, out: Path | None, as_json: bo
     is_flag=True,
     help="Read only the headers of images: faster, misses truncated ones.",
 )
+@click.option(
+    "--allow-outside",
+    is_flag=True,
+    help="Read image files that the data names outside its folder, through links too.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def check_command(task: str, data_dir: Path | None, headers: bool, as_json: bool) -> None:
+def check_command(
+    task: str, data_dir: Path | None, headers: bool, allow_outside: bool, as_json: bool
+) -> None:
     """Read every row and image of a benchmark and list what is wrong.
 
     Row counts against the published ones, columns, bad rows, options that are empty, equal or share a letter,
@@ -80,7 +87,7 @@ def check_command(task: str, data_dir: Path | None, headers: bool, as_json: bool
             click.echo(f"\r{task}: {seen} images read", nl=False, err=True)
 
     watched = sys.stderr.isatty()
-    found, source = _task(task), DataSource(data_dir)
+    found, source = _task(task), DataSource(data_dir, allow_outside=allow_outside)
     report = check(found, source, decode=not headers, **({"tick": tick} if watched else {}))
     if watched and seen >= 20:
         click.echo("\r\033[K", nl=False, err=True)

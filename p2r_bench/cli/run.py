@@ -114,6 +114,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Rows that cannot be read: list them and stop, or skip them; a run that skips is never complete.",
 )
+@click.option(
+    "--allow-outside",
+    is_flag=True,
+    help="Read image files that the data names outside its folder, through links too.",
+)
 @click.option("--sample-id", "sample_ids", multiple=True, help="Only this sample. Repeatable.")
 @click.option(
     "--retry-errors/--keep-errors",

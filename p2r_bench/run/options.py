@@ -85,6 +85,7 @@ class Options(BaseModel):
     repeats: Positive = 1
     limit: Positive | None = None
     on_bad_row: OnBadRow = "stop"
+    allow_outside: bool = False
     sample_ids: Repeated = ()
     retry_errors: bool = True
     allow_mixed: bool = False

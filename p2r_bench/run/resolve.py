@@ -116,6 +116,11 @@ def profile_of(spec: RunSpec) -> Profile:
     return profile
 
 
+def source_of(spec: RunSpec) -> DataSource:
+    """Where the data of a spec's task is."""
+    return DataSource(spec.data_dir, params=spec.task_params, allow_outside=spec.allow_outside)
+
+
 def check(spec: RunSpec) -> int:
     """Find what can be found without reading rows or loading a model: before the first of several runs starts.
 
@@ -127,7 +132,7 @@ def check(spec: RunSpec) -> int:
     """
     most = max_images_of(make_mode(spec), profile_of(spec))
     task = registry().get("task", spec.task)()
-    source = DataSource(spec.data_dir, params=spec.task_params)
+    source = source_of(spec)
     for name in ("check_params", "files"):  # what built-in tasks have beyond the protocol
         if find := getattr(task, name, None):
             find(source)
@@ -145,7 +150,7 @@ def resolve(spec: RunSpec) -> Resolved:
     """
     mode, profile = make_mode(spec), profile_of(spec)
     task: Task = registry().get("task", spec.task)()
-    source = DataSource(spec.data_dir, params=spec.task_params)
+    source = source_of(spec)
     samples, skipped = load_rows(task, source, skip_bad=spec.on_bad_row == "skip")
     if not samples:
         raise UserError(f"{spec.task}: no rows in {spec.data_dir or 'the data'}")

@@ -83,6 +83,7 @@ class RunSpec:
         repeats: How often each sample is run, with different seeds.
         limit: Only the first so many samples.
         on_bad_row: "stop", or "skip": rows that cannot be read are left out and counted, and the run is never complete.
+        allow_outside: Read image files outside the data folder that the data names.
         sample_ids: Only these samples.
         retry_errors: Run samples again whose last outcome is an error.
         schedule: "pipelined", or "barrier": the published evaluation's way, as a baseline (`run.barrier`).
@@ -118,6 +119,7 @@ class RunSpec:
     repeats: Positive = 1
     limit: Positive | None = None
     on_bad_row: OnBadRow = "stop"
+    allow_outside: bool = False
     sample_ids: Texts = ()
     retry_errors: bool = True
     allow_mixed: bool = False

@@ -114,8 +114,11 @@ def rows_of(shard: Shard, task: str, needed: Sequence[str], image: str) -> Itera
         yield Row(shard.path, number, values)
 
 
-def image_ref(shard: Shard, column: str, row: int) -> ImageRef:
+def image_ref(shard: Shard, column: str, row: int, within: str | None = None) -> ImageRef:
     """Where a row's image is: a struct with bytes, bytes, or base64 text.
+
+    Args:
+        within: See `ImageRef`.
 
     Raises:
         UserError: The column is of another type.
@@ -123,18 +126,27 @@ def image_ref(shard: Shard, column: str, row: int) -> ImageRef:
     kind = shard.schema.field(column).type
     path = str(shard.path)
     if pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0:
-        return ImageRef(path=path, row=row, column=f"{column}.bytes")
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+        if _is_binary(inner := kind.field("bytes").type):
+            return ImageRef(path=path, row=row, column=f"{column}.bytes", within=within)
+        raise UserError(f"{shard.path}: column {column!r}: its field bytes is {inner}, not bytes")
+    if _is_binary(kind):
         return ImageRef(path=path, row=row, column=column)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return ImageRef(path=path, row=row, column=column, encoding="base64")
     raise UserError(f"{shard.path}: column {column!r} is {kind}, not bytes or base64 text")
 
 
+def _is_binary(kind: pa.DataType) -> bool:
+    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+
 def scan_rows(
-    task: str, paths: Iterable[Path], needed: Sequence[str], image: str
+    task: str, paths: Iterable[Path], needed: Sequence[str], image: str, within: str | None = None
 ) -> Iterator[tuple[Row, ImageRef]]:
     """Rows of several shards in order, each with its image's reference.
+
+    Args:
+        within: See `ImageRef`.
 
     Raises:
         UserError: A shard is damaged or lacks a column.
@@ -142,7 +154,7 @@ def scan_rows(
     for path in paths:
         shard = open_shard(path)
         for row in rows_of(shard, task, needed, image):
-            yield row, image_ref(shard, image, row.number or 0)
+            yield row, image_ref(shard, image, row.number or 0, within)
 
 
 class Unique:

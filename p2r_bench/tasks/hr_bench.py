@@ -10,7 +10,7 @@ from pathlib import Path
 from p2r_bench.errors import UserError
 from p2r_bench.tasks.benchmark import Benchmark, Scanned, Unique, scan_rows
 from p2r_bench.tasks.fields import Row
-from p2r_bench.tasks.location import HubDataset, data_folder, missing_data
+from p2r_bench.tasks.location import HubDataset, data_folder, image_folder, missing_data
 from p2r_bench.tasks.rotations import open_questions, rotations_numbered
 from p2r_bench.types import Cell, DataFacts, DataSource, ImageRef, Metric, Sample
 
@@ -38,8 +38,9 @@ class HRBench(Benchmark):
         ]
 
     def scan(self, source: DataSource) -> Iterator[Scanned]:
+        within = image_folder(self.name, source)
         for subset, paths in self._by_subset(source).items():
-            yield from rotations_numbered(self._scan_subset(subset, paths))
+            yield from rotations_numbered(self._scan_subset(subset, paths, within))
 
     def data_facts(self, source: DataSource, samples: Sequence[Sample]) -> DataFacts:
         """See `DescribedTask.data_facts`; `accuracy_all_rotations` needs all rotations of all questions of a cell."""
@@ -64,9 +65,9 @@ class HRBench(Benchmark):
     def cells(self, sample: Sample) -> tuple[Cell, ...]:
         return ((sample.subset, None), (sample.subset, sample.category))
 
-    def _scan_subset(self, subset: str, paths: Sequence[Path]) -> Iterator[Scanned]:
+    def _scan_subset(self, subset: str, paths: Sequence[Path], within: str) -> Iterator[Scanned]:
         unique = Unique("index")
-        for row, image in scan_rows(self.name, paths, _COLUMNS, "image"):
+        for row, image in scan_rows(self.name, paths, _COLUMNS, "image", within):
             try:
                 unique.check(row.key("index"), row)
                 yield hr_bench_sample(row, image, self.name, subset)

@@ -85,6 +85,12 @@ def data_folder(task: str, source: DataSource) -> Path:
     return folder / task if (folder / task).is_dir() else folder
 
 
+def image_folder(task: str, source: DataSource) -> str:
+    """The folder in which image files named by a task's data must lie; the root where they may lie anywhere."""
+    folder = data_folder(task, source).absolute()
+    return folder.anchor if source.allow_outside else str(folder)
+
+
 def missing_data(
     task: str, datasets: tuple[HubDataset, ...], folder: Path, lacks: str
 ) -> UserError:

@@ -9,7 +9,7 @@ from pathlib import Path
 from p2r_bench.errors import UserError
 from p2r_bench.tasks.benchmark import Benchmark, Scanned, Unique, scan_rows
 from p2r_bench.tasks.fields import Row
-from p2r_bench.tasks.location import HubDataset
+from p2r_bench.tasks.location import HubDataset, image_folder
 from p2r_bench.tasks.options import read_options
 from p2r_bench.types import Cell, DataSource, ImageRef, Sample
 
@@ -54,7 +54,8 @@ class MMERealWorld(Benchmark):
     def scan(self, source: DataSource) -> Iterator[Scanned]:
         self.check_params(source)
         unique = Unique("index")
-        for row, image in scan_rows(self.name, self.shards(source), _COLUMNS, "bytes"):
+        within = image_folder(self.name, source)
+        for row, image in scan_rows(self.name, self.shards(source), _COLUMNS, "bytes", within):
             try:
                 unique.check(row.key("index"), row)
                 yield self.row_sample(row, image)

@@ -16,6 +16,7 @@ import pyarrow as pa
 from p2r_bench.adapter.image_files import UNREADABLE, opened, stored_geometry
 from p2r_bench.errors import ImageError, P2RError
 from p2r_bench.tasks.column import Window
+from p2r_bench.tasks.files import read_file
 from p2r_bench.tasks.rendered import RECIPE, read_or_render
 from p2r_bench.tasks.shards import ParquetShard, Shard, open_shard
 from p2r_bench.types import ImageRef
@@ -49,9 +50,7 @@ class ImageReader:
         if ref.path is None:
             raise ImageError("an image reference has neither data nor a path")
         if ref.row is None:
-            path = Path(ref.path)
-            render = not path.is_file() and (path.parent / RECIPE).is_file()
-            return _decode(memoryview(_file_bytes(path, place(ref), render)), ref)
+            return _decode(memoryview(_file_bytes(Path(ref.path), ref, ref.within)), ref)
         if ref.column is None:
             raise ImageError(f"{place(ref)}: the image reference names no column")
         column, _, field = ref.column.partition(".")
@@ -60,7 +59,8 @@ class ImageReader:
             if field and value.is_valid:
                 stored = value[field]
                 if not stored.is_valid and (beside := _stored_path(value)) is not None:
-                    return _file_bytes(Path(ref.path).parent / beside, place(ref))
+                    folder = Path(ref.path).parent
+                    return _file_bytes(folder / beside, ref, ref.within or str(folder))
                 value = stored
         except P2RError as error:
             raise ImageError(str(error)) from error
@@ -89,17 +89,18 @@ def place(ref: ImageRef) -> str:
 
 
 def _stored_path(value: pa.StructScalar) -> str | None:
-    names = [field.name for field in value.type]
-    return value["path"].as_py() if "path" in names else None
+    path = value["path"].as_py() if value.type.get_field_index("path") >= 0 else None
+    return path if isinstance(path, str) else None
 
 
-def _file_bytes(path: Path, where: str, render: bool = False) -> bytes:
+def _file_bytes(path: Path, ref: ImageRef, within: str | None) -> bytes:
     try:
-        return read_or_render(path) if render else path.read_bytes()
+        if within is None and (path.parent / RECIPE).is_file():
+            return read_or_render(path)
+        return read_file(path, within)
     except OSError as error:
-        raise ImageError(
-            f"{where}: {path.name} cannot be read: {error.strerror or error}"
-        ) from error
+        reason = error.strerror or error
+        raise ImageError(f"{place(ref)}: {path.name} cannot be read: {reason}") from error
 
 
 def _decode(data: memoryview, ref: ImageRef) -> bytes:

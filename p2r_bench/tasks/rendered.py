@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -33,8 +34,10 @@ def prepare_folder(base: Path, seed: int, split: str, resolution: str) -> Path:
     folder = base / f"{split}-{seed}-{resolution}-{digest_of(recipe)[:12]}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / RECIPE).is_file():
-            _write(folder / RECIPE, json.dumps(recipe, indent=2).encode() + b"\n")
+        text = json.dumps(recipe, indent=2).encode() + b"\n"
+        path = folder / RECIPE
+        if not path.is_file() or path.read_bytes() != text:
+            _write(path, text)
     except OSError as error:
         raise UserError(
             f"{folder}: cannot be written: {error.strerror}; XDG_CACHE_HOME names another cache folder"
@@ -43,17 +46,51 @@ def prepare_folder(base: Path, seed: int, split: str, resolution: str) -> Path:
 
 
 def read_or_render(path: Path) -> bytes:
-    """The bytes of an image in such a folder, which is written first where it is missing.
+    """The bytes of an image in such a folder, which is written first where it is missing or damaged.
 
     Raises:
         OSError: It cannot be read, written, or made by this version of the renderer.
     """
-    if not path.is_file():
-        recipe = json.loads((path.parent / RECIPE).read_text(encoding="utf-8"))
-        if recipe["fingerprint"] != fingerprint(recipe["seed"], recipe["split"]):
-            raise OSError(f"{path} was to be rendered by another version of Synth-HR")
-        _write(path, _render(recipe, int(path.stem)))
-    return path.read_bytes()
+    checksum = path.with_suffix(".sha256")
+    if path.is_file() and checksum.is_file():
+        data = path.read_bytes()
+        if checksum.read_bytes() == _sha256(data):
+            return data
+    recipe, number = _recipe(path.parent / RECIPE), path.stem
+    if not (number.isdecimal() and len(number) <= _DIGITS):
+        raise OSError(f"{path} is not the name of an image of Synth-HR")
+    if recipe["fingerprint"] != fingerprint(recipe["seed"], recipe["split"]):
+        raise OSError(f"{path} was to be rendered by another version of Synth-HR")
+    data = _render(recipe, int(number))
+    _write(path, data)
+    _write(checksum, _sha256(data))
+    return data
+
+
+_DIGITS = 6
+"""Digits of an image's number, beyond which its name is damaged: the questions before it are made as well."""
+
+
+def _sha256(data: bytes) -> bytes:
+    return hashlib.sha256(data).hexdigest().encode() + b"\n"
+
+
+def _recipe(path: Path) -> dict[str, Any]:
+    """A folder's recipe.
+
+    Raises:
+        OSError: It is damaged.
+    """
+    from p2r_bench.synth.rows import SIZES, SPLITS
+
+    try:
+        recipe = json.loads(path.read_text(encoding="utf-8"))
+        seed, split, resolution = recipe["seed"], recipe["split"], recipe["resolution"]
+        if type(seed) is int and split in SPLITS and resolution in SIZES and recipe["fingerprint"]:
+            return dict(recipe)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        pass
+    raise OSError(f"{path} is damaged; delete it and give the command again")
 
 
 @lru_cache(maxsize=8)

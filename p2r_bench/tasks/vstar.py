@@ -12,7 +12,7 @@ from pathlib import Path
 from p2r_bench.errors import UserError
 from p2r_bench.tasks.benchmark import Benchmark, Scanned, Unique, scan_rows
 from p2r_bench.tasks.fields import Row, shown
-from p2r_bench.tasks.location import HubDataset, data_folder, missing_data
+from p2r_bench.tasks.location import HubDataset, data_folder, image_folder, missing_data
 from p2r_bench.tasks.options import split_marked
 from p2r_bench.tasks.shards import find_shards
 from p2r_bench.tasks.vstar_boxes import (
@@ -61,7 +61,7 @@ class VStar(Benchmark):
 
     def files(self, source: DataSource) -> Sequence[tuple[str, Path]]:
         folder = data_folder(self.name, source)
-        found = [(path.name, path) for path in [*find_shards(folder), *folder.rglob(_QUESTIONS)]]
+        found = [(path.name, path) for path in [*find_shards(folder), *_question_files(folder)]]
         for category, path in annotation_files(folder):
             found += [(f"{category}/{one.name}", one) for one in (path, *images_beside(path))]
         if not found:
@@ -71,12 +71,15 @@ class VStar(Benchmark):
     def scan(self, source: DataSource) -> Iterator[Scanned]:
         self.check_params(source)
         folder = data_folder(self.name, source)
-        annotations = list(read_annotations(folder))
+        within = image_folder(self.name, source)
+        annotations = list(read_annotations(folder, within))
         if shards := find_shards(folder):
-            rows = scan_rows(self.name, shards, _COLUMNS, "image")
+            rows = scan_rows(self.name, shards, _COLUMNS, "image", within)
             yield from _with_boxes(self._from_rows(rows), annotations)
-        elif questions := sorted(folder.rglob(_QUESTIONS)):
-            yield from _with_boxes(self._from_rows(_question_lines(questions[0])), annotations)
+        elif questions := _question_files(folder):
+            yield from _with_boxes(
+                self._from_rows(_question_lines(questions[0], within)), annotations
+            )
         elif annotations:
             yield from self._from_annotations(annotations, source.params.get("option_seed", 0))
         else:
@@ -173,7 +176,7 @@ class VStar(Benchmark):
             id=name,
             task=self.name,
             category=annotation.category,
-            image=ImageRef(path=str(annotation.image)),
+            image=annotation.ref,
             question=annotation.question,
             options=options,
             answer=letters[order.index(0)],
@@ -183,7 +186,11 @@ class VStar(Benchmark):
         )
 
 
-def _question_lines(path: Path) -> Iterator[tuple[Row, ImageRef] | UserError]:
+def _question_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob(_QUESTIONS) if path.is_file())
+
+
+def _question_lines(path: Path, within: str) -> Iterator[tuple[Row, ImageRef] | UserError]:
     """The lines of `test_questions.jsonl`, whose images are files beside it, or what is wrong with them."""
     for number, line in enumerate(path.read_bytes().splitlines()):
         if not line.strip():
@@ -193,7 +200,7 @@ def _question_lines(path: Path) -> Iterator[tuple[Row, ImageRef] | UserError]:
             if not isinstance(values, dict):
                 raise ValueError("not an object")
             row = Row(path, number, values)
-            yield row, ImageRef(path=str(path.parent / row.text("image")))
+            yield row, ImageRef(path=str(path.parent / row.text("image")), within=within)
         except ValueError as error:
             yield UserError(f"{path}, row {number}: not a JSON object: {error}")
         except UserError as error:

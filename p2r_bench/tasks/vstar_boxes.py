@@ -27,6 +27,7 @@ class Annotation:
         category: The folder it is in.
         file: The JSON file.
         image: The image beside it.
+        within: See `ImageRef`.
         options: The first is right.
         targets: Names of the objects the question is about.
         bbox: x, y, width, height of each, in pixels.
@@ -39,6 +40,12 @@ class Annotation:
     options: tuple[str, ...]
     targets: tuple[str, ...]
     bbox: tuple[tuple[float, float, float, float], ...]
+    within: str | None = None
+
+    @property
+    def ref(self) -> ImageRef:
+        """Where the image is."""
+        return ImageRef(path=str(self.image), within=self.within)
 
     def boxes(self) -> tuple[Box, ...]:
         """The boxes in thousandths of the image.
@@ -46,9 +53,8 @@ class Annotation:
         Raises:
             UserError: The image cannot be read, or a box lies outside it.
         """
-        ref = ImageRef(path=str(self.image))
         try:
-            size = probe(ref, ImageReader(0).read(ref)).size
+            size = probe(self.ref, ImageReader(0).read(self.ref)).size
         except ImageError as error:
             raise UserError(str(error)) from error
         assert size is not None
@@ -66,11 +72,11 @@ class Annotation:
         return tuple(boxes)
 
 
-def read_annotations(folder: Path) -> Iterator[Annotation | UserError]:
+def read_annotations(folder: Path, within: str | None = None) -> Iterator[Annotation | UserError]:
     """All annotations below `folder`, by category and name, or what is wrong with them."""
     for category, file in annotation_files(folder):
         try:
-            yield _read(file, category)
+            yield _read(file, category, within)
         except UserError as error:
             yield error
 
@@ -80,7 +86,8 @@ def annotation_files(folder: Path) -> Iterator[tuple[str, Path]]:
     for category in CATEGORIES:
         for beside in sorted(path for path in folder.rglob(category) if path.is_dir()):
             for file in sorted(beside.glob("*.json")):
-                yield category, file
+                if file.is_file():
+                    yield category, file
 
 
 def images_beside(annotation: Path) -> list[Path]:
@@ -89,7 +96,7 @@ def images_beside(annotation: Path) -> list[Path]:
     return [path for path in found if path.is_file()][:1]
 
 
-def _read(file: Path, category: str) -> Annotation:
+def _read(file: Path, category: str, within: str | None) -> Annotation:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -114,7 +121,8 @@ def _read(file: Path, category: str) -> Annotation:
         if box[2] <= 0 or box[3] <= 0:
             raise row.error("bbox", f"{box!r} has no area")
     boxes = tuple((float(x), float(y), float(w), float(h)) for x, y, w, h in bbox)
-    return Annotation(category, file, images[0], row.text("question"), options, targets, boxes)
+    question = row.text("question")
+    return Annotation(category, file, images[0], question, options, targets, boxes, within)
 
 
 def _texts(row: Row, field: str) -> tuple[str, ...]:
@@ -153,7 +161,7 @@ def join(
         partners: dict[object, list[Annotation]] = defaultdict(list)
         for annotation in annotations if left else ():
             if annotation.file not in taken:
-                key = identity(ImageRef(path=str(annotation.image)))
+                key = identity(annotation.ref)
                 partners[annotation.category, key].append(annotation)
         for sample in left:
             found = partners.get((sample.category, identity(sample.image)), [])

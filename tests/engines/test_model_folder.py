@@ -128,7 +128,22 @@ def test_a_folder_names_its_profile(folder: Path) -> None:
     assert model_profile(folder) == "tiny"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"profile": 3}', "null"])
+def test_a_folder_names_a_profile_inside_it(folder: Path) -> None:
+    (folder / "mine.toml").write_text('extends = "tiny"')
+    (folder / "p2r_bench.json").write_text('{"profile": "mine.toml"}')
+    assert model_profile(folder) == str((folder / "mine.toml").resolve())
+
+
+@pytest.mark.parametrize("name", ["../mine.toml", "/etc/passwd", "a\\u0000.toml", "link.toml"])
+def test_a_folder_names_no_profile_outside_it(folder: Path, name: str) -> None:
+    (folder.parent / "mine.toml").write_text('extends = "tiny"')
+    (folder / "link.toml").symlink_to(folder.parent / "mine.toml")
+    (folder / "p2r_bench.json").write_text(f'{{"profile": "{name}"}}')
+    with pytest.raises(UserError, match=r"p2r_bench\.json"):
+        model_profile(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"profile": 3}', "null", "[" * 100_000])
 def test_a_damaged_profile_file_is_a_clear_error(folder: Path, text: str) -> None:
     (folder / "p2r_bench.json").write_text(text)
     with pytest.raises(UserError, match=r"p2r_bench\.json"):

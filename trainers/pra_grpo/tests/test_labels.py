@@ -54,16 +54,16 @@ def test_a_copy_of_a_built_in_profile_is_named_as_that(tmp_path: Path) -> None:
 
 
 def test_a_start_models_own_profile_stays(tmp_path: Path) -> None:
-    mine = profile_file(tmp_path / "mine.toml", SMALL)
-    assert labelled(tmp_path, mine, str(mine)) == str(mine)
+    mine = profile_file(write_model(tmp_path / "stage" / "model") / "mine.toml", SMALL)
+    assert labelled(tmp_path, mine, "mine.toml") == str(mine)
 
 
 def test_every_round_is_evaluated_under_the_start_models_own_profile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mine = profile_file(tmp_path / "p2r.toml", SMALL)
     start = write_model(tmp_path / "start")
-    (start / "p2r_bench.json").write_text(json.dumps({"profile": str(mine)}), "utf-8")
+    mine = profile_file(start / "p2r.toml", SMALL)
+    (start / "p2r_bench.json").write_text(json.dumps({"profile": "./p2r.toml"}), "utf-8")
     values = {"model": str(start), "out": "o", "data": [{"format": "synth-hr"}]}
     config = load_config(values)
     asked: list[str] = []
