@@ -137,7 +137,7 @@ def image_ref(shard: Shard, column: str, row: int, within: str | None = None) ->
 
 
 def _is_binary(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
 def scan_rows(
