@@ -20,6 +20,7 @@ nox.options.default_venv_backend = "venv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = [
     "wheel",
+    "extras",
     "plugins",
     "integration",
     "ray",
@@ -70,6 +71,39 @@ def wheel(session: nox.Session) -> None:
     session.run("p2r-bench", "doctor")
     session.run("p2r-bench", "leaderboard", "--task", "V-Star")
     session.run("p2r-bench", "data", "synth", "--rows", "4", "--out", "rows")
+
+
+EXTRAS = {
+    "evaluation": ("p2r-bench[transformers,vllm,openai,ray,lora,testing]",),
+    "training": ("p2r-bench[transformers,vllm]", "p2r-bench-pra-grpo[verl]"),
+    "lmms-eval": ("p2r-bench[transformers]", "p2r-bench-lmms-eval"),
+}
+"""Environment of the documentation to what is installed into it."""
+
+SOURCES = {
+    "p2r-bench": ".",
+    "p2r-bench-pra-grpo": "trainers/pra_grpo",
+    "p2r-bench-lmms-eval": "plugins/lmms_eval",
+}
+
+
+@nox.session
+def extras(session: nox.Session) -> None:
+    """The extras resolve together with their dependencies, on Linux with Python 3.11; nothing is installed."""
+    session.install("uv")
+    folder = Path(session.create_tmp()).resolve()
+    for name, requirements in EXTRAS.items():
+        lines = [
+            f"{one} @ {Path(SOURCES[one.partition('[')[0]]).resolve().as_uri()}"
+            for one in requirements
+        ]
+        (folder / f"{name}.in").write_text("\n".join(lines) + "\n")
+        session.run(
+            *("uv", "pip", "compile", "--quiet", "--python-version", "3.11"),
+            *("--python-platform", "linux", "--no-header", "--no-annotate"),
+            *(f"{folder / name}.in", "--output-file", f"{folder / name}.txt"),
+            env={"UV_NATIVE_TLS": "1"},
+        )
 
 
 @nox.session

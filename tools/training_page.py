@@ -1,4 +1,4 @@
-"""Writes the tables of keys and costs into docs/training.md, between their marks: python -m tools.training_page
+"""Write the tables of keys into docs/training.md, between their marks: python -m tools.training_page
 
 Needs p2r-bench-pra-grpo installed, or trainers/pra_grpo on PYTHONPATH.
 """
@@ -23,9 +23,7 @@ from p2r_bench_pra_grpo.config import (
     RewardTerms,
     ServiceConfig,
     Services,
-    load_config,
 )
-from p2r_bench_pra_grpo.cost import HEADER, estimate, rows_of
 
 PAGE = Path(__file__).parent.parent / "docs" / "training.md"
 TABLES = {
@@ -57,36 +55,19 @@ ELSEWHERE = (
 )
 """Fields that are tables of their own, or no keys."""
 
-_SERVERS = {
-    "reasoner": {"kind": "url", "urls": ["http://localhost:8100/v1"]},
-    "perceiver": {"kind": "url", "urls": ["http://localhost:8100/v1"]},
-}
-
 
 def main() -> None:
     PAGE.write_text(filled(PAGE.read_text("utf-8")), "utf-8")
 
 
 def filled(page: str) -> str:
-    """The page with both tables as the code has them."""
-    for mark, table in (("costs", costs()), ("keys", keys())):
-        begin, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
-        before, found, rest = page.partition(begin)
-        _, closed, after = rest.partition(end)
-        if not (found and closed):
-            raise SystemExit(f"{PAGE}: the marks of {mark!r} are not there")
-        page = f"{before}{begin}{table}\n{end}{after}"
-    return page
-
-
-def costs() -> str:
-    """A row per preset and stage."""
-    lines = [_line(["PRESET", *HEADER]), _line(["---", "---", *["---:"] * (len(HEADER) - 1)])]
-    for name in ("p2r-2b", "p2r-4b", "p2r-8b"):
-        values = {"preset": name, "out": "out", "data": [{"format": "synth-hr"}]}
-        config = load_config({**values, "services": _SERVERS})
-        lines += [_line([f"`{name}`", *row]) for row in rows_of(estimate(config))]
-    return "\n".join(line.lower() if line.startswith("| PRESET") else line for line in lines)
+    """Return the page with the tables as the code has them."""
+    begin, end = "<!-- keys -->\n", "<!-- /keys -->"
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise SystemExit(f"{PAGE}: the marks of the keys are missing")
+    return f"{before}{begin}{keys()}\n{end}{after}"
 
 
 def keys() -> str:

@@ -1,6 +1,6 @@
 """Tries hyper-parameters of the demonstration's perceiver stage at a fraction of its cost.
 
-    python -m tools.tune_demo --learning-rate 1e-4 --kl 0.01 --steps 120
+    python -m tools.tune_demo --learning-rate 1e-4 --beta 0.01 --steps 120
 
 The policy, the rollouts and the updates are the trainer's own. Only the frozen reasoner is replaced by geometry: a rollout is
 right when crops of moderate size show all signs, and otherwise by luck as often as the options allow. No image is rendered after the
@@ -132,12 +132,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--learning-rate", type=float)
-    parser.add_argument("--kl", type=float)
-    parser.add_argument("--batch", type=int)
-    parser.add_argument("--mini-batch", type=int)
-    parser.add_argument("--group", type=int)
-    parser.add_argument("--passes", type=int, default=1)
-    parser.add_argument("--warmup", type=int, default=0)
+    parser.add_argument("--beta", type=float)
+    parser.add_argument("--batch-size", type=int)
+    parser.add_argument("--mini-batch-size", type=int)
+    parser.add_argument("--num-generations", type=int)
+    parser.add_argument("--num-iterations", type=int, default=1)
+    parser.add_argument("--warmup-steps", type=int, default=0)
     parser.add_argument("--steps", type=int, default=120)
     parser.add_argument("--every", type=int, default=30, help="steps between lines")
     args = parser.parse_args()
@@ -148,10 +148,11 @@ def main() -> None:
 def tune(args: argparse.Namespace, folder: Path) -> None:
     config = load_config({"preset": "demo", "out": str(folder)})
     own = {k: v for k, v in vars(args).items() if k in GRPO.__dataclass_fields__ and v is not None}
-    grpo = replace(config.grpo_for("perceiver"), **own, max_steps=args.steps, epochs=10_000)
-    if args.batch and not args.mini_batch:
-        grpo = replace(grpo, mini_batch=args.batch)
-    settings = Settings(**{**config.embedded, "passes": args.passes, "warmup": args.warmup})
+    grpo = replace(config.grpo_for("perceiver"), **own, max_steps=args.steps, num_epochs=10_000)
+    if args.batch_size and not args.mini_batch_size:
+        grpo = replace(grpo, mini_batch_size=args.batch_size)
+    own = {"num_iterations": args.num_iterations, "warmup_steps": args.warmup_steps}
+    settings = Settings(**{**config.embedded, **own})
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     train = scenes(config, "train", 101, 1200)
     held_out = scenes(config, "validation", 0, 400)

@@ -3,66 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from p2r_bench.adapter import Profile, load_profile
 from p2r_bench.bundled import model_profile
 from p2r_bench.errors import UserError
 from p2r_bench_pra_grpo.contradictions import check
-from p2r_bench_pra_grpo.fields import read
 from p2r_bench_pra_grpo.preset_files import merged, read_preset
+from p2r_bench_pra_grpo.reading import REMOVED, TABLE, Count, NotNegative, Positive, read
 from p2r_bench_pra_grpo.stage import STAGE_ROLES, StageRole
 
 DataFormat = Literal["p2r-10k", "synth-hr"]
 Rule = Literal["veto", "penalty", "log"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=TABLE)
 class GRPO:
     """Hyper-parameters of one stage; `Config.grpo_for` gives those of a role.
 
     Attributes:
-        group: Rollouts per prompt.
-        batch: Prompts per step.
-        mini_batch: Prompts per update of the policy; None takes `batch`.
+        num_generations: Rollouts per prompt, the size of a group.
+        batch_size: Prompts per step.
+        mini_batch_size: Prompts per update of the policy; None takes `batch_size`.
         learning_rate: Of AdamW, constant.
-        kl: Weight of the k3 estimate of the KL divergence to the reference, the stage's start, in the loss.
-        clip: The ratio is clipped to 1 - clip … 1 + clip.
-        entropy: Weight of an entropy bonus.
-        epochs: Passes over the data.
-        max_steps: End of the stage, also in the middle of an epoch; None for the end of the epochs.
-        temperature, top_p: Of the rollouts.
-        loss: How token losses of a mini-batch are put together: mean over its tokens, or over each sequence first.
+        beta: Weight in the loss of the KL divergence (k3 estimate) to the reference, which is the stage's start.
+        epsilon: The ratio is clipped to 1 - epsilon … 1 + epsilon.
+        entropy_coef: Weight of an entropy bonus.
+        num_epochs: Passes over the data.
+        max_steps: Last step of the stage, also in the middle of an epoch; None for the end of the epochs.
+        temperature, top_p: Sampling of the rollouts.
+        loss_aggregation: Mean over the tokens of a mini-batch, or over its sequences of the mean over their tokens.
         max_prompt_tokens: Longest prompt, visual tokens included; None computes it from the profile.
-        max_response_tokens: Cap of a rollout; None takes the profile's for the call's role.
-        save_every: Steps between checkpoints.
+        max_response_tokens: Longest rollout; None takes the profile's limit for the call's role.
+        save_steps: Steps between checkpoints.
     """
 
-    group: int = field(default=8, metadata={"least": 2})
-    batch: int = field(default=64, metadata={"least": 1})
-    mini_batch: int | None = field(default=None, metadata={"least": 1})
-    learning_rate: float = field(default=1e-6, metadata={"more_than": 0})
-    kl: float = field(default=0.01, metadata={"least": 0})
-    clip: float = field(default=0.2, metadata={"more_than": 0})
-    entropy: float = field(default=0.0, metadata={"least": 0})
-    epochs: int = field(default=1, metadata={"least": 1})
-    max_steps: int | None = field(default=None, metadata={"least": 1})
-    temperature: float = field(default=1.0, metadata={"more_than": 0})
-    top_p: float = field(default=1.0, metadata={"more_than": 0, "most": 1})
-    loss: Literal["token-mean", "seq-mean-token-mean"] = "token-mean"
-    max_prompt_tokens: int | None = field(default=None, metadata={"least": 1})
-    max_response_tokens: int | None = field(default=None, metadata={"least": 1})
-    save_every: int = field(default=20, metadata={"least": 1})
+    num_generations: Annotated[int, Field(ge=2)] = 8
+    batch_size: Count = 64
+    mini_batch_size: Count | None = None
+    learning_rate: Positive = 1e-6
+    beta: NotNegative = 0.01
+    epsilon: Positive = 0.2
+    entropy_coef: NotNegative = 0.0
+    num_epochs: Count = 1
+    max_steps: Count | None = None
+    temperature: Positive = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    loss_aggregation: Literal["token-mean", "seq-mean-token-mean"] = "token-mean"
+    max_prompt_tokens: Count | None = None
+    max_response_tokens: Count | None = None
+    save_steps: Count = 20
 
     @property
     def prompts_per_update(self) -> int:
         """Prompts in a mini-batch."""
-        return self.mini_batch or self.batch
+        return self.mini_batch_size or self.batch_size
+
+    def steps(self, samples: int) -> int:
+        """Return the steps of a stage on so many samples; batches are whole.
+
+        Raises:
+            UserError: The samples are fewer than one batch.
+        """
+        steps = self.num_epochs * (samples // self.batch_size)
+        if steps == 0:
+            raise UserError(
+                f"{samples} training samples are fewer than the {self.batch_size} of one step: "
+                "lower grpo.batch_size or add data"
+            )
+        return min(steps, self.max_steps or steps)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=TABLE)
 class BoxTerm:
     """A condition on the perceiver's boxes.
 
@@ -72,10 +89,10 @@ class BoxTerm:
     """
 
     rule: Rule = "veto"
-    weight: float = field(default=0.5, metadata={"least": 0})
+    weight: NotNegative = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=TABLE)
 class OverlapTerm(BoxTerm):
     """Two boxes overlap.
 
@@ -83,10 +100,10 @@ class OverlapTerm(BoxTerm):
         iou: By more than this intersection over union.
     """
 
-    iou: float = field(default=0.5, metadata={"least": 0, "most": 1})
+    iou: Annotated[float, Field(ge=0, le=1)] = 0.5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=TABLE)
 class LabelTerm(BoxTerm):
     """A box has no label, or its label is the prompt's own example.
 
@@ -97,7 +114,7 @@ class LabelTerm(BoxTerm):
     placeholders: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=TABLE)
 class RewardTerms:
     """What a right answer is worth, and what is held against the boxes. The defaults are the published rule.
 
@@ -105,12 +122,12 @@ class RewardTerms:
         answer: Reward of a right answer.
     """
 
-    answer: float = field(default=1.0, metadata={"more_than": 0})
+    answer: Positive = 1.0
     overlap: OverlapTerm = field(default_factory=OverlapTerm)
     label: LabelTerm = field(default_factory=LabelTerm)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=TABLE)
 class DataConfig:
     """One source of training samples.
 
@@ -126,12 +143,12 @@ class DataConfig:
     format: DataFormat
     path: Path | None = None
     images: Path | None = None
-    weight: float = field(default=1.0, metadata={"more_than": 0})
-    limit: int | None = field(default=None, metadata={"least": 1})
+    weight: Positive = 1.0
+    limit: Count | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=TABLE)
 class ServiceConfig:
     """How one frozen model is reached.
 
@@ -155,11 +172,11 @@ class ServiceConfig:
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     host: str = "127.0.0.1"
-    port: int = field(default=8100, metadata={"least": 1, "most": 65535})
+    port: Annotated[int, Field(ge=1, le=65535)] = 8100
     gpus: tuple[int, ...] = ()
     urls: tuple[str, ...] = ()
     model: str | None = None
-    start_timeout: float = field(default=900.0, metadata={"more_than": 0})
+    start_timeout: Positive = 900.0
 
     @property
     def url(self) -> str:
@@ -167,7 +184,7 @@ class ServiceConfig:
         return f"http://{self.host}:{self.port}/v1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=TABLE)
 class Services:
     """The frozen models and the verifier.
 
@@ -184,14 +201,14 @@ class Services:
     reasoner: ServiceConfig = field(default_factory=ServiceConfig)
     perceiver: ServiceConfig = field(default_factory=ServiceConfig)
     verifier: ServiceConfig | None = None
-    concurrency: int = field(default=32, metadata={"least": 1})
-    timeout: float = field(default=600.0, metadata={"more_than": 0})
-    retries: int = field(default=4, metadata={"least": 0})
-    pause_after: int = field(default=16, metadata={"least": 1})
-    pause_at_most: float = field(default=900.0, metadata={"least": 0})
+    concurrency: Count = 32
+    timeout: Positive = 600.0
+    retries: Annotated[int, Field(ge=0)] = 4
+    pause_after: Count = 16
+    pause_at_most: NotNegative = 900.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=TABLE)
 class Evaluation:
     """The core's own evaluation of the start model and after every round.
 
@@ -210,15 +227,15 @@ class Evaluation:
     engine_args: Mapping[str, Any] = field(default_factory=dict)
     data_dir: Path | None = None
     task_params: Mapping[str, Any] = field(default_factory=dict)
-    limit: int | None = field(default=None, metadata={"least": 1})
+    limit: Count | None = None
     seed: int = 0
     scorer: str | None = None
     out: Path | None = None
-    stop_after: int | None = field(default=None, metadata={"least": 1})
+    stop_after: Count | None = None
     gain: float = 0.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=TABLE)
 class Config:
     """A whole training.
 
@@ -246,7 +263,7 @@ class Config:
     revision: str | None = None
     profile: str | None = None
     stages: tuple[StageRole, ...] = ("perceiver", "reasoner")
-    rounds: int = field(default=1, metadata={"least": 1})
+    rounds: Count = 1
     seed: int = 0
     grpo: GRPO = field(default_factory=GRPO)
     roles: Mapping[str, GRPO] = field(default_factory=dict)
@@ -281,9 +298,7 @@ def load_config(values: Mapping[str, Any]) -> Config:
     overrides = {role: grpo.pop(role) for role in STAGE_ROLES if role in grpo}
     values["grpo"] = grpo
     if "roles" in values:
-        raise UserError(
-            "roles: no such key; hyper-parameters of a role are in grpo.perceiver and the like"
-        )
+        raise UserError(f"roles: no such key; {REMOVED['roles']}")
     config = read(Config, values)
     roles: dict[str, GRPO] = {
         role: read(GRPO, {**grpo, **own}, f"grpo.{role}") for role, own in overrides.items()

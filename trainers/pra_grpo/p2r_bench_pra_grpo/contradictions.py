@@ -60,9 +60,9 @@ def check(config: Config) -> None:
     _check_ports(config)
     for role in config.stages:
         grpo = config.grpo_for(role)
-        if grpo.batch % grpo.prompts_per_update:
+        if grpo.batch_size % grpo.prompts_per_update:
             raise UserError(
-                f"grpo.mini_batch = {grpo.mini_batch}: does not divide the batch of {grpo.batch} ({role})"
+                f"grpo.mini_batch_size = {grpo.mini_batch_size}: does not divide the batch of {grpo.batch_size} ({role})"
             )
     if config.backend == "verl" and any(
         s.kind == "engine" for n, s in services.items() if n != "verifier"

@@ -12,12 +12,12 @@ from p2r_bench.types import Sample
 from p2r_bench_pra_grpo.backends.embedded.settings import Settings
 from p2r_bench_pra_grpo.backends.verl.settings import VerlSettings
 from p2r_bench_pra_grpo.config import Config, ServiceConfig
-from p2r_bench_pra_grpo.fields import read
+from p2r_bench_pra_grpo.reading import read
 from p2r_bench_pra_grpo.rewarding import judge_params
 from p2r_bench_pra_grpo.stage import FROZEN_ROLE
 
 FREE: Mapping[str, frozenset[str]] = {
-    "grpo": frozenset({"save_every"}),
+    "grpo": frozenset({"save_steps"}),
     "data": frozenset({"path", "images"}),
     "judges": frozenset({"url", "api_key", "cache_dir", "timeout", "retries", "concurrency"}),
     "engine_args": frozenset(

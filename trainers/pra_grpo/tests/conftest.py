@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from p2r_bench_pra_grpo.testing import scripted_engine
+
+SUPPORT = str(Path(__file__).parents[1] / "support")
+sys.path.insert(0, SUPPORT)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SUPPORT, os.environ.get("PYTHONPATH")]))
+
+from pra_grpo_testing import scripted_engine  # noqa: E402
 
 os.environ["P2R_BENCH_LOAD_PLUGINS"] = ""
 os.environ["HF_HUB_OFFLINE"] = "1"

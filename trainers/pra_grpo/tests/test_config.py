@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from p2r_bench_pra_grpo.config import Config, load_config
-from p2r_bench_pra_grpo.fields import read
 from p2r_bench_pra_grpo.preset_files import merged, preset_names, read_preset
+from p2r_bench_pra_grpo.reading import read
 
 from p2r_bench import UserError
 
@@ -24,23 +24,33 @@ SERVERS = {
 def test_little_needs_to_be_said() -> None:
     config = load_config(LEAST)
     assert config.stages == ("perceiver", "reasoner") and config.rounds == 1
-    assert config.grpo_for("perceiver").group == 8 and config.reward.overlap.rule == "veto"
+    assert config.grpo_for("perceiver").num_generations == 8 and config.reward.overlap.rule == "veto"
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"modle": "x"}, "modle: no such key, did you mean 'model'"),
-        ({"grpo": {"groups": 8}}, "grpo.groups: no such key, did you mean 'group'"),
+        ({"modle": "x"}, "modle: no such key; did you mean 'model'?"),
+        ({"grpo": {"betas": 8}}, "grpo.betas: no such key; did you mean 'beta'?"),
+        ({"grpo": {"group": 8}}, "grpo.group: no such key; it is now 'num_generations'"),
+        ({"grpo": {"reasoner": {"kl": 0.1}}}, "grpo.reasoner.kl: no such key; it is now 'beta'"),
+        ({"services": {"reasoner": {"ulrs": []}}}, "services.reasoner.ulrs: no such key; did you"),
+        ({"data": [{"format": "synth-hr", "x": 1}]}, "data[0].x: no such key; known: format, path"),
         ({"grpo": {"perceiver": {"klx": 1}}}, "grpo.perceiver.klx"),
-        ({"grpo": {"group": 1}}, "grpo.group = 1: expected at least 2"),
-        ({"grpo": {"learning_rate": 0}}, "more than 0"),
+        (
+            {"grpo": {"num_generations": 1}},
+            "grpo.num_generations = 1: expected greater than or equal to 2",
+        ),
+        ({"grpo": {"learning_rate": 0}}, "greater than 0"),
         ({"grpo": {"learning_rate": float("nan")}}, "a finite number"),
-        ({"grpo": {"kl": "0.1"}}, "grpo.kl = '0.1': expected a number"),
-        ({"grpo": {"batch": True}}, "grpo.batch = True: expected an integer"),
-        ({"grpo": {"batch": 6, "mini_batch": 4}}, "does not divide the batch of 6"),
-        ({"rounds": 0}, "rounds = 0: expected at least 1"),
-        ({"stages": ["critic"]}, "stages[0] = 'critic': expected one of 'perceiver'"),
+        ({"grpo": {"beta": "0.1"}}, "grpo.beta = '0.1': expected a valid number"),
+        ({"grpo": {"batch_size": True}}, "grpo.batch_size = True: expected a valid integer"),
+        ({"grpo": {"batch_size": 6, "mini_batch_size": 4}}, "does not divide the batch of 6"),
+        ({"rounds": 0}, "rounds = 0: expected greater than or equal to 1"),
+        (
+            {"stages": ["critic"]},
+            "stages[0] = 'critic': expected 'perceiver', 'reasoner' or 'baseline'",
+        ),
         ({"stages": []}, "stages: there is none"),
         (
             {"stages": ["perceiver", "reasoner", "perceiver"]},
@@ -48,7 +58,7 @@ def test_little_needs_to_be_said() -> None:
         ),
         ({"data": []}, "data: there is no source"),
         ({"data": [{"format": "p2r-10k"}]}, "data[0].path: missing"),
-        ({"data": [{"format": "synth-hr", "weight": 0}]}, "data[0].weight = 0.0: expected more"),
+        ({"data": [{"format": "synth-hr", "weight": 0}]}, "data[0].weight = 0: expected greater"),
         ({"services": {"reasoner": {"kind": "start"}}}, "services.reasoner.command: missing"),
         ({"services": {"reasoner": {"kind": "url"}}}, "services.reasoner.urls: missing"),
         ({"services": {"verifier": {}}}, "the verifier is a server"),
@@ -73,10 +83,10 @@ def test_missing_keys_are_named() -> None:
 
 
 def test_a_role_overrides_what_all_have() -> None:
-    grpo = {"group": 4, "kl": 0.02, "reasoner": {"group": 6}}
+    grpo = {"num_generations": 4, "beta": 0.02, "reasoner": {"num_generations": 6}}
     config = load_config({**LEAST, "grpo": grpo})
-    assert config.grpo_for("perceiver").group == 4
-    assert (config.grpo_for("reasoner").group, config.grpo_for("reasoner").kl) == (6, 0.02)
+    assert config.grpo_for("perceiver").num_generations == 4
+    assert (config.grpo_for("reasoner").num_generations, config.grpo_for("reasoner").beta) == (6, 0.02)
 
 
 @pytest.mark.parametrize("name", [n for n in preset_names() if n.startswith("p2r-")])
@@ -93,16 +103,21 @@ def test_the_published_figures_are_those_of_4b() -> None:
     )
     for role, tokens in (("perceiver", 1024), ("reasoner", 2048)):
         grpo = config.grpo_for(role)  # type: ignore[arg-type]
-        assert (grpo.group, grpo.batch, grpo.learning_rate, grpo.kl) == (8, 64, 1e-6, 0.01)
-        assert (grpo.epochs, grpo.entropy, grpo.max_response_tokens) == (1, 0.0, tokens)
+        assert (grpo.num_generations, grpo.batch_size, grpo.learning_rate, grpo.beta) == (
+            8,
+            64,
+            1e-6,
+            0.01,
+        )
+        assert (grpo.num_epochs, grpo.entropy_coef, grpo.max_response_tokens) == (1, 0.0, tokens)
 
 
 def test_the_users_values_go_before_the_presets_table_by_table() -> None:
     values = {"preset": "p2r-4b", "out": "o", "data": LEAST["data"], "services": SERVERS}
-    config = load_config({**values, "grpo": {"perceiver": {"group": 4}}})
+    config = load_config({**values, "grpo": {"perceiver": {"num_generations": 4}}})
     grpo = config.grpo_for("perceiver")
-    assert (grpo.group, grpo.max_response_tokens) == (4, 1024)
-    assert config.grpo_for("reasoner").group == 8
+    assert (grpo.num_generations, grpo.max_response_tokens) == (4, 1024)
+    assert config.grpo_for("reasoner").num_generations == 8
 
 
 def test_merging_changes_neither_side() -> None:

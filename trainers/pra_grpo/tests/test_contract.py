@@ -8,8 +8,8 @@ from typing import Any
 
 import p2r_bench_pra_grpo
 import pytest
-from p2r_bench_pra_grpo.testing import tiny_training
 from p2r_bench_pra_grpo.trainer import PRAGRPO
+from pra_grpo_testing import tiny_training
 
 from p2r_bench.testing import TrainerContract
 

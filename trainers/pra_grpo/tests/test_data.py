@@ -16,7 +16,7 @@ from p2r_bench_pra_grpo.data.load import load_samples, samples_digest
 from p2r_bench_pra_grpo.data.mixing import epoch_order, mixed
 from p2r_bench_pra_grpo.data.options import split_options
 from p2r_bench_pra_grpo.data.p2r10k import load_p2r10k
-from p2r_bench_pra_grpo.testing import write_p2r10k
+from pra_grpo_testing import write_p2r10k
 
 from p2r_bench import Sample, UserError
 from p2r_bench.tasks.reading import read_image

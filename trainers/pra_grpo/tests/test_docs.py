@@ -1,4 +1,4 @@
-"""docs/training.md says what the code does: keys, defaults, costs, and a configuration that can be planned."""
+"""docs/training.md says what the code does: keys, defaults, and a configuration that can be planned."""
 
 from __future__ import annotations
 
@@ -8,15 +8,10 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import pytest
-from click.testing import CliRunner
 from p2r_bench_pra_grpo.config import load_config
-from p2r_bench_pra_grpo.cost import Assumptions, estimate, main, parameters_of
 from p2r_bench_pra_grpo.rounds.steps import steps
-from p2r_bench_pra_grpo.testing import write_interpreter, write_model, write_p2r10k
 from p2r_bench_pra_grpo.trainer import PRAGRPO
-
-from p2r_bench import UserError
+from pra_grpo_testing import write_interpreter, write_model, write_p2r10k
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs" / "training.md").read_text("utf-8")
@@ -72,37 +67,3 @@ def test_the_pages_configuration_has_a_plan_with_commands_hosts_ports_and_gpus(
     assert by_name["round-1/reasoner/boxes"]["gpus"] == [2]
     assert "verifier:url=http://127.0.0.1:8101/v1" in by_name["round-1/evaluate"]["command"]
     assert not (tmp_path / "out").exists()
-
-
-def test_costs_grow_with_the_model_and_with_longer_answers() -> None:
-    def hours(preset: str, **assumed: Any) -> float:
-        server = {"kind": "url", "urls": ["http://a/v1"]}
-        services = {"reasoner": server, "perceiver": server}
-        values = {"preset": preset, "out": "o", "data": [{"format": "synth-hr"}]}
-        costs = estimate(load_config({**values, "services": services}), Assumptions(**assumed))
-        return sum(cost.gpu_hours for cost in costs)
-
-    assert hours("p2r-2b") < hours("p2r-4b") < hours("p2r-8b")
-    assert hours("p2r-4b") < hours("p2r-4b", reason_tokens=1500.0)
-    assert hours("p2r-4b", width=1280, height=720) < hours("p2r-4b")
-    assert hours("p2r-4b", rows=5000) == pytest.approx(hours("p2r-4b") / 2, rel=0.01)
-
-
-def test_costs_of_a_model_of_unknown_size_are_refused() -> None:
-    with pytest.raises(UserError, match="its size is not known"):
-        parameters_of("p2r-tiny")
-
-
-def test_costs_are_printed_and_assumptions_checked(tmp_path: Path) -> None:
-    file = tmp_path / "train.toml"
-    file.write_text(
-        'preset = "p2r-4b"\nout = "o"\nstages = ["baseline"]\nbackend = "embedded"\n'
-        '[[data]]\nformat = "synth-hr"\n',
-        "utf-8",
-    )
-    printed = CliRunner().invoke(main, [str(file), "--assume", "rows=640"])
-    assert printed.exit_code == 0 and printed.output.splitlines()[1].split()[:3] == [
-        *("baseline", "10", "5120")
-    ]
-    for wrong in ("row=1", "rows=many"):
-        assert CliRunner().invoke(main, [str(file), "--assume", wrong]).exit_code == 2

@@ -21,9 +21,9 @@ from p2r_bench_pra_grpo.services.desk import ServiceDesk
 from p2r_bench_pra_grpo.services.frozen import FrozenModel, connect, frozen_model
 from p2r_bench_pra_grpo.services.naming import served_name
 from p2r_bench_pra_grpo.stage import NoReward, ServiceDown, Stage
-from p2r_bench_pra_grpo.testing import FakeServer, ScriptedBackend, tiny_training, write_p2r10k
-from p2r_bench_pra_grpo.testing.server import BOXES
 from p2r_bench_pra_grpo.trainer import PRAGRPO
+from pra_grpo_testing import FakeServer, ScriptedBackend, tiny_training, write_p2r10k
+from pra_grpo_testing.server import BOXES
 
 from p2r_bench import Completion, EngineError, Sample, UserError
 from p2r_bench.engines import endpoints
@@ -387,7 +387,7 @@ def test_a_dead_verifier_pauses_a_stage_whose_other_answers_have_rewards(
     config, server = verified
     data = write_p2r10k(tmp_path / "mixed", forms=("mca", "free_form"))
     mixed = replace(config.data[0], path=data)
-    config = impatient(replace(config, data=(mixed,), grpo=replace(config.grpo, epochs=8)))
+    config = impatient(replace(config, data=(mixed,), grpo=replace(config.grpo, num_epochs=8)))
     samples = load_samples(config)
     stage = Stage(1, "baseline", Path(config.model), None, config.out / "s", 0)
     stage.folder.mkdir(parents=True)

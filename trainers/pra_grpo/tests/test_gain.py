@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 from p2r_bench_pra_grpo.gain import gains, main, seconds
 from p2r_bench_pra_grpo.rounds.state import State
-from p2r_bench_pra_grpo.testing import tiny_training
 from p2r_bench_pra_grpo.trainer import PRAGRPO
+from pra_grpo_testing import tiny_training
 
 from p2r_bench import UserError
 

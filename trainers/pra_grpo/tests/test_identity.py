@@ -47,11 +47,11 @@ def begin(folder: Path, values: Mapping[str, Any]) -> State:
         (HERE, {"model": "n"}, "model: m before, n now"),
         (HERE, {"seed": 1}, "seed: 0 before, 1 now"),
         (HERE, {"stages": ["reasoner"]}, "['perceiver', 'reasoner'] before, ['reasoner'] now"),
-        (HERE, {"grpo": {"perceiver": {"kl": 0.5}}}, "grpo.perceiver.kl: 0.01 before, 0.5 now"),
+        (HERE, {"grpo": {"perceiver": {"beta": 0.5}}}, "grpo.perceiver.beta: 0.01 before, 0.5 now"),
         (HERE, {"grpo": {"max_steps": 9}}, "grpo.reasoner.max_steps: not set before, 9 now"),
         (HERE, {"judges": {"x": {"y": 1}}}, "judges.x.y: not set before, 1 now"),
         (HERE, {"judges": {"verifier": {"model": "small"}}}, "judges.verifier.model: big before"),
-        (HERE, {"embedded": {"passes": 2}}, "embedded.passes: 1 before, 2 now"),
+        (HERE, {"embedded": {"num_iterations": 2}}, "embedded.num_iterations: 1 before, 2 now"),
         (HERE, {"reward": {"label": {"rule": "log"}}}, "reward.label.rule: veto before, log now"),
         (HERE, {"evaluation": {"scorer": "original"}}, "evaluation.scorer: strict before"),
         (HERE, {"evaluation": {"tasks": ["X"]}}, "evaluation.tasks: ['V-Star'] before, ['X'] now"),
@@ -80,7 +80,6 @@ def begin(folder: Path, values: Mapping[str, Any]) -> State:
             {"data": [*HERE["data"], {"format": "synth-hr"}]},
             "data[1].format: not set before, synth-hr now",
         ),
-        (CLUSTER, {"verl": {"freeze_vision": True}}, "verl.freeze_vision: False before, True now"),
         (CLUSTER, {"verl": {"overrides": ["a=1"]}}, "verl.overrides: [] before, ['a=1'] now"),
         (
             CLUSTER,
@@ -110,8 +109,14 @@ def test_what_decides_the_result_is_refused_in_both_directions(
     ("begun", "changes"),
     [
         (HERE, {"rounds": 3, "about": "a note"}),
-        (HERE, {"grpo": {"save_every": 1}}),
-        (HERE, {"grpo": {"group": 8, "perceiver": {"kl": 0.01}}, "embedded": {"passes": 1}}),
+        (HERE, {"grpo": {"save_steps": 1}}),
+        (
+            HERE,
+            {
+                "grpo": {"num_generations": 8, "perceiver": {"beta": 0.01}},
+                "embedded": {"num_iterations": 1},
+            },
+        ),
         (HERE, {"judges": {"numeric": {}, "verifier": {"url": "http://b/v1", "timeout": 3}}}),
         (HERE, {"data": [{"format": "p2r-10k", "path": "b", "images": "c", "weight": 0.5}]}),
         (HERE, {"embedded": {"device": "cuda", "threads": 4, "micro_batch": 1}}),
@@ -144,7 +149,7 @@ def test_what_may_change_are_keys(table: str, kind: type) -> None:
 
 def test_a_role_that_is_not_trained_decides_nothing(tmp_path: Path) -> None:
     alone = {**HERE, "stages": ["perceiver"]}
-    changes = {"grpo": {"reasoner": {"kl": 0.5}}, "services": {"perceiver": SERVED}}
+    changes = {"grpo": {"reasoner": {"beta": 0.5}}, "services": {"perceiver": SERVED}}
     begin(tmp_path, alone).identify(identity_of(load_config(merged(alone, changes))), FOUND)
 
 

@@ -11,7 +11,7 @@ from p2r_bench_pra_grpo.checkpoint import write_manifest
 from p2r_bench_pra_grpo.config import load_config
 from p2r_bench_pra_grpo.rounds import evaluation
 from p2r_bench_pra_grpo.stage import Stage
-from p2r_bench_pra_grpo.testing import write_model
+from pra_grpo_testing import write_model
 
 from p2r_bench.adapter import load_profile
 from p2r_bench.bundled import model_profile

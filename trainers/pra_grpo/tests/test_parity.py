@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from p2r_bench_pra_grpo.parity import Calls, boxes_for, differences, parity_samples
-from p2r_bench_pra_grpo.parity.rendered import pixels
-from p2r_bench_pra_grpo.parity.sides import by_embedded, by_evaluation, by_lmms_eval, by_reward
 from p2r_bench_pra_grpo.reward import Rewarder
 from p2r_bench_pra_grpo.stage import CALL_ROLE, STAGE_ROLES, StageRole
 from PIL import Image
+from pra_grpo_testing.parity import Calls, boxes_for, differences, parity_samples
+from pra_grpo_testing.parity.rendered import pixels
+from pra_grpo_testing.parity.sides import by_embedded, by_evaluation, by_lmms_eval, by_reward
 
 from p2r_bench import Profile, Sample, load_profile
 from p2r_bench.judges.select import make_judge
@@ -90,7 +90,7 @@ def test_a_service_receives_the_same_pixels_and_text(
 
     from p2r_bench_pra_grpo.config import load_config
     from p2r_bench_pra_grpo.services.frozen import frozen_model
-    from p2r_bench_pra_grpo.testing import FakeServer, tiny_training
+    from pra_grpo_testing import FakeServer, tiny_training
 
     from p2r_bench import Completion, UserError
 

@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from p2r_bench_pra_grpo.backends.verl.backend import VerlBackend
 from p2r_bench_pra_grpo.backends.verl.installed import installed
+from p2r_bench_pra_grpo.backends.verl.merge import LATEST, merge, shards
+from p2r_bench_pra_grpo.backends.verl.paths import StagePaths
+from p2r_bench_pra_grpo.config import load_config
+from p2r_bench_pra_grpo.data.load import load_samples
+from p2r_bench_pra_grpo.rounds.steps import stages
 from p2r_bench_pra_grpo.config import load_config
 from p2r_bench_pra_grpo.rounds.evaluation import evaluate_model
-from p2r_bench_pra_grpo.testing import tiny_training, write_interpreter
 from p2r_bench_pra_grpo.trainer import PRAGRPO
+from pra_grpo_testing import tiny_training, write_interpreter, write_model
 
 from p2r_bench import UserError
 from p2r_bench.cli.run import command as run_command
@@ -137,6 +143,66 @@ def test_sequences_are_packed_where_verls_environment_has_flash_attn(
 def test_verl_that_is_not_installed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"python: verl is not installed there"):
         PRAGRPO(on_verl(tmp_path, {"torch": "2.13"})).plan()
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("actor_rollout_ref.actor.freeze_vision_tower=true", "no code of verl 0.9.1 reads it"),
+        ("actor_rollout_ref.actor={freeze_vision_tower: true}", "no code of verl 0.9.1 reads it"),
+        ("algorithm.filter_groups.enable=true", "does not hand it to a custom sampler"),
+        ("+algorithm.filter_groups={enable: true, metric: reward}", "to a custom sampler"),
+        ("actor_rollout_ref.model.lora_rank=16", "merges the untrained base weights"),
+        ("++actor_rollout_ref.model.lora.rank=16", "merges the untrained base weights"),
+        ("actor_rollout_ref.model.lora_adapter_path='/a'", "merges the untrained base weights"),
+    ],
+)
+def test_overrides_that_verl_would_ignore_or_misapply_are_refused(
+    override: str, said: str, tmp_path: Path
+) -> None:
+    values = on_verl(tmp_path, {"verl": "0.9.1"})
+    values["verl"]["overrides"] = [override]
+    with pytest.raises(UserError, match=said):
+        PRAGRPO(values)
+
+
+def test_overrides_that_switch_those_off_are_let_through(tmp_path: Path) -> None:
+    values = on_verl(tmp_path, {"verl": "0.9.1"})
+    own = ["actor_rollout_ref.model.lora_rank=0", "algorithm.filter_groups.enable=false"]
+    values["verl"]["overrides"] = own
+    assert planned(values)["round-1/perceiver/train"]["command"][-4:-2] == own
+
+
+def test_freezing_the_vision_tower_is_refused_as_verl_does_not_do_it(tmp_path: Path) -> None:
+    values = on_verl(tmp_path, {"verl": "0.9.1"})
+    values["verl"]["freeze_vision"] = True
+    with pytest.raises(UserError, match=r"verl\.freeze_vision: .* trains the vision tower"):
+        PRAGRPO(values)
+
+
+def test_a_stage_is_resumed_on_as_many_gpus_as_wrote_its_checkpoint(tmp_path: Path) -> None:
+    config = load_config(on_verl(tmp_path, {"verl": "0.9.1"}, stages=["baseline"]))
+    stage = next(stages(config))
+    checkpoints = StagePaths.next(stage).checkpoints
+    for rank in range(4):
+        shard = shards(checkpoints, 1) / f"model_world_size_4_rank_{rank}.pt"
+        shard.parent.mkdir(parents=True, exist_ok=True)
+        shard.touch()
+    (checkpoints / LATEST).write_text("1")
+    with pytest.raises(UserError, match=r"written by 4 GPUs, and .* is 2"):
+        VerlBackend(config).train(stage, load_samples(config), None, lambda row: None)
+
+
+def test_base_weights_beside_an_adapter_are_no_merged_model(tmp_path: Path) -> None:
+    merger = tmp_path / "python"
+    merger.write_text(
+        "#!/bin/sh\nfor last; do :; done\nmkdir -p $last/lora_adapter\ntouch $last/a.safetensors\n"
+    )
+    merger.chmod(0o755)
+    target = tmp_path / "model"
+    with pytest.raises(UserError, match="merged the base weights without it"):
+        merge(str(merger), tmp_path, target, write_model(tmp_path / "start"), tmp_path / "log")
+    assert not target.exists()
 
 
 def test_an_interpreter_that_cannot_be_asked_is_refused(tmp_path: Path) -> None:

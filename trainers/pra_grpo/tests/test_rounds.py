@@ -26,9 +26,9 @@ from p2r_bench_pra_grpo.rounds.machine import Rounds
 from p2r_bench_pra_grpo.rounds.state import State
 from p2r_bench_pra_grpo.rounds.steps import stages, steps
 from p2r_bench_pra_grpo.services.server import read_record, served_models
-from p2r_bench_pra_grpo.testing import ScriptedBackend, tiny_training
-from p2r_bench_pra_grpo.testing.killing import killed_after, killed_at_every_moment
 from p2r_bench_pra_grpo.trainer import PRAGRPO
+from pra_grpo_testing import ScriptedBackend, tiny_training
+from pra_grpo_testing.killing import killed_after, killed_at_every_moment
 
 from p2r_bench import UserError, load_profile
 from p2r_bench.bundled import resolve_model
@@ -118,7 +118,7 @@ def free_port() -> int:
 
 
 def test_a_server_outlives_its_trainer_is_adopted_and_stopped_at_the_end(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "p2r_bench_pra_grpo.testing.server", "--port", "{port}"]
+    command = [sys.executable, "-m", "pra_grpo_testing.server", "--port", "{port}"]
     service = {"kind": "start", "command": [*command, "--model", "{name}"], "port": free_port()}
     values = tiny_training(tmp_path, services={"reasoner": service, "perceiver": service})
     told, folder = tmp_path / "told", tmp_path / "out" / "services"
@@ -173,7 +173,7 @@ def test_a_training_can_be_prolonged(tmp_path: Path) -> None:
 def test_another_configuration_in_the_same_folder_is_refused(tmp_path: Path) -> None:
     values = tiny_training(tmp_path)
     train(values)
-    changed = PRAGRPO({**values, "grpo": {**values["grpo"], "kl": 0.02}})
+    changed = PRAGRPO({**values, "grpo": {**values["grpo"], "beta": 0.02}})
     for refused in (changed.run, changed.plan):
         with pytest.raises(UserError, match=r"grpo\.perceiver\.kl: 0\.01 before, 0\.02 now"):
             refused()
@@ -235,7 +235,7 @@ def test_a_checkpoint_that_fails_its_load_test_is_merged_again(
 
 def test_weights_that_are_not_finite_do_not_pass(tmp_path: Path) -> None:
     from p2r_bench_pra_grpo.checkpoint import tensors_not_finite
-    from p2r_bench_pra_grpo.testing import write_model
+    from pra_grpo_testing import write_model
 
     assert list(tensors_not_finite(write_model(tmp_path / "a", [1.0, -3e38, 0.0]))) == []
     bad = write_model(tmp_path / "b", [1.0, float("nan")])
@@ -263,7 +263,9 @@ def test_the_manifest_says_how_the_model_was_made(tmp_path: Path) -> None:
     values = tiny_training(tmp_path)
     train(values)
     told = json.loads((tmp_path / "out" / "model" / "training.json").read_text("utf-8"))
-    assert told["role"] == "reasoner" and told["round"] == 1 and told["grpo"]["group"] == 2
+    assert (
+        told["role"] == "reasoner" and told["round"] == 1 and told["grpo"]["num_generations"] == 2
+    )
     assert told["profile"]["name"] == "tiny" and len(told["profile"]["hash"]) == 64
     state = State.read(tmp_path / "out").steps
     assert (
@@ -334,7 +336,7 @@ def test_the_plan_is_what_is_left(tmp_path: Path) -> None:
 
 
 def test_a_termination_signal_stops_the_servers(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "p2r_bench_pra_grpo.testing.server", "--port", "{port}"]
+    command = [sys.executable, "-m", "pra_grpo_testing.server", "--port", "{port}"]
     service = {"kind": "start", "command": [*command, "--model", "{name}"], "port": free_port()}
     values = tiny_training(tmp_path, services={"reasoner": service, "perceiver": service})
     config = load_config(values)

@@ -14,11 +14,11 @@ import pytest
 from p2r_bench_pra_grpo.config import ServiceConfig
 from p2r_bench_pra_grpo.services.processes import birth, stop
 from p2r_bench_pra_grpo.services.server import Server, read_record, served_models
-from p2r_bench_pra_grpo.testing import FakeServer
+from pra_grpo_testing import FakeServer
 
 from p2r_bench import UserError
 
-FAKE = (sys.executable, "-m", "p2r_bench_pra_grpo.testing.server", "--port", "{port}")
+FAKE = (sys.executable, "-m", "pra_grpo_testing.server", "--port", "{port}")
 
 
 def free_port() -> int:

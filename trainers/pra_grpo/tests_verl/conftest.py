@@ -19,7 +19,9 @@ os.environ.update(
 )
 HERE = Path(__file__).parent
 CORE_TESTS = HERE.parents[2] / "tests" / "engines"
+SUPPORT = HERE.parent / "support"
 sys.path.append(str(CORE_TESTS))  # its small HTTP server
+sys.path.insert(0, str(SUPPORT))
 
 import pytest  # noqa: E402
 import ray  # noqa: E402
@@ -33,7 +35,7 @@ def cluster() -> Iterator[None]:
         include_dashboard=False,
         log_to_driver=False,
         object_store_memory=200 << 20,
-        runtime_env={"env_vars": {"PYTHONPATH": str(HERE), **_passed_on()}},
+        runtime_env={"env_vars": {"PYTHONPATH": f"{HERE}{os.pathsep}{SUPPORT}", **_passed_on()}},
     )
     yield
     ray.shutdown()

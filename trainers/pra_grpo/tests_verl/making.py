@@ -34,7 +34,7 @@ def config_of(out: Path, rows: int = 8, **values: Any) -> Config:
         "out": str(out),
         "backend": "verl",
         "data": [{"format": "synth-hr", "limit": rows, "params": {"rows": rows}}],
-        "grpo": {"group": 4, "batch": 2},
+        "grpo": {"num_generations": 4, "batch_size": 2},
         "services": {"reasoner": URL, "perceiver": URL},
         "verl": {"reward_workers": 1, "rollout_workers": 1},
     }

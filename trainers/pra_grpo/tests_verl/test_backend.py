@@ -22,7 +22,7 @@ from p2r_bench_pra_grpo.backends.verl.paths import StagePaths
 from p2r_bench_pra_grpo.backends.verl.progress import VERL_KEYS, Progress
 from p2r_bench_pra_grpo.metrics import METRICS, ROLLOUTS, StepFile
 from p2r_bench_pra_grpo.stage import Reward, ServiceDown, Stage
-from p2r_bench_pra_grpo.testing import write_interpreter
+from pra_grpo_testing import write_interpreter
 
 from p2r_bench.errors import UserError
 from p2r_bench.testing.samples import tiny_sample
@@ -187,9 +187,9 @@ def test_facts_are_those_of_the_environment_that_trained(tmp_path: Path) -> None
 
 
 def test_too_few_samples_for_a_batch_are_refused(tmp_path: Path) -> None:
-    config = config_of(tmp_path, rows=4, grpo={"batch": 8, "group": 2})
+    config = config_of(tmp_path, rows=4, grpo={"batch_size": 8, "num_generations": 2})
     backend = VerlBackend(config)
-    with pytest.raises(UserError, match=r"grpo\.batch = 8"):
+    with pytest.raises(UserError, match=r"lower grpo\.batch_size"):
         backend.train(stage_of(config, "baseline"), samples_of(config), None, lambda row: None)
 
 

@@ -112,7 +112,9 @@ def test_an_interrupted_run_reads_the_same_rows_again(tmp_path: Path) -> None:
 
 
 def test_a_prompt_that_does_not_fit_is_refused_by_name(tmp_path: Path) -> None:
-    config = config_of(tmp_path, grpo={"batch": 2, "group": 2, "max_prompt_tokens": 20})
+    config = config_of(
+        tmp_path, grpo={"batch_size": 2, "num_generations": 2, "max_prompt_tokens": 20}
+    )
     backend, stage = VerlBackend(config), stage_of(config, "perceiver")
     rows = backend.rows(stage, samples_of(config), None)
     with pytest.raises(

@@ -14,7 +14,7 @@ from making import TINY, URL, config_of, prepared
 from p2r_bench_pra_grpo.backends.embedded.grpo import group_advantages
 from p2r_bench_pra_grpo.backends.verl.agent_loop import rollout_seed
 from p2r_bench_pra_grpo.backends.verl.journal import DOWN, read_journals
-from p2r_bench_pra_grpo.testing import FakeServer
+from pra_grpo_testing import FakeServer
 from standins import Generator
 from verl.experimental.reward_loop import RewardLoopManager
 from verl.trainer.ppo.padding_utils import upsample_batch_to_divisible_size
@@ -62,7 +62,7 @@ def trainer_of(
     config = config_of(
         tmp_path,
         rows=6,
-        grpo={"group": GROUP, "batch": 2},
+        grpo={"num_generations": GROUP, "batch_size": 2},
         services={"reasoner": URL, "perceiver": URL, **limits},
     )
     at = {"name": "the frozen reasoner", "urls": [server.url], "model": "frozen"}

@@ -73,7 +73,7 @@ def test_policy_loss_and_its_gradient(
     theirs, figures = compute_policy_loss_vanilla(
         old, now, advantages.unsqueeze(-1) * mask, mask, how, config
     )
-    loss = grpo.policy_loss(now, old, advantages, clip_low=low, clip_high=high)
+    loss = grpo.policy_loss(now, old, advantages, epsilon_low=low, epsilon_high=high)
     ours = grpo.aggregate(loss.values, mask, how)
     assert torch.allclose(ours, theirs, **CLOSE)
     slopes = [torch.autograd.grad(value, now, retain_graph=True)[0] for value in (ours, theirs)]

@@ -17,7 +17,8 @@ from p2r_bench_pra_grpo.backends.verl.reward import RolloutFailed, StageRewardMa
 from p2r_bench_pra_grpo.backends.verl.rows import Row
 from p2r_bench_pra_grpo.backends.verl.stage_file import StageFile
 from p2r_bench_pra_grpo.images import SampleImages
-from p2r_bench_pra_grpo.parity import (
+from p2r_bench_pra_grpo.stage import StageRole
+from pra_grpo_testing.parity import (
     Calls,
     Rendered,
     boxes_for,
@@ -25,8 +26,7 @@ from p2r_bench_pra_grpo.parity import (
     parity_samples,
     rendered,
 )
-from p2r_bench_pra_grpo.parity.sides import by_evaluation, by_verl
-from p2r_bench_pra_grpo.stage import StageRole
+from pra_grpo_testing.parity.sides import by_evaluation, by_verl
 from verl.utils import hf_tokenizer
 
 from p2r_bench.adapter import Profile

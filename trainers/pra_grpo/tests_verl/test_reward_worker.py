@@ -15,7 +15,7 @@ from p2r_bench_pra_grpo.backends.verl.paths import StagePaths
 from p2r_bench_pra_grpo.backends.verl.reward import RolloutFailed, StageRewardManager
 from p2r_bench_pra_grpo.config import Config
 from p2r_bench_pra_grpo.stage import ServiceDown, StageRole
-from p2r_bench_pra_grpo.testing import FakeServer, write_p2r10k
+from pra_grpo_testing import FakeServer, write_p2r10k
 from verl.utils import hf_tokenizer
 
 

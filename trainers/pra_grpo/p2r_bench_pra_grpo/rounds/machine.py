@@ -143,7 +143,15 @@ class Rounds:
         result: Mapping[str, Any]
         if step.stage is not None:
             work = StageSteps(
-                step.stage, config, profile, samples, self._backend, desk, state, self._view
+                step.stage,
+                config,
+                profile,
+                samples,
+                self._backend,
+                desk,
+                state,
+                self._view,
+                self._say,
             )
             result = work.take(step.kind)
         elif step.kind == "plot":

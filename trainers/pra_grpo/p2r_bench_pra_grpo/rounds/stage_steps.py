@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from p2r_bench.adapter import Profile
@@ -19,6 +20,7 @@ from p2r_bench_pra_grpo.rounds.state import State
 from p2r_bench_pra_grpo.rounds.steps import Kind
 from p2r_bench_pra_grpo.services.desk import ServiceDesk, frozen_name
 from p2r_bench_pra_grpo.services.frozen import FrozenModel, frozen_model
+from p2r_bench_pra_grpo.services.server import Say
 from p2r_bench_pra_grpo.stage import Backend, Frozen, Stage, View
 
 Result = Mapping[str, Any]
@@ -37,6 +39,7 @@ class StageSteps:
         desk: ServiceDesk,
         state: State,
         view: View,
+        say: Say,
     ) -> None:
         self.stage = stage
         self._config = config
@@ -46,6 +49,7 @@ class StageSteps:
         self._desk = desk
         self._state = state
         self._view = view
+        self._say = say
 
     def take(self, kind: Kind) -> Result:
         """Do one step and return what is recorded of it."""
@@ -98,7 +102,9 @@ class StageSteps:
             store = self._store()
             samples = [s for s in samples if s in store]
         self.stage.folder.mkdir(parents=True, exist_ok=True)
-        self._backend.train(self.stage, samples, frozen, self._view)
+        total = self._config.grpo_for(self.stage.role).steps(len(samples))
+        view = with_estimate(self._view, self._say, total)
+        self._backend.train(self.stage, samples, frozen, view)
         return {"samples": len(samples), "data_digest": samples_digest(samples)}
 
     def merge(self) -> Result:
@@ -162,6 +168,22 @@ class StageSteps:
     def _store(self) -> BoxStore:
         assert self.stage.frozen is not None
         return BoxStore(self.stage.boxes, model_digest(self.stage.frozen), self._profile)
+
+
+def with_estimate(view: View, say: Say, total: int, after: int = 10) -> View:
+    """Return `view` that also says, once, how long the rest takes by the seconds of the first steps."""
+    seconds: list[float] = []
+
+    def viewed(row: Mapping[str, Any]) -> None:
+        view(row)
+        if row.get("seconds") is None:
+            return
+        seconds.append(row["seconds"])
+        if len(seconds) == after and row["step"] < total:
+            mean, left = fmean(seconds), total - row["step"]
+            say(f"{mean:.1f} s a step; the {left} steps left take about {mean * left / 3600:.1f} h")
+
+    return viewed
 
 
 def _facts(backend: Backend, stage: Stage) -> dict[str, Any]:

@@ -59,10 +59,15 @@ def stages(config: Config) -> Iterator[Stage]:
                 start=current,
                 frozen=None if role == "baseline" else current,
                 folder=config.out.resolve() / f"round-{number}" / role,
-                seed=config.seed + len(STAGE_ROLES) * number + STAGE_ROLES.index(role),
+                seed=stage_seed(config.seed, number, role),
             )
             yield stage
             current = stage.model
+
+
+def stage_seed(seed: int, number: int, role: StageRole) -> int:
+    """Return the seed of a round's stage: another one for every round, role and seed of a training."""
+    return (seed * 1_000_003 + len(STAGE_ROLES) * number + STAGE_ROLES.index(role)) % 2**31
 
 
 def start_folder(config: Config) -> Path:

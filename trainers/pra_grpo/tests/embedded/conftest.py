@@ -13,7 +13,7 @@ from p2r_bench_pra_grpo.backends.embedded.inputs import Prompt, PromptBuilder
 from p2r_bench_pra_grpo.backends.embedded.policy import Policy
 from p2r_bench_pra_grpo.config import Config, load_config
 from p2r_bench_pra_grpo.data.load import load_samples
-from p2r_bench_pra_grpo.testing import write_p2r10k
+from pra_grpo_testing import write_p2r10k
 
 from p2r_bench.adapter import TwoStage, decode, load_profile, render
 from p2r_bench.bundled import resolve_model
@@ -66,14 +66,14 @@ def tiny_values(folder: Path) -> dict[str, Any]:
         "out": str(folder / "out"),
         "data": [{"format": "p2r-10k", "path": str(write_p2r10k(folder, 4))}],
         "grpo": {
-            "group": 3,
-            "batch": 2,
-            "epochs": 2,
+            "num_generations": 3,
+            "batch_size": 2,
+            "num_epochs": 2,
             "max_steps": 3,
             "learning_rate": 1e-3,
-            "entropy": 0.01,
+            "entropy_coef": 0.01,
             "max_response_tokens": 24,
-            "save_every": 1,
+            "save_steps": 1,
         },
         "embedded": {"threads": 1, "micro_batch": 1, "image_workers": 1},
     }

@@ -18,7 +18,7 @@ import torch
 from p2r_bench_pra_grpo.backends.embedded.backend import EmbeddedBackend
 from p2r_bench_pra_grpo.backends.embedded.checkpoints import read_checkpoint
 from p2r_bench_pra_grpo.backends.embedded.frozen import Gathered
-from p2r_bench_pra_grpo.backends.embedded.training import Training, stage_steps
+from p2r_bench_pra_grpo.backends.embedded.training import Training
 from p2r_bench_pra_grpo.boxes import BoxStore, StoredBoxes
 from p2r_bench_pra_grpo.config import GRPO, Config, profile_of
 from p2r_bench_pra_grpo.data.load import load_samples
@@ -126,11 +126,11 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("after", [1, 2])
-@pytest.mark.parametrize("save_every", [1, 2])
+@pytest.mark.parametrize("save_steps", [1, 2])
 def test_a_stage_that_was_cut_off_ends_as_if_it_had_not_been(
-    config: Config, monkeypatch: pytest.MonkeyPatch, after: int, save_every: int
+    config: Config, monkeypatch: pytest.MonkeyPatch, after: int, save_steps: int
 ) -> None:
-    config = replace(config, grpo=replace(config.grpo, save_every=save_every))
+    config = replace(config, grpo=replace(config.grpo, save_steps=save_steps))
     undisturbed = stage_of(config, name="undisturbed")
     trained(config, undisturbed)
     cut, step = replace(undisturbed, folder=config.out / "cut"), Training.step
@@ -263,9 +263,9 @@ def test_a_step_without_any_reward_ends_the_stage_with_the_cause(
 
 def test_too_few_samples_are_said_to_be() -> None:
     with pytest.raises(UserError, match=r"grpo\.batch"):
-        stage_steps(GRPO(batch=8), 7)
-    assert stage_steps(GRPO(batch=8, epochs=2), 31) == 6
-    assert stage_steps(GRPO(batch=8, max_steps=4, epochs=2), 31) == 4
+        GRPO(batch_size=8).steps(7)
+    assert GRPO(batch_size=8, num_epochs=2).steps(31) == 6
+    assert GRPO(batch_size=8, max_steps=4, num_epochs=2).steps(31) == 4
 
 
 def test_unknown_and_contradicting_settings_are_refused(config: Config) -> None:

@@ -23,7 +23,7 @@ from p2r_bench.types import Sampling
 
 MODEL = Path(resolve_model("p2r-tiny-base"))
 SAMPLING = Sampling(temperature=1.0, max_tokens=16)
-PLAIN = GRPO(batch=3, learning_rate=1e-4, kl=0.0)
+PLAIN = GRPO(batch_size=3, learning_rate=1e-4, beta=0.0)
 ADVANTAGES = (1.2, 0.3, -1.5)
 
 
@@ -65,7 +65,7 @@ def test_a_positive_advantage_makes_its_rollout_likelier(
 def test_micro_batches_change_nothing(
     opened: tuple[Policy, PromptBuilder], prompts: Sequence[Prompt], policy: Policy, loss: str
 ) -> None:
-    grpo = replace(PLAIN, kl=0.05, entropy=0.01, loss=loss)  # type: ignore[arg-type]
+    grpo = replace(PLAIN, beta=0.05, entropy_coef=0.01, loss_aggregation=loss)  # type: ignore[arg-type]
     groups = groups_of(opened[0], prompts)
     gradients = []
     for size in (1, 3):
@@ -89,9 +89,11 @@ def test_the_reference_holds_the_policy_back(
     opened: tuple[Policy, PromptBuilder],
     prompts: Sequence[Prompt],
 ) -> None:
-    def divergence(kl: float) -> float:
+    def divergence(beta: float) -> float:
         policy = fresh()
-        learner = Learner(policy, opened[0], replace(PLAIN, kl=kl, learning_rate=1e-3), Settings())
+        learner = Learner(
+            policy, opened[0], replace(PLAIN, beta=beta, learning_rate=1e-3), Settings()
+        )
         told = {}
         for step in range(1, 5):
             told = learner.update(groups_of(policy, prompts, seed=100 * step), step)
@@ -153,7 +155,7 @@ def test_a_policy_in_float32_is_changed_itself(policy: Policy) -> None:
 
 
 def test_the_learning_rate_rises_and_stays(policy: Policy) -> None:
-    learner = Learner(policy, policy, PLAIN, Settings(warmup=4))
+    learner = Learner(policy, policy, PLAIN, Settings(warmup_steps=4))
     assert [learner.learning_rate(n) / 1e-4 for n in (1, 2, 4, 9)] == pytest.approx(
         [0.25, 0.5, 1, 1]
     )

@@ -15,7 +15,7 @@ from p2r_bench.types import Sample
 from p2r_bench_pra_grpo.backends.embedded.settings import Settings
 from p2r_bench_pra_grpo.config import Config
 from p2r_bench_pra_grpo.devices import devices
-from p2r_bench_pra_grpo.fields import read
+from p2r_bench_pra_grpo.reading import read
 from p2r_bench_pra_grpo.stage import Frozen, Stage, View
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class EmbeddedBackend:
         return [
             {
                 "step": "train",
-                "does": f"GRPO of the {stage.role} in {device}: {grpo.batch} prompts of {grpo.group} rollouts a step",
+                "does": f"GRPO of the {stage.role} in {device}: {grpo.batch_size} prompts of {grpo.num_generations} rollouts a step",
                 "hosts": ["localhost"],
                 "ports": [],
                 "gpus": devices(self.settings.device),

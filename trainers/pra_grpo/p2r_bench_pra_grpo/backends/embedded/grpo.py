@@ -102,8 +102,8 @@ def policy_loss(
     old_log_probs: Tensor,
     advantages: Tensor,
     *,
-    clip_low: float = 0.2,
-    clip_high: float = 0.2,
+    epsilon_low: float = 0.2,
+    epsilon_high: float = 0.2,
     dual_clip: float = 3.0,
 ) -> PolicyLoss:
     """PPO's clipped objective (arXiv 1707.06347) with its lower bound for negative advantages (arXiv 1912.09729).
@@ -112,14 +112,14 @@ def policy_loss(
         log_probs: (n, t) of the sampled tokens under the policy now.
         old_log_probs: (n, t) under the policy that sampled them.
         advantages: (n,).
-        clip_low, clip_high: The ratio counts between 1 − clip_low and 1 + clip_high.
+        epsilon_low, epsilon_high: The ratio counts between 1 − epsilon_low and 1 + epsilon_high.
         dual_clip: A token with a negative advantage costs at most this many times its size.
     """
     advantage = advantages.unsqueeze(-1)
     shift = (log_probs - old_log_probs).clamp(-EXTREME, EXTREME)
     ratio = shift.exp()
     plain = -advantage * ratio
-    bounded = -advantage * ratio.clamp(1 - clip_low, 1 + clip_high)
+    bounded = -advantage * ratio.clamp(1 - epsilon_low, 1 + epsilon_high)
     pessimistic = torch.maximum(plain, bounded)
     floor = (-advantage * dual_clip).expand_as(pessimistic)
     negative = (advantage < 0).expand_as(pessimistic)

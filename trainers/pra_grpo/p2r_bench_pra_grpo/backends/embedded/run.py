@@ -27,7 +27,7 @@ from p2r_bench_pra_grpo.backends.embedded.policy import Policy
 from p2r_bench_pra_grpo.backends.embedded.prompts import Prompts
 from p2r_bench_pra_grpo.backends.embedded.rewards import Rewards
 from p2r_bench_pra_grpo.backends.embedded.settings import Settings
-from p2r_bench_pra_grpo.backends.embedded.training import StepOutcome, Training, stage_steps
+from p2r_bench_pra_grpo.backends.embedded.training import StepOutcome, Training
 from p2r_bench_pra_grpo.backends.embedded.update import Learner
 from p2r_bench_pra_grpo.config import Config, profile_of
 from p2r_bench_pra_grpo.data.load import samples_digest
@@ -61,7 +61,7 @@ class StageRun:
         metrics, kept = StepFile(stage.metrics, METRICS), StepFile(stage.rollouts, ROLLOUTS)
         metrics.keep(done)
         kept.keep(done)
-        total = stage_steps(grpo, len(samples))
+        total = grpo.steps(len(samples))
         if done >= total:
             return
         async with AsyncExitStack() as stack:
@@ -77,7 +77,7 @@ class StageRun:
                 outcome = await training.step(step)
                 seconds += outcome.row["seconds"]
                 metrics.append(outcome.row)
-                if step % grpo.save_every == 0 or step == total:
+                if step % grpo.save_steps == 0 or step == total:
                     kept.append(*self._shown(step, outcome))
                     parameters, optimizer = training.learner.state()
                     write_checkpoint(
@@ -144,7 +144,7 @@ class StageRun:
         grpo = {
             k: v
             for k, v in asdict(self.grpo).items()
-            if k not in ("epochs", "max_steps", "save_every")
+            if k not in ("num_epochs", "max_steps", "save_steps")
         }
         return digest_of(
             {

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from p2r_bench_pra_grpo.reading import TABLE, Count, NotNegative, Positive
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=TABLE)
 class Settings:
     """How this process trains.
 
@@ -18,10 +22,10 @@ class Settings:
         train_vision: Also train the vision tower. Where not, it sees every image once.
         micro_batch: Prompts whose rollouts go through the model together when gradients are computed.
         frozen_batch: Requests that the frozen model answers together.
-        passes: How often a step's rollouts are used for updates.
+        num_iterations: Updates with the same rollouts.
         max_grad_norm: Gradients of a mini-batch are scaled down to this norm.
         weight_decay: Of AdamW.
-        warmup: Steps over which the learning rate rises from zero.
+        warmup_steps: Steps over which the learning rate rises from zero.
         shuffle_rewards: A control: every step's rewards are dealt out anew among all its rollouts, so that
             they say nothing about them.
         image_workers: Threads that decode and render images; None takes one per core.
@@ -29,13 +33,13 @@ class Settings:
 
     device: str = "auto"
     dtype: Literal["float32", "bfloat16"] = "float32"
-    threads: int | None = field(default=None, metadata={"least": 1})
+    threads: Count | None = None
     train_vision: bool = False
-    micro_batch: int = field(default=16, metadata={"least": 1})
-    frozen_batch: int = field(default=64, metadata={"least": 1})
-    passes: int = field(default=1, metadata={"least": 1})
-    max_grad_norm: float = field(default=1.0, metadata={"more_than": 0})
-    weight_decay: float = field(default=0.01, metadata={"least": 0})
-    warmup: int = field(default=0, metadata={"least": 0})
+    micro_batch: Count = 16
+    frozen_batch: Count = 64
+    num_iterations: Count = 1
+    max_grad_norm: Positive = 1.0
+    weight_decay: NotNegative = 0.01
+    warmup_steps: Annotated[int, Field(ge=0)] = 0
     shuffle_rewards: bool = False
-    image_workers: int | None = field(default=None, metadata={"least": 1})
+    image_workers: Count | None = None

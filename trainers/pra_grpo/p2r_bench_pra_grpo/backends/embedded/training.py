@@ -67,14 +67,14 @@ class Training:
         self.prompts = prompts
         self.rewards = rewards
         self.stored = stored
-        self.steps = stage_steps(grpo, len(samples))
+        self.steps = grpo.steps(len(samples))
 
     def batch(self, step: int) -> list[Sample]:
         """The samples of a step, counted from 1."""
-        per_epoch = len(self.samples) // self.grpo.batch
+        per_epoch = len(self.samples) // self.grpo.batch_size
         epoch, place = divmod(step - 1, per_epoch)
         order = epoch_order(len(self.samples), self.stage.seed, epoch)
-        chosen = order[place * self.grpo.batch : (place + 1) * self.grpo.batch]
+        chosen = order[place * self.grpo.batch_size : (place + 1) * self.grpo.batch_size]
         return [self.samples[number] for number in chosen]
 
     async def step(self, step: int) -> StepOutcome:
@@ -89,7 +89,10 @@ class Training:
         asked = self.prompts.of(samples, boxes)
         answered = [place for place, one in enumerate(asked) if isinstance(one, Asked)]
         ready = [one for one in asked if isinstance(one, Asked)]
-        seeds = [[self._seed(step, place, n) for n in range(self.grpo.group)] for place in answered]
+        seeds = [
+            [self._seed(step, place, n) for n in range(self.grpo.num_generations)]
+            for place in answered
+        ]
         drawn = self._rollouts(ready, seeds)
         texts = [b if isinstance(b, Completion) else None for b in (boxes[n] for n in answered)]
         outcomes = await self.rewards.of(list(zip(ready, texts, drawn, strict=True)), seeds)
@@ -98,12 +101,12 @@ class Training:
         sampled = time.perf_counter()
         groups = self._groups(step, ready, drawn, rewards)
         row = self.learner.update(groups, step) if groups else {}
-        none: list[Reward | None] = [None] * self.grpo.group
+        none: list[Reward | None] = [None] * self.grpo.num_generations
         by_place = dict(zip(answered, rewards, strict=True))
         result = [(sample, by_place.get(n, none)) for n, sample in enumerate(samples)]
         ended = time.perf_counter()
         tokens = [len(rollout.tokens) for group in drawn for rollout in group]
-        prompt_tokens = sum(len(one.prompt.ids) * self.grpo.group for one in ready)
+        prompt_tokens = sum(len(one.prompt.ids) * self.grpo.num_generations for one in ready)
         return StepOutcome(
             {
                 "step": step,
@@ -191,17 +194,3 @@ class Training:
             return
         causes = [one for one in (*asked, *flat) if isinstance(one, P2RError)]
         raise UserError(f"no rollout of a whole step has a reward; the first cause: {causes[0]}")
-
-
-def stage_steps(grpo: GRPO, samples: int) -> int:
-    """How many steps a stage has.
-
-    Raises:
-        UserError: There are fewer samples than prompts in a step.
-    """
-    if samples < grpo.batch:
-        raise UserError(
-            f"{samples} training samples are fewer than the {grpo.batch} of one step: lower grpo.batch or add data"
-        )
-    steps = grpo.epochs * (samples // grpo.batch)
-    return steps if grpo.max_steps is None else min(steps, grpo.max_steps)

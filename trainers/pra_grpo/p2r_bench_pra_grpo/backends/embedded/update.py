@@ -57,7 +57,7 @@ class Learner:
 
     def learning_rate(self, step: int) -> float:
         """Of a step, counted from 1."""
-        rise = min(1.0, step / self.settings.warmup) if self.settings.warmup else 1.0
+        rise = min(1.0, step / self.settings.warmup_steps) if self.settings.warmup_steps else 1.0
         return self.grpo.learning_rate * rise
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -83,10 +83,10 @@ class Learner:
             setting["lr"] = self.learning_rate(step)
         told = _Told()
         references: dict[int, list[Tensor]] = {}
-        if self.grpo.kl:
+        if self.grpo.beta:
             for part in _parts(groups, self.settings.micro_batch):
                 references.update(self._references(part))
-        for _ in range(self.settings.passes):
+        for _ in range(self.settings.num_iterations):
             for mini in _parts(groups, self.grpo.prompts_per_update):
                 self.optimizer.zero_grad(set_to_none=True)
                 self._gradients(mini, references, told)
@@ -128,7 +128,7 @@ class Learner:
         self, mini: Sequence[Group], references: dict[int, list[Tensor]], told: _Told
     ) -> None:
         """Add the gradients of a mini-batch, some prompts at a time."""
-        how = self.grpo.loss
+        how = self.grpo.loss_aggregation
         lengths = [len(r.tokens) for group in mini for r in group.rollouts]
         total = float(sum(lengths) if how == "token-mean" else len(lengths))
         for micro in _parts(mini, self.settings.micro_batch):
@@ -141,15 +141,15 @@ class Learner:
                 scored.log_probs,
                 _padded((torch.tensor(r.log_probs) for r in drawn), scored.mask),
                 advantages,
-                clip_low=self.grpo.clip,
-                clip_high=self.grpo.clip,
+                epsilon_low=self.grpo.epsilon,
+                epsilon_high=self.grpo.epsilon,
             )
-            values = loss.values - self.grpo.entropy * scored.entropy
+            values = loss.values - self.grpo.entropy_coef * scored.entropy
             divergence = torch.zeros_like(values)
-            if self.grpo.kl:
+            if self.grpo.beta:
                 rows = (row for group in micro for row in references[id(group)])
                 divergence = k3(scored.log_probs, _padded(rows, scored.mask))
-                values = values + self.grpo.kl * divergence
+                values = values + self.grpo.beta * divergence
             share = aggregate(values, scored.mask, how, total)
             torch.autograd.backward(share)
             self._take_gradients()

@@ -53,7 +53,7 @@ class VerlBackend:
         return [
             {
                 "step": "train",
-                "does": f"GRPO of the {stage.role} with verl: {grpo.batch} prompts × {grpo.group} rollouts a step, "
+                "does": f"GRPO of the {stage.role} with verl: {grpo.batch_size} prompts × {grpo.num_generations} rollouts a step, "
                 + ("sequences packed by flash-attn" if settings.packs else "sequences padded"),
                 "command": self.command(stage, paths),
                 "environment": settings.process_environment,
@@ -109,7 +109,7 @@ class VerlBackend:
         """See `Backend.train`."""
         self._check_installed()
         rows = self.rows(stage, samples, frozen)
-        steps = self._steps(stage, len(rows))
+        steps = self.config.grpo_for(stage.role).steps(len(rows))
         paths = StagePaths.next(stage)
         done = merging.latest_step(paths.checkpoints) or 0
         metrics, rollouts = StepFile(stage.metrics, METRICS), StepFile(stage.rollouts, ROLLOUTS)
@@ -117,6 +117,8 @@ class VerlBackend:
         rollouts.keep(done)
         if done >= steps:
             return
+        if done:
+            merging.check_world_size(paths.checkpoints, done, self.settings.world_size)
         self.prepare(stage, rows, frozen, paths)
         progress = Progress(stage, samples, paths)
 
@@ -224,15 +226,6 @@ class VerlBackend:
         settings = self.settings
         own = {"python": settings.interpreter, "use_remove_padding": settings.packs}
         return {**own, **settings.versions}
-
-    def _steps(self, stage: Stage, rows: int) -> int:
-        grpo = self.config.grpo_for(stage.role)
-        steps = grpo.epochs * (rows // grpo.batch)
-        if steps == 0:
-            raise UserError(
-                f"grpo.batch = {grpo.batch}: more prompts than there are samples ({rows}); verl trains on whole batches"
-            )
-        return min(steps, grpo.max_steps or steps)
 
     def _ended(self, status: int, paths: StagePaths) -> UserError:
         return UserError(

@@ -27,6 +27,26 @@ def shards(checkpoints: Path, step: int) -> Path:
     return checkpoints / f"global_step_{step}" / "actor"
 
 
+def check_world_size(checkpoints: Path, step: int, gpus: int) -> None:
+    """Refuse a checkpoint that was written by another number of GPUs.
+
+    verl saves a shard per GPU and loads them by their number.
+
+    Raises:
+        UserError: Names both numbers and the way out.
+    """
+    found = {
+        int(shard.name.split("_")[3])
+        for shard in shards(checkpoints, step).glob("model_world_size_*_rank_*.pt")
+    }
+    if found and gpus not in found:
+        raise UserError(
+            f"{shards(checkpoints, step)}: written by {', '.join(map(str, sorted(found)))} GPUs, and "
+            f"verl.nodes × verl.gpus_per_node is {gpus}. verl resumes a stage on the same number alone: restore it "
+            f"until the stage has ended, or delete {checkpoints} to begin the stage again"
+        )
+
+
 def merge_command(python: str, local_dir: Path, target: Path) -> list[str]:
     """Words of verl's own command that merges the shards of a folder."""
     words = [python, "-m", "verl.model_merger", "merge", "--backend", "fsdp"]
@@ -65,6 +85,12 @@ def merge(
         shutil.rmtree(beside, ignore_errors=True)
         raise UserError(
             f"{local_dir}: verl's merger ended with status {done.returncode} and no model; its output is in {log}"
+        )
+    if (beside / "lora_adapter").exists():
+        shutil.rmtree(beside)
+        raise UserError(
+            f"{local_dir}: verl trained an adapter and merged the base weights without it; remove what sets "
+            "actor_rollout_ref.model.lora and train the stage again"
         )
     complete(beside, start)
     old = target.with_name(f".{target.name}.old")

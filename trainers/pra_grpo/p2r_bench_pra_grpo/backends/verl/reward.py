@@ -42,7 +42,7 @@ class StageRewardManager(RewardManagerBase):
         profile = self.stage.load_profile()
         self._samples = [row.sample for row in read_rows(self.stage.rows)]
         self.rewarder = make_rewarder(self.stage.config, profile, self._samples, workers)
-        batch = self.stage.config.grpo_for(self.stage.role).batch
+        batch = self.stage.config.grpo_for(self.stage.role).batch_size
         self.journal = Journal(
             self.stage.journals, journalled(self.stage), min(1.0, KEPT_PROMPTS / batch)
         )

@@ -4,17 +4,37 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
 
 from p2r_bench.errors import UserError
 from p2r_bench_pra_grpo.backends.verl.installed import Versions, installed
 from p2r_bench_pra_grpo.config import Config, ServiceConfig
-from p2r_bench_pra_grpo.fields import read
+from p2r_bench_pra_grpo.reading import TABLE, Count, read
+
+REFUSED: Mapping[str, str] = {
+    "actor_rollout_ref.actor.freeze_vision_tower": (
+        "no code of verl 0.9.1 reads it: the vision tower would be trained all the same"
+    ),
+    "algorithm.filter_groups": (
+        "verl 0.9.1 does not hand it to a custom sampler, and the trainer's own is one; groups with equal rewards "
+        "stay in the batch with advantages of 0"
+    ),
+    **{
+        f"actor_rollout_ref.model.{name}": (
+            "verl 0.9.1 merges the untrained base weights and leaves the adapter beside them; train all weights"
+        )
+        for name in ("lora", "lora_rank", "lora_adapter_path")
+    },
+}
+"""Override of verl that would be ignored, or would do something else than it says, to the reason."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=TABLE)
 class VerlSettings:
     """How verl runs.
 
@@ -28,7 +48,6 @@ class VerlSettings:
         gpu_memory: Share of a GPU's memory for the rollout engine, 0 to 1.
         tokens_per_gpu: Most tokens of a micro-batch; None takes two of the longest rollouts.
         offload: Keep parameters and optimizer in the host's memory while they are not needed.
-        freeze_vision: Leave the vision tower as it is.
         remove_padding: Train on packed sequences, which needs flash-attn; "auto" does where it is installed.
         keep_checkpoints: Checkpoints of a stage kept on disk, newest first.
         logger: verl's loggers ("console", "wandb", "tensorboard", "mlflow", "swanlab", …); "file" is always on.
@@ -40,23 +59,22 @@ class VerlSettings:
         overrides: Further Hydra overrides of verl's configuration; they win.
     """
 
-    nodes: int = field(default=1, metadata={"least": 1})
-    gpus_per_node: int = field(default=4, metadata={"least": 1})
+    nodes: Count = 1
+    gpus_per_node: Count = 4
     gpus: tuple[int, ...] = ()
     ray_address: str | None = None
     strategy: Literal["fsdp", "fsdp2"] = "fsdp"
-    tensor_parallel: int = field(default=1, metadata={"least": 1})
-    gpu_memory: float = field(default=0.6, metadata={"more_than": 0, "most": 0.95})
-    tokens_per_gpu: int | None = field(default=None, metadata={"least": 1})
+    tensor_parallel: Count = 1
+    gpu_memory: Annotated[float, Field(gt=0, le=0.95)] = 0.6
+    tokens_per_gpu: Count | None = None
     offload: bool = False
-    freeze_vision: bool = False
     remove_padding: Literal["auto", "yes", "no"] = "auto"
-    keep_checkpoints: int = field(default=2, metadata={"least": 1})
+    keep_checkpoints: Count = 2
     logger: tuple[str, ...] = ("console",)
     project: str = "p2r-bench"
-    rollout_workers: int = field(default=8, metadata={"least": 1})
-    reward_workers: int = field(default=8, metadata={"least": 1})
-    give_up_after: int | None = field(default=None, metadata={"least": 1})
+    rollout_workers: Count = 8
+    reward_workers: Count = 8
+    give_up_after: Count | None = None
     environment: Mapping[str, str] = field(default_factory=dict)
     python: str | None = None
     overrides: tuple[str, ...] = ()
@@ -84,6 +102,11 @@ class VerlSettings:
         return {**self.environment, **devices}
 
     @property
+    def world_size(self) -> int:
+        """GPUs that train."""
+        return self.nodes * self.gpus_per_node
+
+    @property
     def packs(self) -> bool:
         """Whether sequences are packed, with flash-attn."""
         if self.remove_padding == "auto":
@@ -99,6 +122,8 @@ def settings_of(config: Config) -> VerlSettings:
             services.
     """
     settings = read(VerlSettings, config.verl, "verl")
+    for override in settings.overrides:
+        _check_override(override)
     if "CUDA_VISIBLE_DEVICES" in settings.environment:
         raise UserError(
             "verl.environment.CUDA_VISIBLE_DEVICES: Ray gives every process its own; say verl.gpus = [0, 1]"
@@ -107,18 +132,32 @@ def settings_of(config: Config) -> VerlSettings:
         raise UserError(
             f"verl.gpus: {len(settings.gpus)} devices, and verl.gpus_per_node = {settings.gpus_per_node}"
         )
-    total = settings.nodes * settings.gpus_per_node
+    total = settings.world_size
     for role in config.stages:
         grpo = config.grpo_for(role)
-        if (rollouts := grpo.prompts_per_update * grpo.group) % total:
+        if (rollouts := grpo.prompts_per_update * grpo.num_generations) % total:
             raise UserError(
                 f"{total} GPUs do not divide the {rollouts} rollouts of an update of the {role} "
-                "(grpo.mini_batch × grpo.group); verl would fill up every batch with empty rows"
+                "(grpo.mini_batch_size × grpo.num_generations); verl would fill up every batch with empty rows"
             )
     if settings.ray_address is None:
         for name, service in _beside_training(config).items():
             _check_apart(settings, name, service)
     return settings
+
+
+_OFF = frozenset({"", "0", "false", "null", "none"})
+
+
+def _check_override(override: str) -> None:
+    """Refuse an override that verl would ignore or misapply, also as a part of a table: "a.b={c: 1}" for "a.b.c=1"."""
+    key, _, value = override.lstrip("+~").partition("=")
+    if value.strip().strip("'\"").lower() in _OFF:
+        return
+    for name, reason in REFUSED.items():
+        below = name.removeprefix(f"{key}.").split(".")[0] if name.startswith(f"{key}.") else None
+        if key == name or key.startswith(f"{name}.") or (below and below in value):
+            raise UserError(f"verl.overrides: {override}: {reason}")
 
 
 def _beside_training(config: Config) -> dict[str, ServiceConfig]:

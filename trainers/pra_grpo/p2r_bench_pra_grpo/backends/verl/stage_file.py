@@ -14,7 +14,7 @@ from p2r_bench.adapter import Profile
 from p2r_bench.errors import UserError
 from p2r_bench.store.atomic import replacing
 from p2r_bench_pra_grpo.config import Config, profile_of
-from p2r_bench_pra_grpo.fields import read
+from p2r_bench_pra_grpo.reading import read
 from p2r_bench_pra_grpo.stage import StageRole
 
 OPTION = "p2r_stage"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from p2r_bench_pra_grpo.testing.backend import ScriptedBackend
-from p2r_bench_pra_grpo.testing.data import (
+from pra_grpo_testing.backend import ScriptedBackend
+from pra_grpo_testing.data import (
     tiny_training,
     write_interpreter,
     write_model,
     write_p2r10k,
 )
-from p2r_bench_pra_grpo.testing.engine import scripted_engine
-from p2r_bench_pra_grpo.testing.server import FakeServer
+from pra_grpo_testing.engine import scripted_engine
+from pra_grpo_testing.server import FakeServer
 
 __all__ = [
     "FakeServer",

@@ -22,8 +22,8 @@ from p2r_bench.types import (
     Sample,
     digest_of,
 )
-from p2r_bench_pra_grpo.parity.rendered import Rendered, rendered
-from p2r_bench_pra_grpo.parity.samples import boxes_for
+from pra_grpo_testing.parity.rendered import Rendered, rendered
+from pra_grpo_testing.parity.samples import boxes_for
 
 ANSWER = "<think>So it is.</think><answer>B</answer>"
 

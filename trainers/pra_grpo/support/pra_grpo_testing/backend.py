@@ -11,18 +11,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from p2r_bench.adapter import TwoStage
-from p2r_bench.engines.scripted import by_digest
-from p2r_bench.errors import EngineError
-from p2r_bench.store.atomic import replacing
-from p2r_bench.types import Completion, Request, Sample
 from p2r_bench_pra_grpo.config import Config, profile_of
 from p2r_bench_pra_grpo.data.mixing import epoch_order
 from p2r_bench_pra_grpo.metrics import ROLLOUTS, StepFile, rollout_row, step_facts
 from p2r_bench_pra_grpo.reward import Rewarder
 from p2r_bench_pra_grpo.rewarding import make_rewarder
 from p2r_bench_pra_grpo.stage import Frozen, NoReward, Reward, Stage, View
-from p2r_bench_pra_grpo.testing.data import write_model
+
+from p2r_bench.adapter import TwoStage
+from p2r_bench.engines.scripted import by_digest
+from p2r_bench.errors import EngineError
+from p2r_bench.store.atomic import replacing
+from p2r_bench.types import Completion, Request, Sample
+from pra_grpo_testing.data import write_model
 
 
 class ScriptedBackend:
@@ -55,7 +56,7 @@ class ScriptedBackend:
     ) -> None:
         grpo = self.config.grpo_for(stage.role)
         rewarder = make_rewarder(self.config, profile_of(self.config), samples)
-        steps = grpo.max_steps or grpo.epochs * math.ceil(len(samples) / grpo.batch)
+        steps = grpo.max_steps or grpo.num_epochs * math.ceil(len(samples) / grpo.batch_size)
         done, weights = _read(stage)
         metrics, rollouts = StepFile(stage.metrics), StepFile(stage.rollouts, ROLLOUTS)
         metrics.keep(done)
@@ -66,7 +67,7 @@ class ScriptedBackend:
             await frozen.__aenter__()
         try:
             for step in range(done + 1, steps + 1):
-                order = epoch_order(len(samples), stage.seed, step)[: grpo.batch]
+                order = epoch_order(len(samples), stage.seed, step)[: grpo.batch_size]
                 groups = [
                     (samples[n], await self._group(stage, step, samples[n], rewarder, frozen))
                     for n in order

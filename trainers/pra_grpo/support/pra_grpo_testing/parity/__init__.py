@@ -5,7 +5,7 @@ Every side gives `Rendered` calls for the same samples and boxes; `differences` 
 
 from __future__ import annotations
 
-from p2r_bench_pra_grpo.parity.rendered import Calls, Rendered, differences, rendered
-from p2r_bench_pra_grpo.parity.samples import boxes_for, parity_samples
+from pra_grpo_testing.parity.rendered import Calls, Rendered, differences, rendered
+from pra_grpo_testing.parity.samples import boxes_for, parity_samples
 
 __all__ = ["Calls", "Rendered", "boxes_for", "differences", "parity_samples", "rendered"]

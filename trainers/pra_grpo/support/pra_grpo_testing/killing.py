@@ -78,7 +78,8 @@ def _train(values: Mapping[str, Any], spared: list[str] | None, told: Path | Non
     from p2r_bench_pra_grpo.backends import make_backend
     from p2r_bench_pra_grpo.config import load_config
     from p2r_bench_pra_grpo.rounds.machine import Rounds
-    from p2r_bench_pra_grpo.testing.engine import scripted_engine
+
+    from pra_grpo_testing.engine import scripted_engine
 
     def pass_through(moment: str) -> None:
         if spared is None or moment in spared:

@@ -145,7 +145,7 @@ def _handler(server: FakeServer) -> type[BaseHTTPRequestHandler]:
 
 
 def main() -> None:
-    """Serve until told to stop: `python -m p2r_bench_pra_grpo.testing.server --port 8100 --model NAME`."""
+    """Serve until told to stop: `python -m pra_grpo_testing.server --port 8100 --model NAME`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--model", required=True)

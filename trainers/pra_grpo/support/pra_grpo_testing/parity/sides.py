@@ -8,16 +8,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from p2r_bench_pra_grpo.config import GRPO
+from p2r_bench_pra_grpo.images import SampleImages
+from p2r_bench_pra_grpo.reward import Rewarder
+from p2r_bench_pra_grpo.stage import CALL_ROLE, NoReward, StageRole
+
 from p2r_bench.adapter import Profile, TwoStage
 from p2r_bench.run.api import evaluate
 from p2r_bench.types import Completion, Request, Sample
-from p2r_bench_pra_grpo.config import GRPO
-from p2r_bench_pra_grpo.images import SampleImages
-from p2r_bench_pra_grpo.parity.recording import ANSWER, ENGINE, TASK, comparing
-from p2r_bench_pra_grpo.parity.rendered import Calls, Rendered, canonical, pixels, rendered
-from p2r_bench_pra_grpo.parity.samples import boxes_for
-from p2r_bench_pra_grpo.reward import Rewarder
-from p2r_bench_pra_grpo.stage import CALL_ROLE, NoReward, StageRole
+from pra_grpo_testing.parity.recording import ANSWER, ENGINE, TASK, comparing
+from pra_grpo_testing.parity.rendered import Calls, Rendered, canonical, pixels, rendered
+from pra_grpo_testing.parity.samples import boxes_for
 
 
 def by_evaluation(samples: Sequence[Sample], profile: str, out: Path) -> Calls:
@@ -174,7 +175,7 @@ class _boxes_of:
         self._texts = texts
 
     def __enter__(self) -> None:
-        from p2r_bench_pra_grpo.parity import recording
+        from pra_grpo_testing.parity import recording
 
         recording._by_id.update(self._texts)
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from p2r_bench_pra_grpo.backends.verl.installed import PACKAGES
 from PIL import Image, ImageDraw
 
 from p2r_bench.testing.bench import write_bench
-from p2r_bench_pra_grpo.backends.verl.installed import PACKAGES
 
 COLOURS = ("red", "green", "blue", "black")
 _QUESTIONS: Mapping[str, tuple[str, str]] = {
@@ -75,9 +75,9 @@ def tiny_training(folder: Path, **changes: Any) -> dict[str, Any]:
         "model": str(write_model(folder / "start")),
         "out": str(folder / "out"),
         "profile": "tiny",
-        "backend": "p2r_bench_pra_grpo.testing.backend:ScriptedBackend",
+        "backend": "pra_grpo_testing.backend:ScriptedBackend",
         "data": [{"format": "p2r-10k", "path": str(write_p2r10k(folder / "data"))}],
-        "grpo": {"group": 2, "batch": 2},
+        "grpo": {"num_generations": 2, "batch_size": 2},
         "services": {
             "reasoner": {"engine": "scripted"},
             "perceiver": {"engine": "scripted"},
