@@ -24,7 +24,9 @@ SERVERS = {
 def test_little_needs_to_be_said() -> None:
     config = load_config(LEAST)
     assert config.stages == ("perceiver", "reasoner") and config.rounds == 1
-    assert config.grpo_for("perceiver").num_generations == 8 and config.reward.overlap.rule == "veto"
+    assert (
+        config.grpo_for("perceiver").num_generations == 8 and config.reward.overlap.rule == "veto"
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,10 @@ def test_a_role_overrides_what_all_have() -> None:
     grpo = {"num_generations": 4, "beta": 0.02, "reasoner": {"num_generations": 6}}
     config = load_config({**LEAST, "grpo": grpo})
     assert config.grpo_for("perceiver").num_generations == 4
-    assert (config.grpo_for("reasoner").num_generations, config.grpo_for("reasoner").beta) == (6, 0.02)
+    assert (config.grpo_for("reasoner").num_generations, config.grpo_for("reasoner").beta) == (
+        6,
+        0.02,
+    )
 
 
 @pytest.mark.parametrize("name", [n for n in preset_names() if n.startswith("p2r-")])

@@ -16,9 +16,8 @@ from p2r_bench_pra_grpo.backends.verl.merge import LATEST, merge, shards
 from p2r_bench_pra_grpo.backends.verl.paths import StagePaths
 from p2r_bench_pra_grpo.config import load_config
 from p2r_bench_pra_grpo.data.load import load_samples
-from p2r_bench_pra_grpo.rounds.steps import stages
-from p2r_bench_pra_grpo.config import load_config
 from p2r_bench_pra_grpo.rounds.evaluation import evaluate_model
+from p2r_bench_pra_grpo.rounds.steps import stages
 from p2r_bench_pra_grpo.trainer import PRAGRPO
 from pra_grpo_testing import tiny_training, write_interpreter, write_model
 

@@ -23,9 +23,11 @@ from p2r_bench_pra_grpo.config import Evaluation, load_config
 from p2r_bench_pra_grpo.metrics import METRICS, ROLLOUTS
 from p2r_bench_pra_grpo.rounds import evaluation
 from p2r_bench_pra_grpo.rounds.machine import Rounds
+from p2r_bench_pra_grpo.rounds.stage_steps import with_estimate
 from p2r_bench_pra_grpo.rounds.state import State
-from p2r_bench_pra_grpo.rounds.steps import stages, steps
+from p2r_bench_pra_grpo.rounds.steps import stage_seed, stages, steps
 from p2r_bench_pra_grpo.services.server import read_record, served_models
+from p2r_bench_pra_grpo.stage import STAGE_ROLES
 from p2r_bench_pra_grpo.trainer import PRAGRPO
 from pra_grpo_testing import ScriptedBackend, tiny_training
 from pra_grpo_testing.killing import killed_after, killed_at_every_moment
@@ -145,6 +147,20 @@ def test_a_stage_starts_from_the_result_of_the_one_before(tmp_path: Path) -> Non
     assert every[0].start == (tmp_path / "start").resolve()
     assert all(b.start == b.frozen == a.model for a, b in pairwise(every))
     assert len({s.seed for s in every}) == 4
+
+
+def test_stages_of_trainings_with_other_seeds_have_other_seeds() -> None:
+    places = [(seed, n, role) for seed in range(50) for n in range(1, 20) for role in STAGE_ROLES]
+    assert len({stage_seed(*place) for place in places}) == len(places)
+
+
+def test_the_time_left_is_estimated_once_from_the_first_steps() -> None:
+    rows: list[Any] = []
+    said: list[str] = []
+    view = with_estimate(rows.append, said.append, total=1810)
+    for step in range(1, 31):
+        view({"step": step, "seconds": 2.0})
+    assert len(rows) == 30 and said == ["2.0 s a step; the 1800 steps left take about 1.0 h"]
 
 
 def test_the_leaderboard_gets_a_row_with_digest_and_profile_after_every_round(
