@@ -13,6 +13,7 @@ NEW_PLUGINS = {
     "judge": "lenient",
     "engine": "blind",
     "trainer": "ladder",
+    "family": "mosaic",
 }
 """Kind to the name of the plugin that the session `plugins` makes: those of docs/plugins/tutorial.md."""
 

@@ -57,7 +57,7 @@ def test_register_trainers() -> None:
 
 
 def test_register_families() -> None:
-    assert added("register_families", "family") == {"kimi": "p2r_kimi.family:Kimi"}
+    assert added("register_families", "family") == {"mosaic": "mosaic.family:Mosaic"}
 
 
 def test_register_commands() -> None:

@@ -1,4 +1,4 @@
-"""Small packages to start a plugin from: what `p2r-bench plugin new` writes."""
+"""Templates of plugin packages, which `p2r-bench plugin new` writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Literal, get_args
 from p2r_bench import __version__
 from p2r_bench.errors import UserError
 
-Kind = Literal["mode", "task", "judge", "engine", "trainer"]
+Kind = Literal["mode", "task", "judge", "engine", "trainer", "family"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 USAGE: dict[Kind, str] = {
@@ -23,8 +23,9 @@ USAGE: dict[Kind, str] = {
     "judge": "p2r-bench run --tasks Synth-HR --scorer {name}",
     "engine": "p2r-bench run --tasks Synth-HR --engine {name}",
     "trainer": "p2r-bench train {name} --config FILE",
+    "family": "p2r-bench run --tasks Synth-HR --model FOLDER --family {name}",
 }
-"""What a user types to use a plugin of each kind."""
+"""Command that uses a plugin of each kind."""
 
 _PREFIX = "p2r-bench-"
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*([._-][A-Za-z0-9]+)*")
@@ -35,7 +36,7 @@ class Skeleton:
     """A package that registers one thing.
 
     Attributes:
-        name: What users type.
+        name: Name that users type.
     """
 
     name: str
@@ -56,18 +57,18 @@ class Skeleton:
 
     @property
     def distribution(self) -> str:
-        """What pip installs."""
+        """Name under which pip installs the package."""
         name = re.sub(r"[._]", "-", self.name.lower())
         return name if name.startswith(_PREFIX) else _PREFIX + name
 
     @property
     def package(self) -> str:
-        """What Python imports."""
+        """Name under which Python imports the package."""
         return re.sub(r"[.-]", "_", self.name.lower())
 
     @property
     def class_name(self) -> str:
-        """The class of the mode, task, judge, engine or trainer."""
+        """Name of the plugin's class."""
         return "".join(part[0].upper() + part[1:] for part in re.split(r"[._-]", self.name))
 
     @property
@@ -76,7 +77,7 @@ class Skeleton:
         return USAGE[self.kind].format(name=self.name)
 
     def files(self) -> dict[str, str]:
-        """Path below the package's folder to content."""
+        """Return the files: path below the package's folder to content."""
         return {
             "pyproject.toml": self._filled("package/pyproject.txt"),
             "README.md": self._filled("package/readme.txt"),
@@ -110,6 +111,7 @@ class Skeleton:
         return Template(text).substitute(
             name=self.name,
             kind=self.kind,
+            kinds="families" if self.kind == "family" else f"{self.kind}s",
             package=self.package,
             class_name=self.class_name,
             distribution=self.distribution,

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from p2r_bench import plugins
+from p2r_bench import families
+from p2r_bench.families import Family
 
 
 def plugin_of(**members: Any) -> ModuleType:
@@ -18,18 +19,13 @@ def plugin_of(**members: Any) -> ModuleType:
 
 
 @contextmanager
-def registered(distribution: str = "inline-plugin", **hooks: Any) -> Iterator[plugins.Registry]:
-    """Register hooks beside the built-in names inside the block; installed plugins are not loaded.
-
-    Args:
-        distribution: Name under which the plugin is reported.
-        hooks: Functions that are marked with `hookimpl`, by the name of their hook.
-    """
-    plugin = plugin_of(**hooks)
-    found = plugins.load([plugins.Source(distribution, "1", lambda: plugin)])
-    before = plugins.discover
-    plugins.discover = lambda: found  # type: ignore[assignment]
+def registered_family(family: Family) -> Iterator[Family]:
+    """Serve a model family under its name inside the block, whether or not a plugin registers it."""
+    before = families._made
+    families._made = (  # type: ignore[assignment]
+        lambda name: family if name == family.name else before(name)
+    )
     try:
-        yield found
+        yield family
     finally:
-        plugins.discover = before
+        families._made = before

@@ -25,12 +25,16 @@ from p2r_bench import (
     TwoStage,
     UserError,
     Verdict,
+    load_profile,
 )
 from p2r_bench.engines.scripted import ScriptedEngine
+from p2r_bench.families import BoxNotation, Budget
+from p2r_bench.families.qwen3_vl import Qwen3VL
 from p2r_bench.judges.strict import Strict
 from p2r_bench.modes.p2r import P2R
 from p2r_bench.testing import (
     EngineContract,
+    FamilyContract,
     JudgeContract,
     ModeContract,
     ServiceJudgeContract,
@@ -38,7 +42,8 @@ from p2r_bench.testing import (
     TrainerContract,
     tiny_sample,
 )
-from p2r_bench.types import Ask, Request
+from p2r_bench.testing.registering import registered_family
+from p2r_bench.types import Ask, Request, Size
 
 BREAKS = (AssertionError, pytest.fail.Exception, NotImplementedError)
 
@@ -440,6 +445,99 @@ def test_trainer_that_breaks_a_rule_is_caught(trainer: type, rule: str, tmp_path
 def test_trainer_that_does_everything_again_is_caught(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="must not do again"):
         TrainerOf(Again).test_a_finished_run_can_be_called_again(tmp_path)
+
+
+class Enlarges(Qwen3VL):
+    def fit(self, size: Size, budget: Budget) -> Size:
+        wide, high = super().fit(size, budget)
+        return 2 * wide, 2 * high
+
+
+class Unaligned(Qwen3VL):
+    def fit(self, size: Size, budget: Budget) -> Size:
+        wide, high = super().fit(size, budget)
+        return wide - 1, high
+
+
+class Restless(Qwen3VL):
+    def fit(self, size: Size, budget: Budget) -> Size:
+        wide, high = super().fit(size, budget)
+        return max(32, wide - 32), high
+
+
+class CountsNothing(Qwen3VL):
+    def visual_tokens(self, size: Size) -> int:
+        return 0
+
+
+class CountsSometimes(Qwen3VL):
+    def most_visual_tokens(self, budget: Budget) -> None:  # type: ignore[override]
+        return None
+
+
+class Counting(Qwen3VL):
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def fit(self, size: Size, budget: Budget) -> Size:
+        self.calls += 1
+        return super().fit(size, budget)
+
+
+class NeedsMore(Qwen3VL):
+    def problem(self, budget: Budget) -> str:
+        return "max_pixels must be larger"
+
+
+class Unversioned(Qwen3VL):
+    @property
+    def rules(self) -> Mapping[str, Any]:
+        return {"name": self.name}
+
+
+class Misplaces(BoxNotation):
+    def in_order(self, values: Sequence[object]) -> Sequence[object]:
+        return tuple(reversed(values))
+
+
+class Misread(Qwen3VL):
+    boxes = Misplaces()
+
+
+class OtherKey(BoxNotation):
+    @property
+    def schema(self) -> dict[str, Any] | None:
+        return BoxNotation(key="corners").schema
+
+
+class WrongSchema(Qwen3VL):
+    boxes = OtherKey()
+
+
+@pytest.mark.parametrize(
+    ("family", "rule"),
+    [
+        (dict, "test_it_is_a_family"),
+        (Counting, "test_it_has_no_state"),
+        (NeedsMore, "test_it_works_within_the_budgets"),
+        (Enlarges, "test_sizes_are_aligned_and_inside_the_budget"),
+        (Unaligned, "test_sizes_are_aligned_and_inside_the_budget"),
+        (Restless, "test_a_fitted_size_is_kept_where_the_family_settles"),
+        (CountsNothing, "test_visual_tokens_are_positive_and_at_most_those_of_the_budget"),
+        (CountsSometimes, "test_visual_tokens_are_positive_and_at_most_those_of_the_budget"),
+        (WrongSchema, "test_the_schema_fits_the_notation"),
+        (Misread, "test_boxes_come_back_in_thousandths"),
+        (Unversioned, "test_its_rules_are_in_the_hash_of_a_profile"),
+    ],
+)
+def test_family_that_breaks_a_rule_is_caught(family: type, rule: str) -> None:
+    contract = FamilyContract()
+    contract.family = family
+    if "two" not in getattr(contract, rule).__code__.co_varnames:
+        caught(contract, rule)
+        return
+    with registered_family(family()) as served:
+        caught(contract, rule, TwoStage(load_profile("p2r").with_family(served.name)))
 
 
 def test_contract_without_what_it_needs_says_so() -> None:
