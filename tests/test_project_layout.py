@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli": FOUNDATION | PARTS
     | {"adapter", "stats", "synth", "bundled", "report", "commands", "hookspecs", "plugins", "run"}
     | {"scaffold"},
-    "testing": FOUNDATION | PARTS | {"adapter", "plugins", "run"},
+    "testing": FOUNDATION | PARTS | {"adapter", "families", "plugins", "run"},
 }  # fmt: skip
 """Part of the package to the parts it may import; all may import the package itself."""
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 from p2r_bench import families
 from p2r_bench.families import Family
@@ -21,11 +22,10 @@ def plugin_of(**members: Any) -> ModuleType:
 @contextmanager
 def registered_family(family: Family) -> Iterator[Family]:
     """Serve a model family under its name inside the block, whether or not a plugin registers it."""
-    before = families._made
-    families._made = (  # type: ignore[assignment]
-        lambda name: family if name == family.name else before(name)
-    )
-    try:
+    others = families._made
+
+    def made(name: str) -> Family:
+        return family if name == family.name else others(name)
+
+    with patch.object(families, "_made", made):
         yield family
-    finally:
-        families._made = before
