@@ -23,6 +23,7 @@ PARTS = {"modes", "engines", "tasks", "judges", "store"}
 MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
     "errors": set(),
+    "terminal": set(),
     "hub": FOUNDATION,
     "families": FOUNDATION | {"plugins"},
     "adapter": FOUNDATION | {"families"},
@@ -33,18 +34,18 @@ MAY_IMPORT: dict[str, set[str]] = {
     "judges": FOUNDATION | {"adapter", "plugins"},
     "tasks": FOUNDATION | {"adapter", "stats", "synth", "hub"},
     "store": FOUNDATION | {"adapter", "stats"},
-    "bundled": FOUNDATION,
+    "bundled": FOUNDATION | {"adapter"},
     "report": FOUNDATION | {"adapter", "store", "stats", "tasks"},
     "torch_pixels": FOUNDATION,
     "hookspecs": set(),
     "commands": FOUNDATION,
     "builtin": {"hookspecs", "commands"},
     "plugins": FOUNDATION | {"hookspecs", "commands", "builtin"},
-    "run": FOUNDATION | PARTS | {"adapter", "families", "stats", "bundled", "plugins"},
+    "run": FOUNDATION | PARTS | {"adapter", "families", "stats", "bundled", "plugins", "terminal"},
     "scaffold": FOUNDATION,
     "cli": FOUNDATION | PARTS
     | {"adapter", "stats", "synth", "bundled", "report", "commands", "hookspecs", "plugins", "run"}
-    | {"scaffold"},
+    | {"scaffold", "terminal"},
     "testing": FOUNDATION | PARTS | {"adapter", "families", "plugins", "run"},
 }  # fmt: skip
 """Part of the package to the parts it may import; all may import the package itself."""

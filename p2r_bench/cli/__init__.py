@@ -7,10 +7,10 @@ import errno
 import click
 
 from p2r_bench import __version__
-from p2r_bench.cli.escaping import printable
 from p2r_bench.commands import LazyCommand
 from p2r_bench.errors import UserError
 from p2r_bench.plugins import discover, report
+from p2r_bench.terminal import echo, escape_log, printable
 
 STRICT = "--strict-plugins"
 
@@ -50,8 +50,11 @@ class Root(click.Group):
             return super().invoke(ctx)
         except UserError as error:
             raise Refusal(str(error)) from error
+        except click.ClickException as error:
+            error.message = printable(error.message)
+            raise
         except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
+            echo("Interrupted.", err=True)
             raise SystemExit(130) from None
         except OSError as error:
             if error.errno in (None, errno.EPIPE):
@@ -94,4 +97,5 @@ def main(strict_plugins: bool) -> None:
 
     The first run needs neither a GPU nor a dataset: p2r-bench run --mode default,p2r --tasks Synth-HR
     """
+    escape_log()
     report(strict_plugins)

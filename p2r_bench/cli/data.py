@@ -12,6 +12,7 @@ import click
 from p2r_bench.cli.completion import registered
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError
+from p2r_bench.terminal import echo, printable
 
 if TYPE_CHECKING:
     from p2r_bench.tasks.checking import Report
@@ -45,12 +46,10 @@ def fetch_command(task: str, revision: str | None, out: Path | None, as_json: bo
         raise UserError(f"{task} comes from a plugin, which says itself where its data is from")
     folder, origin = fetch(found, revision, out)
     if as_json:
-        click.echo(
-            json.dumps({"task": task, "data_dir": str(folder), "revisions": origin.revisions})
-        )
+        echo(json.dumps({"task": task, "data_dir": str(folder), "revisions": origin.revisions}))
         return
-    click.echo(f"{task} is in {folder}")
-    click.echo(table(("dataset", "commit"), list(origin.revisions.items())))
+    echo(f"{task} is in {folder}")
+    echo(table(("dataset", "commit"), list(origin.revisions.items())))
 
 
 @command.command("check")
@@ -84,14 +83,14 @@ def check_command(
         nonlocal seen
         seen += 1
         if seen % 20 == 0:
-            click.echo(f"\r{task}: {seen} images read", nl=False, err=True)
+            click.echo(f"\r{printable(task)}: {seen} images read", nl=False, err=True)
 
     watched = sys.stderr.isatty()
     found, source = _task(task), DataSource(data_dir, allow_outside=allow_outside)
     report = check(found, source, decode=not headers, **({"tick": tick} if watched else {}))
     if watched and seen >= 20:
         click.echo("\r\033[K", nl=False, err=True)
-    click.echo(json.dumps(report.as_json(), indent=2) if as_json else _text(report))
+    echo(json.dumps(report.as_json(), indent=2) if as_json else _text(report))
     if report.findings:
         raise SystemExit(1)
 
@@ -149,10 +148,10 @@ def synth_command(
     }
     path = write_synth(out, format=format_, **arguments)  # type: ignore[arg-type]
     if as_json:
-        click.echo(json.dumps({"task": task, "file": str(path), "format": format_, **arguments}))
+        echo(json.dumps({"task": task, "file": str(path), "format": format_, **arguments}))
         return
-    click.echo(f"{rows} rows in {path}")
-    click.echo(f"use them:  p2r-bench run --tasks {task} --data-dir {out}")
+    echo(f"{rows} rows in {path}")
+    echo(f"use them:  p2r-bench run --tasks {task} --data-dir {out}")
 
 
 def _task(name: str) -> Any:

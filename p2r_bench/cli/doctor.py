@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from p2r_bench import __version__
 from p2r_bench.cli.table import table
 from p2r_bench.plugins import discover
+from p2r_bench.terminal import echo
 
 DISTRIBUTION = "p2r-bench"
 
@@ -43,7 +44,7 @@ def command(device: bool, as_json: bool) -> None:
     }
     if device:
         report["torch"] = _torch()
-    click.echo(json.dumps(report, indent=2) if as_json else _text(report))
+    echo(json.dumps(report, indent=2) if as_json else _text(report))
     if not all(p["ok"] for p in core) or not report["bundled_models"]:
         raise click.exceptions.Exit(1)
 

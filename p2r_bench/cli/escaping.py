@@ -5,16 +5,7 @@ All of them pass through `printable`, so no name can move a cursor, colour a ter
 
 from __future__ import annotations
 
-
-def printable(text: str) -> str:
-    """The text with everything that a terminal would obey or cannot encode as an escape such as \\x1b.
-
-    Line breaks and tabs stay.
-    """
-    return "".join(
-        c if c in "\n\t" or (c.isprintable() and not "\ud800" <= c <= "\udfff") else ascii(c)[1:-1]
-        for c in text
-    )
+from p2r_bench.terminal import printable
 
 
 def one_line(text: str) -> str:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2r_bench.cli.escaping import csv_text, printable
+from p2r_bench.cli.escaping import csv_text
 from p2r_bench.errors import UserError
+from p2r_bench.terminal import echo
 
 if TYPE_CHECKING:
     from p2r_bench.cli.leaderboard_view import View
@@ -95,20 +96,20 @@ def command(
     rows = ranked(_filtered(read_leaderboard(out), {name: given[f"{name}s"] for name in _FILTERS}))
     names = [name.strip() for name in columns.split(",")] if columns else []
     if as_json:
-        click.echo(json.dumps(_picked(rows, names), indent=2))
+        echo(json.dumps(_picked(rows, names), indent=2))
     elif style == "csv":
-        click.echo(_csv(_picked(rows, names)), nl=False)
+        echo(_csv(_picked(rows, names)), nl=False)
     else:
-        click.echo(_formatted(views(rows), style, names, wide))
+        echo(_formatted(views(rows), style, names, wide))
 
 
 def _rebuild(out: Path) -> None:
     from p2r_bench.store.rebuild import rebuild_leaderboard
 
     done = rebuild_leaderboard(out)
-    click.echo(f"{done.path}: written anew from {done.runs} runs", err=True)
+    echo(f"{done.path}: written anew from {done.runs} runs", err=True)
     for reason in done.left_out:
-        click.echo(printable(f"left out: {reason}"), err=True)
+        echo(f"left out: {reason}", err=True)
 
 
 def _formatted(shown: list[View], style: str, names: list[str], wide: bool) -> str:

@@ -11,6 +11,7 @@ import click
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError
 from p2r_bench.plugins import Entry, registry
+from p2r_bench.terminal import echo
 
 
 @click.command("modes")
@@ -19,13 +20,13 @@ def command(as_json: bool) -> None:
     """List the modes with the roles they call and the parameters that --mode-arg sets."""
     records = [_record(entry) for entry in registry().entries("mode")]
     if as_json:
-        click.echo(json.dumps(records, indent=2))
+        echo(json.dumps(records, indent=2))
         return
     rows = [
         (r["mode"], ", ".join(r["roles"]) or None, _parameters(r), r["about"], r["from"])
         for r in records
     ]
-    click.echo(table(("MODE", "ROLES", "PARAMETERS", "", "FROM"), rows))
+    echo(table(("MODE", "ROLES", "PARAMETERS", "", "FROM"), rows))
 
 
 def _record(entry: Entry) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from p2r_bench.scaffold import KINDS, Skeleton
+from p2r_bench.terminal import echo
 
 
 @click.group("plugin")
@@ -34,6 +35,6 @@ def new(name: str, kind: str, out: Path) -> None:
     """
     skeleton = Skeleton(name, kind)  # type: ignore[arg-type]
     folder = skeleton.write(out)
-    click.echo(f"{folder}: the {kind} {name!r}, in {skeleton.package}/{kind}.py. Next:")
+    echo(f"{folder}: the {kind} {name!r}, in {skeleton.package}/{kind}.py. Next:")
     for step in (f"cd {folder}", "pip install -e '.[test]'", "pytest", skeleton.usage):
-        click.echo(f"  {step}")
+        echo(f"  {step}")

@@ -7,6 +7,7 @@ import json
 import click
 
 from p2r_bench.plugins import Plugin, discover
+from p2r_bench.terminal import echo
 
 
 @click.command("plugins")
@@ -18,9 +19,9 @@ def command(as_json: bool) -> None:
     """
     found = discover()
     if as_json:
-        click.echo(json.dumps([_record(plugin) for plugin in found.plugins], indent=2))
+        echo(json.dumps([_record(plugin) for plugin in found.plugins], indent=2))
     else:
-        click.echo("\n\n".join(_block(plugin) for plugin in found.plugins))
+        echo("\n\n".join(_block(plugin) for plugin in found.plugins))
     found.check()
 
 

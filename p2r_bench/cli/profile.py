@@ -10,6 +10,7 @@ import click
 from p2r_bench.adapter import Profile, builtin_profiles, diff_profiles, load_profile
 from p2r_bench.cli.completion import profiles as profile_names
 from p2r_bench.cli.table import table
+from p2r_bench.terminal import echo
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -28,7 +29,7 @@ def list_profiles(as_json: bool) -> None:
     """List the built-in profiles with their hashes."""
     profiles = [load_profile(name) for name in builtin_profiles()]
     if as_json:
-        click.echo(
+        echo(
             json.dumps(
                 [{"name": p.name, "hash": p.hash, "prompts": p.pack.name} for p in profiles],
                 indent=2,
@@ -39,9 +40,7 @@ def list_profiles(as_json: bool) -> None:
             (p.name, p.hash[:12], p.pack.name, p.image.max_pixels, p.image.min_pixels)
             for p in profiles
         ]
-        click.echo(
-            table(("PROFILE", "HASH", "PROMPTS", "MAX_PIXELS", "MIN_PIXELS"), rows, right=(3, 4))
-        )
+        echo(table(("PROFILE", "HASH", "PROMPTS", "MAX_PIXELS", "MIN_PIXELS"), rows, right=(3, 4)))
 
 
 @command.command("show")
@@ -51,14 +50,14 @@ def show(profile: str, as_json: bool) -> None:
     """Show every field of PROFILE and its hash, bases and prompt pack resolved."""
     loaded = load_profile(profile)
     if as_json:
-        click.echo(json.dumps(_described(loaded), indent=2, ensure_ascii=False))
+        echo(json.dumps(_described(loaded), indent=2))
         return
-    click.echo(f"{loaded.name}  {loaded.hash}")
+    echo(f"{loaded.name}  {loaded.hash}")
     for key, value in _flat(loaded.identity, ""):
         if isinstance(value, str) and "\n" in value:
-            click.echo(f"{key} =\n" + "\n".join(f"    {line}" for line in value.splitlines()))
+            echo(f"{key} =\n" + "\n".join(f"    {line}" for line in value.splitlines()))
         else:
-            click.echo(f"{key} = {json.dumps(value, ensure_ascii=False)}")
+            echo(f"{key} = {json.dumps(value)}")
 
 
 @command.command("diff")
@@ -72,13 +71,13 @@ def diff(left: str, right: str, as_json: bool) -> None:
     if as_json:
         fields = [{"field": field, "left": x, "right": y} for field, x, y in changes]
         names = {side: {"name": p.name, "hash": p.hash} for side, p in (("left", a), ("right", b))}
-        click.echo(json.dumps({**names, "fields": fields}, indent=2, ensure_ascii=False))
+        echo(json.dumps({**names, "fields": fields}, indent=2))
     elif not changes:
-        click.echo(f"{a.name} and {b.name} are the same: {a.hash}")
+        echo(f"{a.name} and {b.name} are the same: {a.hash}")
     else:
-        click.echo(f"- {a.name}  {a.hash}\n+ {b.name}  {b.hash}")
+        echo(f"- {a.name}  {a.hash}\n+ {b.name}  {b.hash}")
         for field, x, y in changes:
-            click.echo("\n".join([field, *_lines("-", x), *_lines("+", y)]))
+            echo("\n".join([field, *_lines("-", x), *_lines("+", y)]))
 
 
 def _described(profile: Profile) -> dict[str, Any]:
@@ -97,7 +96,5 @@ def _flat(value: Any, prefix: str) -> list[tuple[str, Any]]:
 
 
 def _lines(sign: str, value: Any) -> list[str]:
-    text = (
-        value if isinstance(value, str) and "\n" in value else json.dumps(value, ensure_ascii=False)
-    )
+    text = value if isinstance(value, str) and "\n" in value else json.dumps(value)
     return [f"  {sign} {line}" for line in text.splitlines()]

@@ -13,6 +13,7 @@ from p2r_bench.adapter.literals import Constant, text_constants
 from p2r_bench.adapter.prompt_import import FILES, PROFILES, PathName, import_pack, missing
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError
+from p2r_bench.terminal import echo, printable
 
 
 @click.group("prompts")
@@ -29,15 +30,13 @@ def list_packs(as_json: bool) -> None:
         for pack in builtin_packs()
     }
     if as_json:
-        click.echo(
+        echo(
             json.dumps(
                 [{"name": name, "profiles": profiles} for name, profiles in users.items()], indent=2
             )
         )
     else:
-        click.echo(
-            table(("PACK", "PROFILES"), [(n, ", ".join(p) or None) for n, p in users.items()])
-        )
+        echo(table(("PACK", "PROFILES"), [(n, ", ".join(p) or None) for n, p in users.items()]))
 
 
 @command.command("show")
@@ -47,7 +46,7 @@ def show(pack: str, as_json: bool) -> None:
     """Show the wording of PACK, a built-in pack or a TOML file."""
     values = vars(load_pack(pack))
     if as_json:
-        click.echo(json.dumps(values, indent=2, ensure_ascii=False))
+        echo(json.dumps(values, indent=2))
         return
     flat: dict[str, str] = {}
     for key, value in values.items():
@@ -55,8 +54,8 @@ def show(pack: str, as_json: bool) -> None:
             {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
         )
     for key, text in flat.items():
-        click.secho(key, bold=True)
-        click.echo("\n".join(f"    {line}" for line in text.splitlines()))
+        click.secho(printable(key), bold=True)
+        echo("\n".join(f"    {line}" for line in text.splitlines()))
 
 
 @command.command("import")
@@ -110,10 +109,10 @@ def import_prompts(
         files[out.with_name(f"{out.stem}.{profile}.toml")] = lines
     _write(files, force)
     for file in files:
-        click.echo(f"wrote {file}")
+        echo(f"wrote {file}")
     profiles = [file for file in files if file != out]
-    click.echo(f"use it: p2r-bench run --profile {profiles[0]}")
-    click.echo(f"profile hash: {load_profile(profiles[0]).hash}")
+    echo(f"use it: p2r-bench run --profile {profiles[0]}")
+    echo(f"profile hash: {load_profile(profiles[0]).hash}")
 
 
 def _constants(path: Path, which: PathName) -> dict[str, Constant]:

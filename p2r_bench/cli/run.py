@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2r_bench.cli.completion import profiles, registered
+from p2r_bench.terminal import echo
 
 if TYPE_CHECKING:
     from p2r_bench.run.runner import RunResult
@@ -217,7 +218,7 @@ def command(
         specs = [spec for one in sets for spec in specs_of(one)]
         if dry_run:
             shown = [preview(spec) for spec in specs]
-            click.echo(
+            echo(
                 json.dumps([one.as_json() for one in shown], indent=2)
                 if as_json
                 else "\n\n".join(one.text() for one in shown)
@@ -225,9 +226,9 @@ def command(
             return
         results = _run(specs, quiet, as_json)
         if as_json:
-            click.echo(json.dumps([_record(result) for result in results], indent=2))
+            echo(json.dumps([_record(result) for result in results], indent=2))
         if stop.requested:
-            click.echo("Interrupted. The same command goes on from here.", err=True)
+            echo("Interrupted. The same command goes on from here.", err=True)
             raise SystemExit(EXIT_STATUS)
     if any(row["n_errors"] for result in results for row in result.metrics):
         raise SystemExit(1)
@@ -277,9 +278,9 @@ def _print(result: RunResult, quiet: bool) -> None:
     from p2r_bench.cli.run_summary import summary
     from p2r_bench.run.accounting import block
 
-    click.echo("\n".join(summary(result, _causes(result))))
+    echo("\n".join(summary(result, _causes(result))))
     if result.accounting and not quiet:
-        click.echo("\n".join(f"  {line}" for line in block(result.accounting)))
+        echo("\n".join(f"  {line}" for line in block(result.accounting)))
 
 
 def _causes(result: RunResult) -> list[Cause]:

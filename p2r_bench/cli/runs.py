@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from p2r_bench.cli.escaping import printable
 from p2r_bench.cli.table import Column, fitting_table, table, terminal_width, wrapped
+from p2r_bench.terminal import echo
 
 if TYPE_CHECKING:
     from p2r_bench.store.reader import RunReader
@@ -42,19 +42,19 @@ def list_(as_json: bool, out: Path) -> None:
 
     runs = list_runs(out)
     if as_json:
-        click.echo(json.dumps([run.record() for run in runs], indent=2))
+        echo(json.dumps([run.record() for run in runs], indent=2))
         return
     if not runs:
-        click.echo(f"{out / 'runs'}: no run found")
+        echo(f"{out / 'runs'}: no run found")
         return
     if readable := [run for run in runs if run.problem is None]:
         room = terminal_width()
         shown, left_out = fitting_table(_columns(readable), room)
         note = f"Columns left out for lack of room: {', '.join(left_out)}" if left_out else ""
-        click.echo("\n".join([shown, *wrapped(note, room)]))
+        echo("\n".join([shown, *wrapped(note, room)]))
     for run in runs:
         if run.problem is not None:
-            click.echo(printable(run.problem), err=True)
+            echo(run.problem, err=True)
 
 
 def _columns(runs: Sequence[RunSummary]) -> list[Column]:
@@ -97,9 +97,9 @@ def show(run: str, as_json: bool, out: Path) -> None:
 
     found = find_run(run, out)
     if as_json:
-        click.echo(json.dumps(found.manifest.content, indent=2))
+        echo(json.dumps(found.manifest.content, indent=2))
     else:
-        click.echo(printable("\n".join(_shown(found))))
+        echo("\n".join(_shown(found)))
 
 
 def _shown(run: RunReader) -> Iterator[str]:
@@ -188,7 +188,7 @@ def rm(runs: tuple[str, ...], yes: bool, out: Path) -> None:
 
     found = {reader.path: reader for reader in (find_run(run, out) for run in runs)}
     for path, reader in found.items():
-        click.echo(printable(f"{path}: {sum(reader.states().values())} samples"))
+        echo(f"{path}: {sum(reader.states().values())} samples")
     if not yes:
         click.confirm(
             f"Remove {'this run' if len(found) == 1 else f'these {len(found)} runs'}?", abort=True
@@ -203,4 +203,4 @@ def latest(out: Path) -> None:
     """Print the folder of the run that was used last."""
     from p2r_bench.store.reader import LATEST, find_run
 
-    click.echo(find_run(LATEST, out).path)
+    echo(find_run(LATEST, out).path)

@@ -11,6 +11,7 @@ import click
 
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError
+from p2r_bench.terminal import echo
 
 if TYPE_CHECKING:
     from p2r_bench.judges.predictions import JudgedRow
@@ -99,7 +100,7 @@ def _predictions(
     rows = read_predictions(path)
     judged = judge_rows(rows, load_profile(profile), scorer=scorer or DEFAULT_SCORER, params=params)
     if as_json:
-        click.echo(json.dumps([one.record() for one in judged], indent=1))
+        echo(json.dumps([one.record() for one in judged], indent=1))
     else:
         _print_rows(judged)
     return sum(one.verdict.status == "error" for one in judged)
@@ -112,11 +113,11 @@ def _print_rows(judged: list[JudgedRow]) -> None:
         (r["index"], r["scorer"], _short(r["extracted"]), outcomes[r["correct"]], r["error"] or "")
         for r in records
     ]
-    click.echo(table(("row", "scorer", "extracted", "verdict", ""), cells, right=(0,)))
-    click.echo(_figure(records))
+    echo(table(("row", "scorer", "extracted", "verdict", ""), cells, right=(0,)))
+    echo(_figure(records))
     if seconds := [r["second_opinion"] for r in records if "second_opinion" in r]:
         asked = sum(r["fallback"] is not None for r in seconds)
-        click.echo(f"{seconds[0]['scorer']}: {_figure(seconds)}, {asked} decided by the fallback")
+        echo(f"{seconds[0]['scorer']}: {_figure(seconds)}, {asked} decided by the fallback")
 
 
 def _figure(records: list[dict[str, Any]]) -> str:
@@ -139,7 +140,7 @@ def _runs(
         if not as_json:
             _print_run(results[-1])
     if as_json:
-        click.echo(json.dumps([_record(result) for result in results], indent=1))
+        echo(json.dumps([_record(result) for result in results], indent=1))
     return sum(result.errors for result in results)
 
 
@@ -157,8 +158,8 @@ def _print_run(result: Rejudged) -> None:
         if row["category"] is None and row["metric"] == "accuracy"
     ]
     header = ("scorer", "subset", "accuracy", "scored", "no answer", "errors")
-    click.echo(f"{result.path.name}: {result.judged} new verdicts, {result.kept} kept")
-    click.echo(table(header, rows, right=(2, 3, 4, 5)))
+    echo(f"{result.path.name}: {result.judged} new verdicts, {result.kept} kept")
+    echo(table(header, rows, right=(2, 3, 4, 5)))
 
 
 def _record(result: Rejudged) -> dict[str, object]:

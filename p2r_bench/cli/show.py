@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2r_bench.cli.completion import runs
-from p2r_bench.cli.escaping import printable
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError
+from p2r_bench.terminal import echo, printable
 
 if TYPE_CHECKING:
     from p2r_bench.store.reader import RunReader
@@ -78,12 +78,10 @@ def command(
 
         draw(row, verdicts, picture)
     if as_json:
-        click.echo(
-            json.dumps({"run_id": found.run_id, "sample": row, "verdicts": verdicts}, indent=2)
-        )
+        echo(json.dumps({"run_id": found.run_id, "sample": row, "verdicts": verdicts}, indent=2))
         return
     if picture is not None:
-        click.echo(f"{picture}: sample {row['sample_id']}, {len(row['stages'])} calls")
+        echo(f"{picture}: sample {row['sample_id']}, {len(row['stages'])} calls")
         return
     blocks = [
         _question(row, found.run_id),
@@ -93,9 +91,7 @@ def command(
         _verdicts(verdicts),
         _totals(row),
     ]
-    click.echo(
-        printable("\n\n".join("\n".join(lines) for block in blocks if (lines := list(block))))
-    )
+    echo(printable("\n\n".join("\n".join(lines) for block in blocks if (lines := list(block)))))
 
 
 def _show_errors(run: RunReader, limit: int, as_json: bool) -> None:
@@ -103,18 +99,16 @@ def _show_errors(run: RunReader, limit: int, as_json: bool) -> None:
 
     found = causes(run)
     if as_json:
-        click.echo(
-            json.dumps({"run_id": run.run_id, "causes": [c.as_json() for c in found]}, indent=2)
-        )
+        echo(json.dumps({"run_id": run.run_id, "causes": [c.as_json() for c in found]}, indent=2))
         return
     if not found:
-        click.echo(f"{run.run_id}: no errors in {len(run.keys())} recorded samples")
+        echo(f"{run.run_id}: no errors in {len(run.keys())} recorded samples")
         return
     for cause in found:
-        click.echo(printable(f"{len(cause.samples)} × {cause.title}: {cause.message}"))
+        echo(f"{len(cause.samples)} × {cause.title}: {cause.message}")
         names = [f"{name} (repeat {n})" if n else name for name, n in cause.samples[:limit]]
         more = len(cause.samples) - limit
-        click.echo("  " + ", ".join(names) + (f", and {more} more (--limit)" if more > 0 else ""))
+        echo("  " + ", ".join(names) + (f", and {more} more (--limit)" if more > 0 else ""))
 
 
 def _question(row: Row, run_id: str) -> Iterator[str]:

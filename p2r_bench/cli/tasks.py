@@ -12,6 +12,7 @@ import click
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError
 from p2r_bench.plugins import Entry, registry
+from p2r_bench.terminal import echo
 
 
 @click.command("tasks")
@@ -24,10 +25,10 @@ def command(data_dir: Path | None, as_json: bool) -> None:
     """
     records = [_record(entry, data_dir) for entry in registry().entries("task")]
     if as_json:
-        click.echo(json.dumps(records, indent=2))
+        echo(json.dumps(records, indent=2))
         return
     rows = [(r["task"], r["data"], r["way"] or r["folder"], r["from"]) for r in records]
-    click.echo(table(("TASK", "DATA", "WHERE, OR HOW TO GET IT", "FROM"), rows))
+    echo(table(("TASK", "DATA", "WHERE, OR HOW TO GET IT", "FROM"), rows))
 
 
 def _record(entry: Entry, data_dir: Path | None) -> dict[str, Any]:

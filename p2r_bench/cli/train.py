@@ -14,6 +14,7 @@ import click
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError
 from p2r_bench.plugins import discover, registry
+from p2r_bench.terminal import echo
 from p2r_bench.types import Trainer
 
 config_option = click.option(
@@ -55,9 +56,7 @@ def command() -> None:
 def status(name: str, config: Path, rounds: int | None, as_json: bool) -> None:
     """Say how far the training of trainer NAME with this configuration is."""
     told = _trainer(name, config, rounds).status()
-    click.echo(
-        json.dumps(told, indent=2) if as_json else table(("FIELD", "VALUE"), list(told.items()))
-    )
+    echo(json.dumps(told, indent=2) if as_json else table(("FIELD", "VALUE"), list(told.items())))
 
 
 def _training(name: str) -> click.Command:
@@ -69,9 +68,7 @@ def _training(name: str) -> click.Command:
     def train(config: Path, rounds: int | None, dry_run: bool, as_json: bool) -> None:
         trainer = _trainer(name, config, rounds)
         if dry_run:
-            click.echo(
-                json.dumps(list(trainer.plan()), indent=2) if as_json else _steps(trainer.plan())
-            )
+            echo(json.dumps(list(trainer.plan()), indent=2) if as_json else _steps(trainer.plan()))
         else:
             trainer.run()
 

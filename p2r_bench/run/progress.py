@@ -10,6 +10,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from p2r_bench.terminal import printable
+
 _LINE_EVERY_S = 15.0
 _BAR_EVERY_S = 0.1
 
@@ -111,7 +113,7 @@ class Lines:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"{printable(line)}\n")
     sys.stderr.flush()
 
 
@@ -124,7 +126,7 @@ class Bar:
     def begin(self, title: str, tally: Tally) -> None:
         self._begun = self._last = time.monotonic()
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]:.1f} rows/s"),
@@ -134,7 +136,7 @@ class Bar:
         )
         self._progress.start()
         self._bar = self._progress.add_task(
-            title,
+            printable(title),
             total=tally.total,
             completed=tally.before,
             rate=0.0,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import click
-
 from p2r_bench.errors import UserError
+from p2r_bench.terminal import echo
 from p2r_bench_pra_grpo.backends import make_backend
 from p2r_bench_pra_grpo.config import load_config
 from p2r_bench_pra_grpo.stage import ServiceDown
@@ -74,7 +73,7 @@ class PRAGRPO:
 
 
 def _say(line: str) -> None:
-    click.echo(line, err=True)
+    echo(line, err=True)
 
 
 def _view(row: Mapping[str, Any]) -> None:
