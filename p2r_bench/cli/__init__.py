@@ -51,7 +51,7 @@ class Root(click.Group):
         except UserError as error:
             raise Refusal(str(error)) from error
         except click.ClickException as error:
-            error.message = printable(error.message)
+            vars(error)["message"] = printable(error.message)  # typed as final
             raise
         except KeyboardInterrupt:
             echo("Interrupted.", err=True)
