@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -14,7 +14,8 @@ Form = Literal["json", "box_tokens", "box_tags"]
 Scale = Literal["thousandths", "pixels"]
 Corners = tuple[float, float, float, float]
 
-_TAGGED = re.compile(r"(?:<ref>([^<]*)</ref>\s*)?<box>\s*(\[[^<]*\])\s*</box>")
+_TAGGED = re.compile(r"(?:<ref>([^<]*)</ref>\s*)?<box>([^<]*)")
+_FLAT = re.compile(r"\[[^\[\]{}]*\]")
 _BOX_TOKENS = ("<|begin_of_box|>", "<|end_of_box|>")
 
 
@@ -110,24 +111,25 @@ class BoxNotation:
         return x1 * across, y1 * down, x2 * across, y2 * down
 
     def as_json(self, text: str) -> str:
-        """Return a reply with its boxes as JSON objects of this notation's key; JSON replies come back as they are."""
-        if self.form == "box_tokens":
-            begin, end = _BOX_TOKENS
-            text = text.replace(begin, "").replace(end, "").strip()
-            return self._labelled(text) or text
+        """Return a reply with its boxes as JSON objects of this notation's key; JSON replies come back as they are.
+
+        Every whole list of corners counts, also in a reply that the token limit cut off.
+        """
         if self.form == "box_tags" and (found := _TAGGED.findall(text)):
-            entries = [
-                {self.key: corners, "label": label or None}
-                for label, boxes in found
-                for corners in _lists(boxes)
-            ]
-            return json.dumps(entries, ensure_ascii=False)
+            return "\n".join(self._objects(boxes, label or None) for label, boxes in found)
+        if self.form == "box_tokens":
+            parts = list(_between(text, *_BOX_TOKENS)) or [text]
+            return "\n".join(
+                part if "{" in part or not _FLAT.search(part) else self._objects(part, None)
+                for part in parts
+            )
         return text
 
-    def _labelled(self, text: str) -> str | None:
-        if not text.startswith("[["):
-            return None
-        return json.dumps([{self.key: corners} for corners in _lists(text)])
+    def _objects(self, lists: str, label: str | None) -> str:
+        """Return the flat lists in a text as a JSON list of objects; an empty list stays one."""
+        flat = [_value(part) for part in _FLAT.findall(lists)]
+        entries = [{self.key: corners, "label": label} for corners in flat if corners != []]
+        return json.dumps(entries, ensure_ascii=False)
 
     def _from_thousandths(self, corners: Corners, size: Size) -> list[float]:
         x1, y1, x2, y2 = corners
@@ -139,10 +141,19 @@ class BoxNotation:
         return [x1, y1, x2, y2] if self.order == "xyxy" else [y1, x1, y2, x2]
 
 
-def _lists(text: str) -> list[Any]:
-    """Return the entries of a JSON list of lists; an unreadable list is one entry that is no box."""
+def _between(text: str, begin: str, end: str) -> Iterator[str]:
+    """Yield the parts of a text between two marks; the last part may lack its end."""
+    place = text.find(begin)
+    while place >= 0:
+        start = place + len(begin)
+        stop = text.find(end, start)
+        yield text[start:] if stop < 0 else text[start:stop]
+        place = -1 if stop < 0 else text.find(begin, stop)
+
+
+def _value(text: str) -> Any:
+    """Return a JSON list, or the text of one that cannot be read, which is no box."""
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except ValueError:
-        return [text]
-    return value if isinstance(value, list) and all(isinstance(v, list) for v in value) else [value]
+        return text

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from p2r_bench.adapter import load_profile, read_boxes
 from p2r_bench.families import Family
 from p2r_bench.families.gemma import Gemma
 from p2r_bench.families.glm_4v import Glm4V
@@ -44,12 +47,56 @@ def test_notations_look_as_their_makers_document_them() -> None:
     )
 
 
-def test_corners_without_a_label_are_read() -> None:
-    glm, internvl = Glm4V().boxes, InternVL().boxes
-    assert json.loads(glm.as_json("<|begin_of_box|>[[1, 2, 3, 4]]<|end_of_box|>")) == [
-        {"bbox_2d": [1, 2, 3, 4]}
-    ]
-    assert json.loads(internvl.as_json("Here: <box>[[1, 2, 3, 4], [5, 6, 7, 8]]</box>")) == [
-        {"bbox_2d": [1, 2, 3, 4], "label": None},
-        {"bbox_2d": [5, 6, 7, 8], "label": None},
-    ]
+FIRST, SECOND = (100.0, 200.0, 300.0, 400.0), (10.0, 20.0, 30.0, 40.0)
+
+
+@pytest.mark.parametrize(
+    ("family", "text", "boxes"),
+    [
+        ("internvl", "Here: <box>[[100,200,300,400], [10,20,30,40]]</box>", [FIRST, SECOND]),
+        ("internvl", "<ref>cat</ref><box>[[100, 200, 300, 400]]", [FIRST]),
+        ("internvl", "<ref>cat</ref><box>[[100,200,300,400], [10,20,30", [FIRST]),
+        ("internvl", "<ref>cat</ref><box>[[100,200,300,400]]</box><ref>dog</ref><box>[[10,20,30,40]]", [FIRST, SECOND]),
+        ("internvl", "<box>[100,200,300,400]</box>", [FIRST]),
+        ("internvl", '[{"bbox_2d": [100, 200, 300, 400], "label": "cat"}]', [FIRST]),
+        ("glm-4v", "<|begin_of_box|>[[100,200,300,400]]<|end_of_box|>", [FIRST]),
+        ("glm-4v", "<|begin_of_box|>[100,200,300,400]<|end_of_box|>", [FIRST]),
+        ("glm-4v", "<|begin_of_box|>[[100,200,300,400],[1,2", [FIRST]),
+        (
+            "glm-4v",
+            "A kite at <|begin_of_box|>[[100,200,300,400]]<|end_of_box|> and a roof at "
+            "<|begin_of_box|>[[10,20,30,40]]<|end_of_box|>.",
+            [FIRST, SECOND],
+        ),
+        ("glm-4v", "<think>a</think><answer><|begin_of_box|>[[100,200,300,400]]<|end_of_box|></answer>", [FIRST]),
+        ("glm-4v", '<|begin_of_box|>[{"bbox_2d": [100,200,300,400], "label": "a"}]<|end_of_box|>', [FIRST]),
+        ("glm-4v", "[[100,200,300,400]]", [FIRST]),
+    ],
+)  # fmt: skip
+def test_every_whole_box_of_a_reply_is_read(
+    family: str, text: str, boxes: list[tuple[float, ...]]
+) -> None:
+    reading = read_boxes(text, load_profile("p2r").with_family(family))
+    assert [box.xyxy for box in reading.boxes] == boxes
+    assert reading.status == "boxes"
+
+
+@pytest.mark.parametrize(
+    ("family", "text", "status"),
+    [
+        ("internvl", "[]", "empty"),
+        ("internvl", "<box>[]</box>", "empty"),
+        ("internvl", "<ref>cat</ref><box>[[1, 2, 3]]</box>", "invalid"),
+        ("internvl", "<ref>cat</ref>", "unparsed"),
+        ("glm-4v", "<|begin_of_box|>[]<|end_of_box|>", "empty"),
+        ("glm-4v", "<|begin_of_box|>a kite<|end_of_box|>", "unparsed"),
+        ("glm-4v", "<|begin_of_box|>[[1, 2, 3]]<|end_of_box|>", "invalid"),
+    ],
+)
+def test_a_reply_without_a_box_says_why(family: str, text: str, status: str) -> None:
+    assert read_boxes(text, load_profile("p2r").with_family(family)).status == status
+
+
+@given(st.text(alphabet='[]<>/box|_ref1234, {}"begin_of', max_size=200), st.sampled_from(ALL))
+def test_no_text_is_an_exception(text: str, family: Family) -> None:
+    read_boxes(text, load_profile("p2r").with_family(family.name), SIZE)
