@@ -230,7 +230,7 @@ async def _work(
         headline = headline_scorer(sample, resolved.scorer, judges)
         correct = next((v.correct for v in outcome.verdicts if v.scorer == headline), None)
         ledger.add(outcome)
-        tally.add(error=outcome.prediction.status == "error", correct=correct)
+        tally.add(error=row["status"] == "error", correct=correct)
         view.update(tally)
 
     view.begin(resolved.title, tally)

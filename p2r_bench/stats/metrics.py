@@ -18,20 +18,6 @@ _COSTS = (
     *("n_calls", "prompt_tokens", "output_tokens", "visual_tokens"),
     *("total_seconds", "engine_seconds"),
 )
-SAMPLE_COLUMNS = (
-    *("sample_id", "repeat", "status", "answer_form", "group", "question_id", "cells"),
-    *("parse_status", "last_finish_reason"),
-    *_COSTS,
-)
-VERDICT_COLUMNS = (
-    *("scorer", "version", "params_hash", "status", "correct", "extracted"),
-    *("score", "metric"),
-)
-"""The columns of sample rows and verdict rows that figures are made from.
-
-`last_finish_reason` is not stored: it is the `finish_reason` of the last of a sample's `stages`.
-"""
-
 _BOXES = {"unparsed": "unparsed_boxes", "invalid": "unparsed_boxes", "empty": "no_box"}
 """Parse status of a perceiver's reply to the count that it adds to."""
 
@@ -134,8 +120,7 @@ def metric_rows(
     them has, and does not apply when one of them does not.
 
     Args:
-        outcomes: Sample rows and their verdict rows, in the dataset's order, any number per sample. They may
-            hold no more than `SAMPLE_COLUMNS` and `VERDICT_COLUMNS`.
+        outcomes: Sample rows and their verdict rows, in the dataset's order, any number per sample.
         scorer: The headline scorer, or one for each answer form. Its rows come first and exist even
             without a verdict; where forms have different ones, the row's scorer joins them by "+".
             Another scorer's rows count the answer forms that it judged in this run.
@@ -252,6 +237,7 @@ def _protocol(view: _View, found: Mapping[str, set[tuple[str, str]]], *, complet
 def _judged(sample: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) -> _Judged:
     group = sample["group"]
     question = sample["question_id"]
+    stages = sample["stages"]
     return _Judged(
         status=sample["status"],
         form=sample["answer_form"],
@@ -260,7 +246,7 @@ def _judged(sample: Mapping[str, Any], verdicts: Sequence[Mapping[str, Any]]) ->
         costs=tuple(sample[name] for name in _COSTS),
         verdicts={v["scorer"]: _state(v) for v in verdicts},
         scores={v["scorer"]: _score(v) for v in verdicts},
-        cut_off=sample["last_finish_reason"] == "length",
+        cut_off=bool(stages) and stages[-1]["finish_reason"] == "length",
         boxes=_BOXES.get(sample["parse_status"]),
     )
 

@@ -1,41 +1,62 @@
-"""Files that appear whole or not at all."""
+"""Atomic file writes: a reader sees the old file or the new one, whole."""
 
 from __future__ import annotations
 
+import glob
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from p2r_bench.errors import UserError
 
+_ABANDONED_SECONDS = 3600.0
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; it is synced and moved over `path` when the block succeeds.
+    """Yield a temporary path to write to. Sync it and move it to `path` when the block succeeds.
+
+    Temporary files of `path` that nobody has written to for an hour, left by killed processes, are removed.
 
     Raises:
-        UserError: The disk refused; `path` is as it was.
+        UserError: The file cannot be written; `path` is unchanged.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    remove_temporaries(path.parent, path.name, older_than=_ABANDONED_SECONDS)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield beside
-        with beside.open("rb+") as file:
+        yield temporary
+        with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        beside.replace(path)
+        temporary.replace(path)
         sync_folder(path.parent)
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be written: {error.strerror or error}. What was there before is unchanged; "
-            "make room or fix the permissions and run the same command again."
+            f"{path}: cannot be written: {error.strerror or error}. The file before is unchanged; "
+            "free disk space or fix the permissions and run the same command again."
         ) from error
     finally:
         with suppress(OSError):
-            beside.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
+
+
+def remove_temporaries(folder: Path, name: str = "*", *, older_than: float = 0.0) -> None:
+    """Remove temporary files of `replacing` that killed processes left in a folder.
+
+    Args:
+        name: Name of the file that they were to become; default: any file.
+        older_than: Age in seconds of their last write. 0 is for folders that the caller has locked.
+    """
+    pattern = name if name == "*" else glob.escape(name)
+    for path in folder.glob(f".{pattern}.[0-9]*.tmp"):
+        with suppress(OSError):
+            if time.time() - path.stat().st_mtime >= older_than:
+                path.unlink()
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a new or renamed entry of the folder durable, where the platform can."""
+    """Make new and renamed entries of the folder durable, where the platform can."""
     if os.name == "posix":
         handle = os.open(folder, os.O_RDONLY)
         try:

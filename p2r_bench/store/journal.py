@@ -1,4 +1,4 @@
-"""The append-only record of a run: one JSON object a line, durable before it counts."""
+"""Append-only record of a run: one JSON object a line, on disk before it counts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,31 +23,24 @@ from p2r_bench.store.atomic import sync_folder
 Span = tuple[int, int]
 """Offset and length in bytes of a record's line in the journal, line end included."""
 
-# For what orjson refuses: lone surrogates, and integers of more than 64 bits.
-_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
-
-
-Written = Callable[[list[Span]], None]
-
 
 @dataclass
-class _Waiting:
+class _Pending:
     lines: list[bytes]
-    future: Future[list[Span]] | asyncio.Future[list[Span]]
-    written: Written | None
+    future: Future[list[Span]]
 
 
 class Journal:
-    """Appends records with group commit: one thread writes what has gathered and syncs it once.
+    """Append records with group commit: one thread writes all pending records and syncs once.
 
-    A group closes `window` seconds after its first record (at most 50 ms), so that many samples share
-    one sync and a lone one hardly waits. After a failed write nothing more is accepted.
+    A group closes `window` seconds after its first record (at most 50 ms), so that many samples share one
+    sync and a single one is hardly delayed. After a failed write no record is accepted any more.
     """
 
     GROUP_BYTES = 4 << 20
 
     def __init__(self, path: Path, *, window: float = 0.02) -> None:
-        """Open for appending, cutting off a last line that a killed process left unfinished.
+        """Open for appending. An unfinished last line, left by a killed process, is cut off.
 
         Raises:
             UserError: The file cannot be opened for writing.
@@ -61,58 +54,45 @@ class Journal:
             self._file = path.open("ab", buffering=0)
             if fresh:
                 sync_folder(path.parent)
-            self._size = _whole_size(path)
+            self._size = _size_of_whole_lines(path)
             if self._size != path.stat().st_size:
                 self._file.truncate(self._size)
                 os.fsync(self._file.fileno())
         except OSError as error:
-            raise self._refusal(error) from error
+            raise self._write_error(error) from error
         self._failure: UserError | None = None
         self._closed = False
         self._guard = threading.Lock()
-        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="p2r-bench journal", daemon=True)
         self._thread.start()
 
-    async def append(
-        self, records: Sequence[Mapping[str, Any]], written: Written | None = None
-    ) -> list[Span]:
-        """Add records; returns where they are, after they are on disk.
+    async def append(self, records: Sequence[Mapping[str, Any]]) -> list[Span]:
+        """`submit` for coroutines: return the spans once the records are on disk."""
+        return await asyncio.wrap_future(self.submit(records))
 
-        A float that is no number, or infinite, is null: JSON has no word for it. Cancelling the caller
-        does not take the records back.
+    def submit(self, records: Sequence[Mapping[str, Any]]) -> Future[list[Span]]:
+        """Queue records. The future gives their spans once they are on disk, and cannot be cancelled.
 
-        Args:
-            written: Called on the journal's thread with the places, before anyone hears of them and
-                whether or not the caller still waits.
+        NaN and infinity are stored as null: JSON has neither.
 
         Raises:
-            UserError: The disk refused; so does every later call.
-            TypeError: A record is not JSON-able. Only this call fails.
+            UserError: An earlier write failed. A failure of this one is raised by the future.
+            TypeError: A record is not JSON-able. Other records are not affected.
         """
-        future: asyncio.Future[list[Span]] = asyncio.get_running_loop().create_future()
-        self._put(_Waiting(_lines(records), future, written))
-        return await future
-
-    def submit(
-        self, records: Sequence[Mapping[str, Any]], written: Written | None = None
-    ) -> Future[list[Span]]:
-        """`append` without an event loop: the future is resolved when the records are on disk."""
         future: Future[list[Span]] = Future()
-        future.set_running_or_notify_cancel()  # what is on its way to the disk cannot be cancelled
-        self._put(_Waiting(_lines(records), future, written))
-        return future
-
-    def _put(self, waiting: _Waiting) -> None:
+        future.set_running_or_notify_cancel()
+        pending = _Pending([_line(record) for record in records], future)
         with self._guard:
             if self._closed:
                 raise RuntimeError(f"{self.path} is closed")
             if self._failure is not None:
                 raise self._failure
-            self._queue.put(waiting)
+            self._queue.put(pending)
+        return future
 
     def close(self) -> None:
-        """Write what is waiting, then release the file. Safe to call twice."""
+        """Write pending records and close the file. Safe to call twice."""
         with self._guard:
             if self._closed:
                 return
@@ -131,26 +111,26 @@ class Journal:
         last = False
         while not last:
             group, last = self._gather()
-            if not group:
-                continue
             try:
                 if self._failure is not None:
                     raise self._failure
                 spans = self._write(group)
             except (OSError, UserError) as error:
-                failure = error if isinstance(error, UserError) else self._refusal(error)
+                failure = error if isinstance(error, UserError) else self._write_error(error)
                 with self._guard:
                     self._failure = failure
-                _resolve(group, failure)
+                for pending in group:
+                    pending.future.set_exception(failure)
             else:
-                _resolve(group, [_told(w, places) for w, places in zip(group, spans, strict=True)])
+                for pending, places in zip(group, spans, strict=True):
+                    pending.future.set_result(places)
 
-    def _gather(self) -> tuple[list[_Waiting], bool]:
-        """The next group, and whether the journal is being closed."""
+    def _gather(self) -> tuple[list[_Pending], bool]:
+        """Return the next group, and True when the journal is being closed."""
         first = self._queue.get()
         if first is None:
             return [], True
-        time.sleep(self._window)  # waking up for every record would take turns with who makes them
+        time.sleep(self._window)  # cheaper than waking up for every record
         group, size = [first], sum(map(len, first.lines))
         while size < self.GROUP_BYTES:
             try:
@@ -163,89 +143,48 @@ class Journal:
             size += sum(map(len, more.lines))
         return group, False
 
-    def _write(self, group: list[_Waiting]) -> list[list[Span]]:
+    def _write(self, group: list[_Pending]) -> list[list[Span]]:
         spans: list[list[Span]] = []
         at = self._size
-        for waiting in group:
-            found = []
-            for line in waiting.lines:
-                found.append((at, len(line)))
+        for pending in group:
+            places = []
+            for line in pending.lines:
+                places.append((at, len(line)))
                 at += len(line)
-            spans.append(found)
-        data = memoryview(b"".join(line for waiting in group for line in waiting.lines))
+            spans.append(places)
+        if at == self._size:
+            return spans
+        data = memoryview(b"".join(line for pending in group for line in pending.lines))
         try:
             while data:
                 data = data[self._file.write(data) :]
             os.fsync(self._file.fileno())
         except OSError:
-            with suppress(OSError):  # the next opening cuts off what this leaves behind
+            with suppress(OSError):  # otherwise the next opening cuts off the unfinished line
                 self._file.truncate(self._size)
             raise
         self._size = at
         return spans
 
-    def _refusal(self, error: OSError) -> UserError:
+    def _write_error(self, error: OSError) -> UserError:
         return UserError(
             f"{self.path}: the journal cannot be written: {error.strerror or error}. Nothing recorded "
-            "before is lost; make room or fix the permissions and run the same command again."
+            "before is lost; free disk space or fix the permissions and run the same command again."
         )
-
-
-def _lines(records: Sequence[Mapping[str, Any]]) -> list[bytes]:
-    return [_line(record) for record in records]
 
 
 def _line(record: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(record, option=orjson.OPT_APPEND_NEWLINE)
-    except TypeError:
-        told = json.loads(_encode(record), parse_constant=lambda _: None)
-        return _encode(told).encode("ascii") + b"\n"
-
-
-def _told(waiting: _Waiting, places: list[Span]) -> list[Span] | Exception:
-    """The places, after `written` has heard of them; its own error goes to its caller alone."""
-    if waiting.written is not None:
-        try:
-            waiting.written(places)
-        except Exception as error:  # noqa: BLE001 - the thread must live on for the others
-            return error
-    return places
-
-
-def _resolve(group: list[_Waiting], outcome: Sequence[list[Span] | Exception] | UserError) -> None:
-    """Tell everyone in the group; an event loop is woken once, not once for each of its callers."""
-    outcomes = [outcome] * len(group) if isinstance(outcome, UserError) else outcome
-    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[list[Span]], Any]]] = {}
-    for waiting, result in zip(group, outcomes, strict=True):
-        if isinstance(waiting.future, asyncio.Future):
-            by_loop.setdefault(waiting.future.get_loop(), []).append((waiting.future, result))
-        else:
-            _settle(waiting.future, result)
-    for loop, settled in by_loop.items():
-        with suppress(RuntimeError):  # a loop that was closed has nobody waiting
-            loop.call_soon_threadsafe(_settle_all, settled)
-
-
-def _settle_all(settled: list[tuple[asyncio.Future[list[Span]], Any]]) -> None:
-    for future, result in settled:
-        if not future.done():
-            _settle(future, result)
-
-
-def _settle(
-    future: Future[list[Span]] | asyncio.Future[list[Span]], result: list[Span] | Exception
-) -> None:
-    if isinstance(result, Exception):
-        future.set_exception(result)
-    else:
-        future.set_result(result)
+    except TypeError:  # a lone surrogate, or a type such as numpy's float
+        plain = json.loads(json.dumps(record), parse_constant=lambda _: None)
+        return json.dumps(plain, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def read_journal(path: Path) -> Iterator[tuple[Span, dict[str, Any]]]:
-    """Records with their places, in order, one line in memory at a time.
+    """Yield records with their spans, in order, with one line in memory at a time.
 
-    An unfinished last line (its writer was killed, or is still at it) is passed over.
+    An unfinished last line (its writer was killed, or is still writing) is left out.
 
     Raises:
         UserError: A line is not a record; file and line are named.
@@ -260,13 +199,16 @@ def read_journal(path: Path) -> Iterator[tuple[Span, dict[str, Any]]]:
 
 
 def parse_record(line: bytes, where: str) -> dict[str, Any]:
-    """The record of one line.
+    """Parse one line.
 
     Raises:
-        UserError: It is not one; `where` is named.
+        UserError: The line is not a record; the message begins with `where`.
     """
     try:
-        record = json.loads(line)
+        try:
+            record = orjson.loads(line)
+        except ValueError:
+            record = json.loads(line)  # orjson refuses lone surrogates
         if isinstance(record, dict):
             return record
         reason = "not a JSON object"
@@ -278,8 +220,8 @@ def parse_record(line: bytes, where: str) -> dict[str, Any]:
     )
 
 
-def _whole_size(path: Path) -> int:
-    """Bytes up to and with the last line end."""
+def _size_of_whole_lines(path: Path) -> int:
+    """Return the number of bytes up to and including the last line end."""
     block = 1 << 16
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)

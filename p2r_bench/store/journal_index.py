@@ -1,10 +1,11 @@
-"""Where in the journal the last word on every sample is."""
+"""Index of a journal: the position of every sample's latest outcome."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from sys import intern
 from typing import Any, BinaryIO
 
 from p2r_bench.errors import UserError
@@ -15,17 +16,19 @@ Key = tuple[str, int]
 Row = dict[str, Any]
 Outcome = tuple[Row, list[Row]]
 """A sample row and its verdict rows, ordered by scorer."""
+Protocols = Mapping[str, tuple[str, str] | None]
+"""Scorer to (version, params_hash) of its verdict, or to None for a verdict with status "error"."""
 
 DONE = frozenset(("ok", "not_applicable"))
 
 
 def sample_record(sample: Row, verdicts: Sequence[Row]) -> Row:
-    """The journal record of one outcome. It replaces an earlier one of the same key, verdicts included."""
+    """Return the journal record of an outcome. It replaces an earlier one of the same key, verdicts included."""
     return {"kind": "sample", "sample": sample, "verdicts": list(verdicts)}
 
 
 def verdicts_record(key: Key, verdicts: Sequence[Row]) -> Row:
-    """The journal record of verdicts added to a recorded sample; per scorer they replace earlier ones."""
+    """Return the journal record of verdicts added to a recorded sample; per scorer they replace earlier ones."""
     return {
         "kind": "verdicts",
         "sample_id": key[0],
@@ -34,31 +37,33 @@ def verdicts_record(key: Key, verdicts: Sequence[Row]) -> Row:
     }
 
 
+def protocols_of(verdicts: Iterable[Row]) -> dict[str, tuple[str, str] | None]:
+    """Return the protocols of verdict rows."""
+    return {
+        v["scorer"]: (v["version"], v["params_hash"]) if v["status"] == "ok" else None
+        for v in verdicts
+    }
+
+
 @dataclass(slots=True)
 class Entry:
-    """What is known of a key without reading its row.
+    """Facts about a key, without its row.
 
     Attributes:
-        span: Place of the sample record; `later`: places of the verdicts added afterwards.
-        judged: Scorer to (version, params_hash) of its verdict, or None for one with status "error".
+        index, status, session: As in the sample row.
+        spans: The sample record, then the records of verdicts added later.
+        judged: Shared with other entries: replaced, never changed.
     """
 
     index: int
     status: str
-    session: int
-    span: Span
-    later: list[Span] = field(default_factory=list)
-    judged: dict[str, tuple[str, str] | None] = field(default_factory=dict)
-
-    def add_verdicts(self, verdicts: Iterable[Row]) -> None:
-        for verdict in verdicts:
-            self.judged[verdict["scorer"]] = (
-                (verdict["version"], verdict["params_hash"]) if verdict["status"] == "ok" else None
-            )
+    session: int | None
+    spans: tuple[Span, ...]
+    judged: Protocols
 
 
 class JournalIndex:
-    """Keys to entries: a few hundred bytes a sample, so that rows stay on disk.
+    """Keys to entries. Rows stay on disk: a sample takes a few hundred bytes of memory.
 
     Attributes:
         entries: In the order in which keys were first recorded.
@@ -70,10 +75,11 @@ class JournalIndex:
         self.entries: dict[Key, Entry] = {}
         self.done: set[Key] = set()
         self.errors: set[Key] = set()
+        self._protocols: dict[tuple[Any, ...], Protocols] = {}
 
     @classmethod
     def scan(cls, path: Path) -> JournalIndex:
-        """Index a journal; an absent one is empty.
+        """Index a journal; a missing one is empty.
 
         Raises:
             UserError: A line is damaged; file and line are named.
@@ -91,44 +97,48 @@ class JournalIndex:
         return index
 
     def add(self, record: Mapping[str, Any], span: Span) -> None:
-        """Take a record into account."""
+        """Index one record."""
+        judged = protocols_of(record["verdicts"])
         if record["kind"] == "sample":
             row = record["sample"]
             key = (row["sample_id"], row["repeat"])
-            entry = Entry(row["index"], row["status"], row["session"], span)
-            entry.add_verdicts(record["verdicts"])
-            self.entries[key] = entry
-            done = entry.status in DONE
+            status = intern(row["status"])
+            self.entries[key] = Entry(
+                row["index"], status, row["session"], (span,), self._shared(judged)
+            )
+            done = status in DONE
             (self.done if done else self.errors).add(key)
             (self.errors if done else self.done).discard(key)
         else:
             entry = self.entries[record["sample_id"], record["repeat"]]
-            entry.add_verdicts(record["verdicts"])
-            entry.later.append(span)
+            entry.judged = self._shared({**entry.judged, **judged})
+            entry.spans += (span,)
 
     def ordered(self) -> list[Key]:
-        """Keys by position in the dataset, then id and repeat: the order of the parquet files."""
+        """Return the keys by position in the dataset, then id and repeat: the order of the parquet files."""
         return sorted(self.entries, key=lambda key: (self.entries[key].index, *key))
 
     def outcomes(self, keys: Iterable[Key] | None = None) -> Iterator[Outcome]:
-        """Rows of the keys (default: all, ordered), read one at a time.
+        """Yield the rows of the keys (default: all, ordered), read one at a time.
 
         Raises:
             KeyError: Nothing is recorded for a key.
             UserError: A line is damaged.
         """
-        wanted = self.ordered() if keys is None else keys
-        if not self.entries:
+        entries = [self.entries[key] for key in (self.ordered() if keys is None else keys)]
+        if not entries:
             return
         with self.path.open("rb") as file:
-            for key in wanted:
-                entry = self.entries[key]
-                record = self._read(file, entry.span)
-                verdicts = {v["scorer"]: v for v in record["verdicts"]}
-                for span in entry.later:
-                    verdicts.update((v["scorer"], v) for v in self._read(file, span)["verdicts"])
-                yield record["sample"], [verdicts[scorer] for scorer in sorted(verdicts)]
+            for entry in entries:
+                sample, *later = (self._read(file, span) for span in entry.spans)
+                verdicts = {
+                    v["scorer"]: v for record in (sample, *later) for v in record["verdicts"]
+                }
+                yield sample["sample"], [verdicts[scorer] for scorer in sorted(verdicts)]
 
     def _read(self, file: BinaryIO, span: Span) -> Row:
         file.seek(span[0])
         return parse_record(file.read(span[1]), f"{self.path}, byte {span[0]}")
+
+    def _shared(self, protocols: Protocols) -> Protocols:
+        return self._protocols.setdefault(tuple(protocols.items()), protocols)

@@ -1,4 +1,4 @@
-"""The manifest of a run: what it is, who took part, and whether its parquet files are up to date."""
+"""Manifest of a run: its identity, its sessions, and the state of its parquet files."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ from p2r_bench.store.schema import SCHEMA_VERSION
 from p2r_bench.types import Cell, Metric
 
 FILE = "manifest.json"
+
+_REQUIRED = frozenset(
+    ("run_id", "identity", "identity_digest", "labels", "metrics", "created", "sessions")
+)
+_REBUILD = (
+    "Without it, the command that made the run makes a new one and keeps all recorded samples; the "
+    "conditions of earlier sessions are lost, so adding samples then needs --allow-mixed."
+)
 
 
 class Manifest:
@@ -38,8 +46,17 @@ class Manifest:
         identity: RunIdentity,
         labels: RunLabels,
         metrics: Sequence[Metric],
+        *,
+        lost_sessions: int = 0,
     ) -> Manifest:
-        """A new run's manifest, written."""
+        """Write and return the manifest of a new run, or of one whose manifest is gone.
+
+        Args:
+            lost_sessions: How many sessions the samples of the run came from. Nothing is known of them, so
+                that a further session needs `allow_mixed`.
+        """
+        created = now()
+        lost = {"started": created, "ended": created, "engines": {}, "pinned": {}, "noted": {}}
         manifest = cls(
             folder / FILE,
             {
@@ -49,8 +66,8 @@ class Manifest:
                 "identity_digest": identity.digest,
                 "labels": asdict(labels),
                 "metrics": [asdict(metric) for metric in metrics],
-                "created": now(),
-                "sessions": [],
+                "created": created,
+                "sessions": [dict(lost) for _ in range(lost_sessions)],
                 "data": None,
                 "expected": None,
                 "finished": None,
@@ -61,21 +78,24 @@ class Manifest:
 
     @classmethod
     def read(cls, folder: Path) -> Manifest:
-        """The manifest of an existing run.
+        """Read the manifest of an existing run.
 
         Raises:
-            UserError: Missing, damaged, or of a newer version.
+            UserError: It is missing, damaged, or of a newer version.
         """
         path = folder / FILE
         try:
             content = json.loads(path.read_bytes())
             version = int(content["schema"])
+            if version <= SCHEMA_VERSION and (absent := _REQUIRED - content.keys()):
+                raise KeyError(", ".join(sorted(absent)))
         except FileNotFoundError:
-            raise UserError(f"{folder}: is not a run folder (it has no {FILE}).") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            if not any((folder / name).exists() for name in ("journal.jsonl", "samples.parquet")):
+                raise UserError(f"{folder}: is not a run folder (it has no {FILE}).") from None
+            raise UserError(f"{folder}: its {FILE} is missing. {_REBUILD}") from None
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
-                f"{path}: damaged manifest ({error}). Restore it from a copy, or move the folder away "
-                "to start the run anew."
+                f"{path}: damaged manifest ({error}). Restore it from a copy, or delete it. {_REBUILD}"
             ) from error
         if version > SCHEMA_VERSION:
             raise UserError(
@@ -85,7 +105,7 @@ class Manifest:
         return cls(path, content)
 
     def write(self) -> None:
-        """Swap in the current content."""
+        """Replace the file with the current content."""
         # ASCII, because a user's labels and facts may hold any text.
         text = json.dumps(self.content, indent=2)
         with replacing(self.path) as beside:
@@ -110,8 +130,8 @@ class Manifest:
 
     @property
     def expected(self) -> dict[Cell, int] | None:
-        """How many samples of the whole task count in each cell, or None when not known."""
-        cells = self.content["expected"]
+        """Number of samples of the whole task in each cell, or None when not known."""
+        cells = self.content.get("expected")
         return None if cells is None else {(subset, category): n for subset, category, n in cells}
 
     @expected.setter
@@ -120,7 +140,7 @@ class Manifest:
 
     @property
     def data(self) -> DataRecord:
-        """What the last session knew of the task's data; nothing for a run of an older version."""
+        """Facts about the task's data from the last session; empty for a run of an older version."""
         return DataRecord.from_json(self.content.get("data") or {})
 
     @data.setter
@@ -137,7 +157,7 @@ class Manifest:
             )
 
     def add_session(self, session: Session, contributed: set[int], *, allow_mixed: bool) -> int:
-        """Record a session and return its position.
+        """Add a session and return its position.
 
         Args:
             contributed: Positions of the sessions that samples which are done came from.
@@ -145,13 +165,13 @@ class Manifest:
         Raises:
             UserError: None of those has the same pinned facts, and `allow_mixed` is false.
         """
-        # What JSON makes of the facts is what later sessions are compared with.
+        # Later sessions are compared with facts that went through JSON.
         pinned = json.loads(json.dumps(dict(session.pinned)))
         before = [self.sessions[position]["pinned"] for position in sorted(contributed)]
         if before and pinned not in before and not allow_mixed:
             changes = "\n  ".join(changed_facts(before[-1], pinned))
             raise UserError(
-                f"{self.path.parent}: this run has samples made under other conditions:\n  {changes}\n"
+                f"{self.path.parent}: has samples made under other conditions:\n  {changes}\n"
                 "Go back to those conditions, give --allow-mixed to continue all the same (the "
                 "leaderboard marks the run as mixed), or start anew with another --out."
             )
@@ -168,29 +188,41 @@ class Manifest:
         return len(self.sessions) - 1
 
     def end_session(self, position: int) -> None:
-        """Record that a session is over."""
+        """Set the end of a session."""
         self.sessions[position]["ended"] = now()
         self.write()
 
+    @property
+    def finished(self) -> dict[str, Any] | None:
+        """Facts about the parquet files, as `finish` set them, or None before the first time."""
+        finished: dict[str, Any] | None = self.content.get("finished")
+        return finished
+
     def finish(
-        self, *, journal_bytes: int, scorer: str | Mapping[str, str], complete: bool
+        self,
+        *,
+        journal_bytes: int,
+        samples: int,
+        scorer: str | Mapping[str, str],
+        complete: bool,
     ) -> None:
-        """Record that the parquet files hold what the journal's first `journal_bytes` bytes say."""
+        """Set that the parquet files hold the journal's first `journal_bytes` bytes: `samples` rows."""
         self.content["finished"] = {
             "at": now(),
             "journal_bytes": journal_bytes,
+            "samples": samples,
             "scorer": scorer,
             "complete": complete,
         }
         self.write()
 
     def is_mixed(self, contributed: set[int]) -> bool:
-        """Whether these sessions had different pinned facts."""
+        """Return True when these sessions had different pinned facts."""
         facts = [self.sessions[position]["pinned"] for position in contributed]
         return any(other != facts[0] for other in facts[1:])
 
     def facts(self, contributed: set[int]) -> dict[str, Any]:
-        """The columns of a metric row that are the same for all figures of the run."""
+        """Return the columns of a metric row that are the same for all figures of the run."""
         identity, labels = self.content["identity"], self.content["labels"]
         params = identity["mode_params"]
         models: Mapping[str, str] = labels["models"]

@@ -1,17 +1,16 @@
-"""Reading runs, finished or still going, without disturbing who writes them."""
+"""Read access to runs, finished or in progress, that never blocks their writer."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 from p2r_bench.errors import UserError
 from p2r_bench.store.journal_index import JournalIndex, Key, Outcome
 from p2r_bench.store.manifest import FILE, Manifest
+from p2r_bench.store.recovery import parquet_outcomes
 from p2r_bench.store.schema import SAMPLES, VERDICTS
 from p2r_bench.store.tables import read_rows
 
@@ -23,16 +22,16 @@ _key = itemgetter("sample_id", "repeat")
 class RunReader:
     """A run folder, read only.
 
-    Rows come from the parquet files when these are up to date or the journal is gone, and otherwise
-    from the journal: a run can be looked at while it goes on.
+    Rows come from the parquet files when these are up to date or the journal is missing or cut short, and
+    otherwise from the journal, so that a run in progress can be read.
 
     Attributes:
         path, run_id: The folder and its name.
-        manifest: What is in manifest.json.
+        manifest: Content of manifest.json.
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises UserError when the folder is no run, or damaged."""
+        """Open the run. Raises UserError when the folder is not a run, or is damaged."""
         self.path = path
         self.run_id: str = path.name
         self.manifest = Manifest.read(path)
@@ -47,39 +46,29 @@ class RunReader:
             if not (self.path / "samples.parquet").exists():
                 raise UserError(f"{self.path}: has neither a journal nor samples.parquet.")
             return True
-        finished = self.manifest.content["finished"]
-        return bool(finished and finished["journal_bytes"] == self._journal.stat().st_size)
+        finished = self.manifest.finished
+        return bool(finished and finished["journal_bytes"] >= self._journal.stat().st_size)
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Sample rows with their verdict rows, in the dataset's order; few are in memory at a time."""
-        if self._index is not None:
-            yield from self._index.outcomes()
-            return
-        verdicts = groupby(read_rows(self.path / "verdicts.parquet", VERDICTS), _key)
-        waiting = next(verdicts, None)
-        for sample in read_rows(self.path / "samples.parquet", SAMPLES):
-            found: list[dict[str, Any]] = []
-            if waiting is not None and waiting[0] == _key(sample):
-                found = list(waiting[1])
-                waiting = next(verdicts, None)
-            yield sample, found
+        """Yield sample rows with their verdict rows, in the dataset's order; few are in memory at a time."""
+        return parquet_outcomes(self.path) if self._index is None else self._index.outcomes()
 
     def keys(self) -> list[Key]:
-        """(sample_id, repeat) of everything recorded, in the dataset's order."""
+        """Return (sample_id, repeat) of all recorded samples, in the dataset's order."""
         if self._index is not None:
             return self._index.ordered()
         columns = ("sample_id", "repeat")
         return [_key(row) for row in read_rows(self.path / "samples.parquet", SAMPLES, columns)]
 
     def states(self) -> Counter[str]:
-        """Number of recorded samples by status, repeats counted one by one."""
+        """Return the number of recorded samples by status; each repeat counts."""
         if self._index is not None:
             return Counter(entry.status for entry in self._index.entries.values())
         rows = read_rows(self.path / "samples.parquet", SAMPLES, ("status",))
         return Counter(row["status"] for row in rows)
 
     def outcome(self, key: Key) -> Outcome:
-        """The sample row and the verdict rows of a recorded key.
+        """Return the sample row and the verdict rows of a recorded key.
 
         Raises:
             KeyError: Nothing is recorded for the key.
@@ -93,10 +82,10 @@ class RunReader:
         return samples[0], list(read_rows(self.path / "verdicts.parquet", VERDICTS, where=where))
 
     def find(self, sample: str, repeat: int = 0) -> Outcome:
-        """The outcome of the sample with this id, or whose id begins so.
+        """Return the outcome of the sample with this id, or of the only one whose id begins with it.
 
         Raises:
-            UserError: No sample fits, or several do; they are listed.
+            UserError: No sample matches, or several do; they are listed.
         """
         ids = [sample_id for sample_id, number in self.keys() if number == repeat]
         if sample not in ids:
@@ -109,12 +98,12 @@ class RunReader:
 
 
 def find_run(run: str, out_dir: str | Path) -> RunReader:
-    """The run at a path, or under `out_dir`/runs with this id, the beginning of it, or its hash.
+    """Return the run at a path, or under `out_dir`/runs by its id, the beginning of its id, or its hash.
 
-    "latest" is the run whose last session began last.
+    "latest" is the run with the most recent session.
 
     Raises:
-        UserError: No run fits, or several do; they are listed.
+        UserError: No run matches, or several do; they are listed.
     """
     if (Path(run) / FILE).exists():
         return RunReader(Path(run).resolve())
@@ -138,7 +127,7 @@ def _latest(runs: Path) -> Path:
 
 
 def last_begun(manifest: Path) -> str:
-    """When a run's last session began, or the run was made; "" for a damaged manifest."""
+    """Return when a run's last session began, or the run was created; "" for a damaged manifest."""
     try:
         content = Manifest.read(manifest.parent).content
     except UserError:
@@ -152,5 +141,5 @@ def _choose(what: str, fitting: list[str], there: list[str], plural: str) -> str
     if len(listed) > _LISTED:
         names += f"\n  and {len(listed) - _LISTED} more"
     if fitting:
-        return f"{what}: {len(fitting)} {plural} begin so; write more of the name:{names}"
+        return f"{what}: {len(fitting)} {plural} match; give more of the name:{names}"
     return f"{what}: not found. Existing {plural}:{names or ' none'}"

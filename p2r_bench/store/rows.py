@@ -1,15 +1,18 @@
-"""From samples, predictions and verdicts to stored rows, and back."""
+"""Conversion of samples, predictions and verdicts to stored rows, and back."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
-from math import isfinite
 from typing import Any
 
+import orjson
+
+from p2r_bench.errors import UserError
 from p2r_bench.store.recipes import recipe_from_json, recipe_to_json
+from p2r_bench.store.schema import SAMPLES, VERDICTS
+from p2r_bench.store.values import misfit
 from p2r_bench.types import (
     Box,
     Cell,
@@ -28,13 +31,12 @@ from p2r_bench.types import (
 
 Row = dict[str, Any]
 
-_text = json.encoder.encode_basestring
 _TOKENS = ("prompt_tokens", "cached_tokens", "output_tokens", "visual_tokens")
 _TIMES = ("queue", "image", "engine")
 
 
 def now() -> str:
-    """The time as rows hold it: ISO 8601, UTC, to the millisecond."""
+    """Return the current time as rows store it: ISO 8601, UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
@@ -49,18 +51,42 @@ def sample_row(
     total_seconds: float | None = None,
     created: str | None = None,
 ) -> Row:
-    """The row of one outcome: everything that pages, `show` and judging again need.
+    """Return the row of one outcome, with everything that reports, `show` and scoring again need.
+
+    A prediction that the schema cannot hold, such as a server's token count of more than 64 bits, becomes
+    one with an error of type `invalid_value`.
 
     Args:
         sample: With its image probed (digest and size known).
         prediction: With `Completion.request` filled in.
         index: Position of the sample in the dataset, from 0.
         cells: `task.cells(sample)`.
-        repeat: Which pass over the sample this is, from 0.
+        repeat: Number of the pass over the sample, from 0.
         judge_seconds: Sum over the judges.
         total_seconds: From the sample's start to its outcome.
         created: Default: now.
+
+    Raises:
+        UserError: The schema cannot hold a field of the sample itself.
     """
+    facts = {
+        "index": index,
+        "repeat": repeat,
+        "judge_seconds": judge_seconds,
+        "total_seconds": total_seconds,
+        "created": created or now(),
+    }
+    row = {**_outcome_row(sample, prediction, cells), **facts}
+    if (problem := misfit(SAMPLES, row)) is not None:
+        failed = Prediction(sample.id, "error", error=ErrorInfo("invalid_value", problem))
+        row = {**_outcome_row(sample, failed, cells), **facts}
+        if (problem := misfit(SAMPLES, row)) is not None:
+            raise UserError(f"sample {sample.id!r} cannot be stored: {problem}.")
+    return row
+
+
+def _outcome_row(sample: Sample, prediction: Prediction, cells: Iterable[Cell]) -> Row:
+    """Return the row without the facts that the caller knows."""
     image, evidence = sample.image, prediction.evidence
     recipes: dict[str, Recipe] = {}
     stages = [_stage_row(completion, recipes) for completion in prediction.completions]
@@ -69,8 +95,6 @@ def sample_row(
         recipes.update((recipe.digest, recipe) for recipe in kept)
     return {
         "sample_id": sample.id,
-        "repeat": repeat,
-        "index": index,
         "task": sample.task,
         "subset": sample.subset,
         "category": sample.category,
@@ -88,11 +112,11 @@ def sample_row(
         "image_encoding": image.encoding,
         "question": sample.question,
         "published_question": sample.published_question,
-        "options": _json(dict(sample.options)) if sample.options else None,
+        "options": _json(sample.options) if sample.options else None,
         "answer": sample.answer,
         "answer_form": sample.answer_form,
         "gt_boxes": None if sample.boxes is None else _box_rows(sample.boxes),
-        "meta": _json(dict(sample.meta)) if sample.meta else None,
+        "meta": _json(sample.meta) if sample.meta else None,
         "status": prediction.status,
         "extracted_answer": prediction.answer,
         "no_answer_reason": prediction.no_answer_reason,
@@ -108,11 +132,8 @@ def sample_row(
         "n_calls": len(stages),
         **{name: _total(stages, name) for name in _TOKENS},
         **{f"{name}_seconds": _total(stages, f"{name}_seconds") for name in _TIMES},
-        "judge_seconds": judge_seconds,
-        "total_seconds": total_seconds,
-        "usage": _json(dict(prediction.usage)) if prediction.usage else None,
-        "session": None,  # the run folder knows
-        "created": created or now(),
+        "usage": _json(prediction.usage) if prediction.usage else None,
+        "session": None,  # the run folder fills it in
     }
 
 
@@ -123,12 +144,29 @@ def verdict_row(
     repeat: int = 0,
     created: str | None = None,
 ) -> Row:
-    """The row of one verdict; `index` and `repeat` as in the sample's row."""
+    """Return the row of one verdict; `index` and `repeat` as in the sample's row.
+
+    A verdict that the schema cannot hold becomes one with an error of type `invalid_value`.
+    """
+    facts = {"index": index, "repeat": repeat, "created": created or now()}
+    row = {**_verdict_row(verdict), **facts}
+    if (problem := misfit(VERDICTS, row)) is not None:
+        failed = Verdict(
+            verdict.sample_id,
+            verdict.scorer,
+            verdict.version,
+            verdict.params_hash,
+            status="error",
+            error=ErrorInfo("invalid_value", problem),
+        )
+        row = {**_verdict_row(failed), **facts}
+    return row
+
+
+def _verdict_row(verdict: Verdict) -> Row:
     start, end = verdict.span or (None, None)
     return {
         "sample_id": verdict.sample_id,
-        "repeat": repeat,
-        "index": index,
         "scorer": verdict.scorer,
         "version": verdict.version,
         "params_hash": verdict.params_hash,
@@ -142,12 +180,11 @@ def verdict_row(
         "status": verdict.status,
         **_error_row(verdict.error),
         "seconds": verdict.seconds,
-        "created": created or now(),
     }
 
 
 def sample_from_row(row: Mapping[str, Any]) -> Sample:
-    """The sample of a row. An image that was held in memory keeps its digest and size only."""
+    """Return the sample of a row. An image that was held in memory keeps its digest and size only."""
     width = row["image_width"]
     return Sample(
         id=row["sample_id"],
@@ -177,7 +214,7 @@ def sample_from_row(row: Mapping[str, Any]) -> Sample:
 
 
 def prediction_from_row(row: Mapping[str, Any]) -> Prediction:
-    """The prediction of a row, requests and recipes included: enough to judge it again without a model."""
+    """Return the prediction of a row, with requests and recipes, so that it can be scored again without a model."""
     recipes = {r["digest"]: recipe_from_json(r["recipe"]) for r in row["recipes"]}
     evidence = None
     if row["parse_status"] is not None:
@@ -201,7 +238,7 @@ def prediction_from_row(row: Mapping[str, Any]) -> Prediction:
 
 
 def verdict_from_row(row: Mapping[str, Any]) -> Verdict:
-    """The verdict of a row."""
+    """Return the verdict of a row."""
     return Verdict(
         sample_id=row["sample_id"],
         scorer=row["scorer"],
@@ -220,7 +257,7 @@ def verdict_from_row(row: Mapping[str, Any]) -> Verdict:
 
 
 def cells_from_row(row: Mapping[str, Any]) -> tuple[Cell, ...]:
-    """The reported figures that a sample row counts in."""
+    """Return the cells (subset, category) that a sample row counts in."""
     return tuple((cell["subset"], cell["category"]) for cell in row["cells"])
 
 
@@ -243,8 +280,8 @@ def _stage_row(completion: Completion, recipes: dict[str, Recipe]) -> Row:
         "visual_tokens": visual,
         "engine_visual_tokens": completion.engine_visual_tokens,
         **{f"{name}_seconds": completion.timings.get(name) for name in _TIMES},
-        "timings": _json_of_floats(completion.timings),
-        "engine": _json_of_facts(completion.engine),
+        "timings": _json(completion.timings),
+        "engine": _json(completion.engine),
         "images": [_image_row(recipe) for recipe in request.recipes] if request else [],
     }
 
@@ -316,31 +353,13 @@ def _boxes(rows: Iterable[Mapping[str, Any]]) -> tuple[Box, ...]:
 
 
 def _total(stages: Sequence[Mapping[str, Any]], name: str) -> Any:
-    """Sum over the calls, or None when one of them does not tell: a part is not a total."""
+    """Return the sum over the calls, or None when a call has no value: a part is not a total."""
     values = [stage[name] for stage in stages]
     return None if None in values or not values else sum(values)
 
 
-_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-
-
-def _json_of_floats(values: Mapping[str, float]) -> str:
-    """`_json` of a mapping that hardly ever holds anything but finite floats."""
-    for value in values.values():
-        if type(value) is not float or not isfinite(value):
-            return _json(dict(values))
-    return "{" + ",".join([f"{_text(k)}:{v!r}" for k, v in values.items()]) + "}"
-
-
-def _json_of_facts(facts: Mapping[str, Any]) -> str:
-    """`_json` of a mapping that is hardly ever another one than before."""
+def _json(value: Mapping[str, Any]) -> str:
     try:
-        return _known_facts(*facts, *facts.values())
-    except TypeError:  # a value that cannot be looked up by
-        return _json(dict(facts))
-
-
-@lru_cache(typed=True)
-def _known_facts(*names_and_values: Any) -> str:
-    half = len(names_and_values) // 2
-    return _json(dict(zip(names_and_values[:half], names_and_values[half:], strict=True)))
+        return orjson.dumps(dict(value)).decode()
+    except TypeError:  # lone surrogates, integers of more than 64 bits, keys that are no texts
+        return json.dumps(dict(value), ensure_ascii=False, separators=(",", ":"))

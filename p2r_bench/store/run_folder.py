@@ -1,31 +1,35 @@
-"""A run on disk: identity, lock, journal, and the parquet files made from it.
+"""A run on disk: identity, lock, journal, and the parquet files made from the journal.
 
-A runner uses it like this::
+Usage::
 
     with RunFolder.open("results", identity, labels, metrics=task.metrics) as folder:
         missing = [s for s in samples if (s.id, 0) not in folder.done]
         folder.begin(Session(pinned=..., noted=...), allow_mixed=False)    # only when something is missing
-        await folder.record(sample_row(...), [verdict_row(...)])          # returns when it is on disk
+        await folder.record(sample_row(...), [verdict_row(...)])          # on disk when it returns
         rows = folder.finish(expected, scorer="strict")                   # parquet files and metric rows
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from p2r_bench.errors import UserError
-from p2r_bench.stats.metrics import SAMPLE_COLUMNS, VERDICT_COLUMNS, metric_rows
-from p2r_bench.store.atomic import replacing
+from p2r_bench.stats.metrics import metric_rows
+from p2r_bench.store.atomic import remove_temporaries, replacing
 from p2r_bench.store.data_record import DataRecord
 from p2r_bench.store.identity import RunIdentity, RunLabels, Session, run_id
-from p2r_bench.store.journal import Journal
+from p2r_bench.store.journal import Journal, Span
 from p2r_bench.store.journal_index import (
     DONE,
     JournalIndex,
@@ -35,26 +39,28 @@ from p2r_bench.store.journal_index import (
     sample_record,
     verdicts_record,
 )
-from p2r_bench.store.journal_tables import Tables, journal_tables, outcomes_of
 from p2r_bench.store.lock import Lock
+from p2r_bench.store.manifest import FILE as MANIFEST
 from p2r_bench.store.manifest import Manifest
+from p2r_bench.store.recovery import lost_records
 from p2r_bench.store.rows import now
 from p2r_bench.store.schema import METRICS, SAMPLES, VERDICTS, Table
 from p2r_bench.store.tables import TableWriter, write_table
+from p2r_bench.store.values import INT64
 from p2r_bench.types import Cell, Metric
 
 JOURNAL = "journal.jsonl"
 
 
 class RunFolder:
-    """A run's folder, open for writing by this process alone. Made with `open`.
+    """A run's folder, open for writing by this process alone. Create it with `open`.
 
     Attributes:
         path: `OUT/runs/RUN_ID`.
         run_id: Readable slug and eight hex digits of the identity.
         done: Keys (sample_id, repeat) with status "ok" or "not_applicable": never run again. Live.
         errors: Keys whose last outcome is an error: run again on resume. Live.
-        manifest: What is in manifest.json.
+        manifest: Content of manifest.json.
     """
 
     def __init__(self, path: Path, manifest: Manifest, index: JournalIndex, lock: Lock) -> None:
@@ -80,43 +86,44 @@ class RunFolder:
     ) -> RunFolder:
         """Open the run with this identity under `out_dir`/runs, or create it.
 
-        A record that a killed process left half written at the end of the journal is cut off.
+        An unfinished last line of the journal, left by a killed process, is cut off. A missing journal is
+        restored from the parquet files, and a missing manifest is made anew.
 
         Raises:
-            UserError: Another process has the run open (its pid is named), or the journal or the
-                manifest is damaged or of a newer version.
+            UserError: Another process has the run open (its pid is named), the journal or the manifest is
+                damaged or of a newer version, recorded samples are lost, or the seed has more than 64 bits.
         """
+        if identity.seed not in INT64:
+            raise UserError(f"seed {identity.seed} has more than 64 bits. Use a smaller one.")
         path = find_folder(Path(out_dir) / "runs", identity, labels)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{path}: cannot be made: {error.strerror or error}.") from error
-        lock = Lock(path / ".lock")
-        lock.acquire(f"run {path}")
-        try:
-            if (path / "manifest.json").exists() or (path / JOURNAL).exists():
+            raise UserError(f"{path}: cannot be created: {error.strerror or error}.") from error
+        with _locked(path) as lock:
+            manifest = None
+            if (path / MANIFEST).exists():
                 manifest = Manifest.read(path)
                 manifest.check_identity(identity)
-            else:
-                manifest = Manifest.create(path, identity, labels, metrics)
+            index = _restored_index(path, manifest)
+            if manifest is None:
+                sessions = {entry.session or 0 for entry in index.entries.values()}
+                manifest = Manifest.create(
+                    path, identity, labels, metrics, lost_sessions=max(sessions, default=-1) + 1
+                )
             manifest.metrics = tuple(metrics)
-            return cls(path, manifest, JournalIndex.scan(path / JOURNAL), lock)
-        except BaseException:
-            lock.release()
-            raise
+            return cls(path, manifest, index, lock)
 
     @classmethod
     def reopen(cls, path: str | Path) -> RunFolder:
-        """Open an existing run folder for writing, to judge it again. Errors as with `open`."""
+        """Open an existing run folder for writing, to score it again. Errors as with `open`."""
         path = Path(path)
-        manifest = Manifest.read(path)
-        lock = Lock(path / ".lock")
-        lock.acquire(f"run {path}")
-        try:
-            return cls(path, manifest, JournalIndex.scan(path / JOURNAL), lock)
-        except BaseException:
-            lock.release()
-            raise
+        Manifest.read(path)
+        with _locked(path) as lock:
+            manifest = Manifest.read(path)
+            if not (path / JOURNAL).exists() and not (path / "samples.parquet").exists():
+                raise UserError(f"{path}: has neither a journal nor samples.parquet.")
+            return cls(path, manifest, _restored_index(path, manifest), lock)
 
     def begin(
         self,
@@ -125,10 +132,10 @@ class RunFolder:
         allow_mixed: bool = False,
         expected: Mapping[str, Iterable[Cell]] | None = None,
     ) -> None:
-        """Start adding samples. Call it only when something is missing: a complete run refuses nothing.
+        """Start adding samples. Call it only when samples are missing: a complete run refuses nothing.
 
         Args:
-            expected: As in `finish`; lets a run that is still going say how far it is.
+            expected: As in `finish`; shows the progress of a run that is not finished.
 
         Raises:
             UserError: Samples that are done came from a session with other pinned facts and
@@ -140,7 +147,7 @@ class RunFolder:
         )
 
     def note(self, facts: Mapping[str, Any]) -> None:
-        """Add facts (accounting, peak memory) to what the current session has noted.
+        """Add facts (accounting, peak memory) to the notes of the current session.
 
         Raises:
             RuntimeError: `begin` was not called.
@@ -150,7 +157,7 @@ class RunFolder:
         self.manifest.write()
 
     def noted(self, name: str) -> Any:
-        """What the current session has noted under a name, or None.
+        """Return the current session's note with this name, or None.
 
         Raises:
             RuntimeError: `begin` was not called.
@@ -158,14 +165,12 @@ class RunFolder:
         return self.manifest.sessions[self._current()]["noted"].get(name)
 
     def status(self, key: Key) -> str | None:
-        """Status of the last outcome recorded for a key, or None."""
+        """Return the status of the last outcome recorded for a key, or None."""
         entry = self._index.entries.get(key)
         return None if entry is None else entry.status
 
     def judged(self, key: Key) -> Mapping[str, tuple[str, str]]:
-        """Scorer to (version, params_hash) of the verdicts with status "ok" that a sample has.
-
-        What a runner's judges would add or replace is judged again from `outcome(key)`, without a model.
+        """Return scorer to (version, params_hash) of a sample's verdicts with status "ok".
 
         Raises:
             KeyError: Nothing is recorded for the key.
@@ -174,7 +179,7 @@ class RunFolder:
         return {scorer: protocol for scorer, protocol in found.items() if protocol is not None}
 
     def outcome(self, key: Key) -> Outcome:
-        """The sample row and the verdict rows of a recorded key, read back from the journal.
+        """Return the sample row and the verdict rows of a recorded key, read from the journal.
 
         Raises:
             KeyError: Nothing is recorded for the key.
@@ -182,19 +187,19 @@ class RunFolder:
         return next(self._index.outcomes([key]))
 
     def outcomes(self) -> Iterator[Outcome]:
-        """All sample rows with their verdict rows, in the dataset's order, one in memory at a time."""
+        """Yield all sample rows with their verdict rows, in the dataset's order, one in memory at a time."""
         return self._index.outcomes()
 
     async def record(self, sample: Row, verdicts: Sequence[Row]) -> bool:
-        """Write one outcome with its verdicts; returns after they are on disk.
+        """Write one outcome with its verdicts; return after they are on disk.
 
-        Rows come from `store.rows.sample_row` and `verdict_row`. The first success per key wins: for a
-        key that is done already nothing is written and the result is False (a lost replica's sample
-        may arrive twice). Cancelling the caller does not take the record back.
+        Rows come from `store.rows.sample_row` and `verdict_row`. The first success per key wins: for a key
+        that is done, nothing is written and the result is False (a lost replica's sample may arrive twice).
+        Verdicts on an error are not written. Cancelling the caller does not take the record back.
 
         Raises:
-            UserError: The disk refused (full, read-only). Nothing recorded before is lost; every
-                later call raises the same.
+            UserError: The journal cannot be written (disk full, read-only). Nothing recorded before is
+                lost; every later call raises the same.
             RuntimeError: `begin` was not called.
         """
         key = (sample["sample_id"], sample["repeat"])
@@ -204,14 +209,14 @@ class RunFolder:
         if row["status"] in DONE:
             self._arriving.add(key)
         try:
-            await self._append(sample_record(row, verdicts))
+            await self._append(sample_record(row, () if row["status"] == "error" else verdicts))
         except (UserError, TypeError):
             self._arriving.discard(key)
             raise
         return True
 
     async def record_verdicts(self, key: Key, verdicts: Sequence[Row]) -> None:
-        """Add verdicts to a recorded sample; one by a scorer that it already has replaces the old one.
+        """Add verdicts to a recorded sample. A verdict replaces an earlier one by the same scorer.
 
         Raises:
             UserError: As `record`.
@@ -228,54 +233,66 @@ class RunFolder:
         scorer: str | Mapping[str, str],
         data: DataRecord | None = None,
     ) -> list[Row]:
-        """Write samples, verdicts and metrics parquet from the journal, swap them in, return the metric rows.
+        """Write samples, verdicts and metrics parquet from the journal, and return the metric rows.
 
-        Deterministic: rows are ordered by the dataset's index and repeat, whatever order they came in.
-        May be called again, and after an interruption; blocks for seconds at tens of thousands of rows.
+        Rows are ordered by the dataset's index and repeat, whatever order they were recorded in. May be called
+        again, and after an interruption. Files that are up to date with the journal are kept. Blocks for
+        seconds at tens of thousands of rows.
 
         Args:
             expected: Sample id to `task.cells(sample)` for **every** sample of the task, those that
-                `--limit` left out as well. Decides what is complete. None: what an earlier call was
-                told; without one it is not known and nothing is complete.
+                `--limit` left out as well. Decides what is complete. None: the value of an earlier call;
+                without one, nothing is complete.
             scorer: The headline scorer, or one for each answer form.
-            data: What is known of the task's data. None: what an earlier call was told.
+            data: Facts about the task's data. None: the value of an earlier call.
 
         Raises:
-            UserError: The disk refused, or a journal line is damaged.
+            UserError: A file cannot be written, or a journal line is damaged.
         """
-        self._journal.submit([]).result()  # what cancelled callers left behind is on disk now
+        self._journal.submit([]).result()  # records of cancelled callers are on disk now
         self._expect(expected)
         if data is not None:
             self.manifest.data = data
         known = self.manifest.data
-        contributed = self._contributed()
+        # Before reading: records that arrive while the files are written make them out of date.
+        size = (self.path / JOURNAL).stat().st_size
+        count = len(self._index.entries)
+        outcomes = self._index.outcomes()
         with ExitStack() as files:
-            # The journal's size first: what is recorded while we write makes the files out of date.
-            size = (self.path / JOURNAL).stat().st_size
-            samples = files.enter_context(_writing(self.path, SAMPLES))
-            verdicts = files.enter_context(_writing(self.path, VERDICTS))
+            if not self._parquet_is_current(size):
+                samples, verdicts = (
+                    files.enter_context(_writing(self.path, table)) for table in (SAMPLES, VERDICTS)
+                )
+                outcomes = _written(outcomes, samples, verdicts)
             rows = metric_rows(
-                _written(journal_tables(self._index), samples, verdicts),
+                outcomes,
                 scorer=scorer,
                 metrics=self.manifest.metrics,
                 expected=self.manifest.expected,
                 repeats=self.manifest.repeats,
-                facts={**self.manifest.facts(contributed), "created": now()},
+                facts={**self.manifest.facts(self._contributed()), "created": now()},
                 known=known.figures,
                 skipped=known.skipped_rows,
             )
         write_table(self.path / "metrics.parquet", METRICS, rows)
         self.manifest.finish(
             journal_bytes=size,
+            samples=count,
             scorer=scorer,
             complete=all(row["complete"] for row in rows if row["headline"]),
         )
         return rows
 
-    def close(self) -> None:
-        """Wait for the journal and release the lock. Safe to call twice.
+    def _parquet_is_current(self, journal_bytes: int) -> bool:
+        finished = self.manifest.finished
+        return bool(finished and finished["journal_bytes"] == journal_bytes) and all(
+            (self.path / f"{table.name}.parquet").exists() for table in (SAMPLES, VERDICTS)
+        )
 
-        The folder is removed when it holds nothing: no session began in it, as after a start that failed.
+    def close(self) -> None:
+        """Close the journal and release the lock. Safe to call twice.
+
+        An empty folder, in which no session began (as after a failed start), is removed.
         """
         self._journal.close()
         if self._session is not None:
@@ -287,9 +304,7 @@ class RunFolder:
 
     @property
     def _empty(self) -> bool:
-        return not (
-            self.manifest.sessions or self.manifest.content["finished"] or self._index.entries
-        )
+        return not (self.manifest.sessions or self.manifest.finished or self._index.entries)
 
     def __enter__(self) -> RunFolder:
         return self
@@ -307,8 +322,10 @@ class RunFolder:
             self.manifest.expected = Counter(cell for cells in expected.values() for cell in cells)
 
     async def _append(self, record: Row) -> None:
-        # Indexed on the journal's thread, so that a cancelled caller's record is known all the same.
-        await self._journal.append([record], lambda spans: self._index.add(record, spans[0]))
+        future = self._journal.submit([record])
+        # Not after the await: the record of a cancelled caller is indexed too.
+        future.add_done_callback(partial(_index_record, self._index, record))
+        await asyncio.wrap_future(future)
 
     def _current(self) -> int:
         if self._session is None:
@@ -321,29 +338,60 @@ class RunFolder:
 
 
 def find_folder(runs: Path, identity: RunIdentity, labels: RunLabels) -> Path:
-    """The folder of the run with this identity, whatever it was called when it was made."""
+    """Return the folder of the run with this identity, whatever the labels were when it was created."""
     wanted = runs / run_id(identity, labels)
     if not wanted.exists():
         for path in sorted(runs.glob(f"*-{identity.digest[:8]}")):
-            if Manifest.read(path).content["identity_digest"] == identity.digest:
+            named = (path / MANIFEST).exists()
+            if not named or Manifest.read(path).content["identity_digest"] == identity.digest:
                 return path
     return wanted
 
 
 @contextmanager
+def _locked(path: Path) -> Iterator[Lock]:
+    """Lock a run folder and remove leftovers of killed processes. On an error the lock is released."""
+    lock = Lock(path / ".lock")
+    lock.acquire(f"run {path}")
+    try:
+        remove_temporaries(path)
+        yield lock
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _restored_index(path: Path, manifest: Manifest | None) -> JournalIndex:
+    """Return the journal's index, after adding records that only the parquet files hold."""
+    index = JournalIndex.scan(path / JOURNAL)
+    lost = lost_records(path, index, manifest)
+    if (first := next(lost, None)) is not None:
+        with Journal(path / JOURNAL, window=0) as journal:
+            for record in chain((first,), lost):
+                index.add(record, journal.submit([record]).result()[0])
+    return index
+
+
+def _index_record(index: JournalIndex, record: Row, future: Future[list[Span]]) -> None:
+    if future.exception() is None:
+        index.add(record, future.result()[0])
+
+
+@contextmanager
 def _writing(folder: Path, table: Table) -> Iterator[TableWriter]:
     with (
-        replacing(folder / f"{table.name}.parquet") as beside,
-        TableWriter(beside, table) as writer,
+        replacing(folder / f"{table.name}.parquet") as temporary,
+        TableWriter(temporary, table) as writer,
     ):
         yield writer
 
 
 def _written(
-    tables: Iterable[Tables], samples: TableWriter, verdicts: TableWriter
+    outcomes: Iterable[Outcome], samples: TableWriter, verdicts: TableWriter
 ) -> Iterator[Outcome]:
-    """Write the tables, and pass on what the figures need of them."""
-    for both in tables:
-        samples.write_arrow(both[0])
-        verdicts.write_arrow(both[1])
-        yield from outcomes_of(both, SAMPLE_COLUMNS, VERDICT_COLUMNS)
+    """Write outcomes to both files and pass them on."""
+    for sample, judged in outcomes:
+        samples.write(sample)
+        for verdict in judged:
+            verdicts.write(verdict)
+        yield sample, judged

@@ -1,4 +1,4 @@
-"""Parquet files of one of the documented tables: written in batches, checked for their version when read."""
+"""Parquet files of the documented tables: written in batches, with page checksums and schema version."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from p2r_bench.store.schema import SCHEMA_VERSION, VERSION_KEY, Table
 Row = dict[str, Any]
 
 BATCH_ROWS = 1000
-"""Rows held in memory at a time; also the size of a row group."""
+"""Number of rows held in memory, and size of a row group."""
 
 
 class TableWriter:
-    """Writes rows to a parquet file; at most `BATCH_ROWS` are held."""
+    """Write rows to a parquet file in row groups of `BATCH_ROWS`."""
 
     def __init__(self, path: Path, table: Table) -> None:
         self._schema = table.schema
-        self._writer = pq.ParquetWriter(path, self._schema, compression="zstd")
+        # Given a path, Arrow would read "s3:x" as an address and fail on a name that is not UTF-8.
+        self._file = path.open("wb")
+        self._writer = pq.ParquetWriter(
+            self._file, self._schema, compression="zstd", write_page_checksum=True
+        )
         self._rows: list[Row] = []
 
     def write(self, row: Row) -> None:
@@ -32,17 +36,11 @@ class TableWriter:
         if len(self._rows) >= BATCH_ROWS:
             self._flush()
 
-    def write_arrow(self, rows: Any) -> None:
-        """Write an Arrow table with the documented columns."""
-        self._flush()
-        if rows.num_rows:
-            self._writer.write_table(rows)
-
     def close(self) -> None:
         try:
             self._flush()
         finally:
-            self._writer.close()
+            self._end()
 
     def __enter__(self) -> TableWriter:
         return self
@@ -51,7 +49,13 @@ class TableWriter:
         if kind is None:
             self.close()
         else:
+            self._end()
+
+    def _end(self) -> None:
+        try:
             self._writer.close()
+        finally:
+            self._file.close()
 
     def _flush(self) -> None:
         if self._rows:
@@ -60,18 +64,18 @@ class TableWriter:
 
 
 def to_arrow(rows: Sequence[Row], schema: Any) -> Any:
-    """An Arrow table of the rows. Lone surrogates, which UTF-8 cannot hold, become U+FFFD."""
+    """Return the rows as an Arrow table. Lone surrogates, which UTF-8 cannot hold, become U+FFFD."""
     try:
         return pa.Table.from_pylist(rows, schema=schema)
     except UnicodeEncodeError:
-        return pa.Table.from_pylist([_utf8(row) for row in rows], schema=schema)
+        return pa.Table.from_pylist([_valid_unicode(row) for row in rows], schema=schema)
 
 
 def write_table(path: Path, table: Table, rows: Iterable[Row]) -> None:
     """Write a whole file and swap it in.
 
     Raises:
-        UserError: The disk refused; what was there before is unchanged.
+        UserError: The file cannot be written; the one before is unchanged.
     """
     with replacing(path) as beside, TableWriter(beside, table) as writer:
         for row in rows:
@@ -81,29 +85,34 @@ def write_table(path: Path, table: Table, rows: Iterable[Row]) -> None:
 def read_rows(
     path: Path, table: Table, columns: Sequence[str] | None = None, *, where: Any = None
 ) -> Iterator[Row]:
-    """Rows of a file, a batch in memory at a time. Columns that an older file lacks are None.
+    """Yield the rows of a file, with one batch in memory at a time. Columns that an older file lacks are None.
 
     Args:
         columns: Names to read; default all.
         where: A pyarrow filter, such as [("sample_id", "==", "a")].
 
     Raises:
-        UserError: Not a parquet file, or written by a newer version.
+        UserError: The file is damaged (page checksums are verified), is not parquet, or has a newer schema.
     """
     names = table.names if columns is None else columns
+    empty = dict.fromkeys(names)
     try:
-        with pq.ParquetFile(path) as file:
+        with (
+            path.open("rb") as source,
+            pq.ParquetFile(source, page_checksum_verification=True) as file,
+        ):
             check_version(path, file.schema_arrow.metadata)
             stored = [name for name in names if name in file.schema_arrow.names]
-            empty = dict.fromkeys(names)
             if where is None:
                 batches = file.iter_batches(BATCH_ROWS, columns=stored)
             else:
-                batches = pq.read_table(path, columns=stored, filters=where).to_batches()
+                batches = pq.read_table(
+                    source, columns=stored, filters=where, page_checksum_verification=True
+                ).to_batches()
             for batch in batches:
                 for row in batch.to_pylist():
                     yield {**empty, **row}
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(
             f"{path}: cannot be read as parquet ({error}). Restore it, or delete it and run "
             "the command that made it again."
@@ -111,7 +120,7 @@ def read_rows(
 
 
 def check_version(path: Path, metadata: dict[bytes, bytes] | None) -> None:
-    """Raise UserError when the file comes from a newer schema, or is no file of ours."""
+    """Raise UserError when the file comes from a newer schema, or was not written by p2r-bench."""
     found = (metadata or {}).get(VERSION_KEY)
     if found is None:
         raise UserError(
@@ -124,11 +133,11 @@ def check_version(path: Path, metadata: dict[bytes, bytes] | None) -> None:
         )
 
 
-def _utf8(value: Any) -> Any:
+def _valid_unicode(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if isinstance(value, dict):
-        return {key: _utf8(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_utf8(item) for item in value]
+        return {key: _valid_unicode(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_valid_unicode(item) for item in value]
     return value

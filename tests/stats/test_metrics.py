@@ -28,7 +28,7 @@ def made(number: int, state: str, **changes: Any) -> tuple[dict[str, Any], list[
         "group": None,
         "question_id": None,
         "parse_status": None,
-        "last_finish_reason": "stop",
+        "stages": [{"finish_reason": "stop"}],
         "n_calls": 2,
         "prompt_tokens": 100 * number,
         "output_tokens": None,
@@ -69,7 +69,7 @@ def test_no_answer_is_scored_and_wrong() -> None:
 
 
 def test_no_answer_for_want_of_tokens_is_told_apart() -> None:
-    cut = {"last_finish_reason": "length"}
+    cut = {"stages": [{"finish_reason": "length"}]}
     row = figure([made(0, "none", **cut), made(1, "right", **cut), made(2, "none")])
     assert (row["n_no_answer"], row["n_cut_off"], row["value"]) == (2, 1, pytest.approx(1 / 3))
 
@@ -83,7 +83,7 @@ def test_boxes_that_could_not_be_read_are_counted_apart_from_empty_lists() -> No
 
 
 def test_a_question_is_counted_once_however_many_of_its_rows_were_cut_off() -> None:
-    cut = {"last_finish_reason": "length", "parse_status": "empty", "question_id": "q"}
+    cut = {"stages": [{"finish_reason": "length"}], "parse_status": "empty", "question_id": "q"}
     outcomes = [made(n, "none", **cut) for n in range(4)]
     row = figure(outcomes, metrics=(QUESTIONS,), expected={(None, None): 4})
     assert (row["n"], row["n_no_answer"], row["n_cut_off"], row["n_no_box"]) == (1, 1, 1, 1)
