@@ -57,7 +57,7 @@ class Entry:
 
     index: int
     status: str
-    session: int | None
+    session: int
     spans: tuple[Span, ...]
     judged: Protocols
 

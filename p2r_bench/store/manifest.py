@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,6 +18,7 @@ from p2r_bench.store.schema import SCHEMA_VERSION
 from p2r_bench.types import Cell, Metric
 
 FILE = "manifest.json"
+PARQUET_FILES = ("samples.parquet", "verdicts.parquet", "metrics.parquet")
 
 _REQUIRED = frozenset(
     ("run_id", "identity", "identity_digest", "labels", "metrics", "created", "sessions")
@@ -206,15 +208,32 @@ class Manifest:
         scorer: str | Mapping[str, str],
         complete: bool,
     ) -> None:
-        """Set that the parquet files hold the journal's first `journal_bytes` bytes: `samples` rows."""
+        """Set that the parquet files, as they are now, hold the journal's first `journal_bytes` bytes.
+
+        Args:
+            samples: Number of rows of samples.parquet.
+        """
         self.content["finished"] = {
             "at": now(),
             "journal_bytes": journal_bytes,
             "samples": samples,
+            "sha256": {name: _sha256(self.path.with_name(name)) for name in PARQUET_FILES},
             "scorer": scorer,
             "complete": complete,
         }
         self.write()
+
+    def is_intact(self, *names: str) -> bool:
+        """Return True when the named parquet files are the ones that `finish` recorded, to the byte.
+
+        Page checksums do not cover a parquet file's footer; this does.
+        """
+        recorded = (self.finished or {}).get("sha256", {})
+        return all(
+            self.path.with_name(name).exists()
+            and _sha256(self.path.with_name(name)) == recorded.get(name)
+            for name in names
+        )
 
     def is_mixed(self, contributed: set[int]) -> bool:
         """Return True when these sessions had different pinned facts."""
@@ -254,6 +273,11 @@ class Manifest:
             "run_id": self.content["run_id"],
             "source": "measured",
         }
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _joined(names: Any) -> str:

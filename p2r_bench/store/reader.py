@@ -47,7 +47,11 @@ class RunReader:
                 raise UserError(f"{self.path}: has neither a journal nor samples.parquet.")
             return True
         finished = self.manifest.finished
-        return bool(finished and finished["journal_bytes"] >= self._journal.stat().st_size)
+        return (
+            finished is not None
+            and finished["journal_bytes"] >= self._journal.stat().st_size
+            and self.manifest.is_intact("samples.parquet", "verdicts.parquet")
+        )
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield sample rows with their verdict rows, in the dataset's order; few are in memory at a time."""

@@ -1,4 +1,4 @@
-"""The leaderboard made anew from the run folders."""
+"""Rebuild of the leaderboard from the run folders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from p2r_bench.store.tables import read_rows
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """What came of it. `left_out`: runs that have no figures, each with the reason."""
+    """Result of a rebuild. `left_out`: the reason for each run without figures."""
 
     path: Path
     runs: int
@@ -25,15 +25,14 @@ class Rebuilt:
 def rebuild_leaderboard(out_dir: str | Path) -> Rebuilt:
     """Write `leaderboard.parquet` from the `metrics.parquet` of all runs under `out_dir`/runs.
 
-    The file before stays as `leaderboard.parquet.bak`; it may be damaged, and may hold runs whose folders
-    are gone.
+    The file before, which may be damaged or hold runs whose folders are gone, stays as `leaderboard.parquet.bak`.
 
     Raises:
-        UserError: There is no run, or the file cannot be written.
+        UserError: No run was found, or the file cannot be written.
     """
     folders = sorted(path.parent for path in (Path(out_dir) / "runs").glob(f"*/{FILE}"))
     if not folders:
-        raise UserError(f"{Path(out_dir) / 'runs'}: no run found to make a leaderboard from.")
+        raise UserError(f"{Path(out_dir) / 'runs'}: no run found to rebuild the leaderboard from.")
     rows: list[dict[str, Any]] = []
     left_out = []
     for folder in folders:
@@ -46,8 +45,11 @@ def rebuild_leaderboard(out_dir: str | Path) -> Rebuilt:
 
 
 def _figures(folder: Path) -> list[dict[str, Any]]:
-    Manifest.read(folder)
+    manifest = Manifest.read(folder)
     path = folder / "metrics.parquet"
     if not path.exists():
         raise UserError(f"{folder}: has no figures yet. Run the same command again to finish it.")
+    # Earlier versions recorded no checksums.
+    if "sha256" in (manifest.finished or {}) and not manifest.is_intact(path.name):
+        raise UserError(f"{path}: is damaged. `p2r-bench score {folder}` makes it again.")
     return list(read_rows(path, METRICS))

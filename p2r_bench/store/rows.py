@@ -355,7 +355,12 @@ def _boxes(rows: Iterable[Mapping[str, Any]]) -> tuple[Box, ...]:
 def _total(stages: Sequence[Mapping[str, Any]], name: str) -> Any:
     """Return the sum over the calls, or None when a call has no value: a part is not a total."""
     values = [stage[name] for stage in stages]
-    return None if None in values or not values else sum(values)
+    if not values or None in values:
+        return None
+    try:
+        return sum(values)
+    except TypeError:  # `misfit` names the value
+        return None
 
 
 def _json(value: Mapping[str, Any]) -> str:

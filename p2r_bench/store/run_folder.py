@@ -107,7 +107,7 @@ class RunFolder:
                 manifest.check_identity(identity)
             index = _restored_index(path, manifest)
             if manifest is None:
-                sessions = {entry.session or 0 for entry in index.entries.values()}
+                sessions = {entry.session for entry in index.entries.values()}
                 manifest = Manifest.create(
                     path, identity, labels, metrics, lost_sessions=max(sessions, default=-1) + 1
                 )
@@ -285,8 +285,10 @@ class RunFolder:
 
     def _parquet_is_current(self, journal_bytes: int) -> bool:
         finished = self.manifest.finished
-        return bool(finished and finished["journal_bytes"] == journal_bytes) and all(
-            (self.path / f"{table.name}.parquet").exists() for table in (SAMPLES, VERDICTS)
+        return (
+            finished is not None
+            and finished["journal_bytes"] == journal_bytes
+            and self.manifest.is_intact("samples.parquet", "verdicts.parquet")
         )
 
     def close(self) -> None:
