@@ -18,12 +18,13 @@ import p2r_bench
 PACKAGE = Path(p2r_bench.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-FOUNDATION = {"types", "errors"}
+FOUNDATION = {"types", "errors", "atomic"}
 PARTS = {"modes", "engines", "tasks", "judges", "store"}
 MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
     "errors": set(),
     "terminal": set(),
+    "atomic": {"errors"},
     "hub": FOUNDATION,
     "families": FOUNDATION | {"plugins"},
     "adapter": FOUNDATION | {"families"},

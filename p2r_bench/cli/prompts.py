@@ -11,6 +11,7 @@ import click
 from p2r_bench.adapter import builtin_packs, builtin_profiles, load_pack, load_profile
 from p2r_bench.adapter.literals import Constant, text_constants
 from p2r_bench.adapter.prompt_import import FILES, PROFILES, PathName, import_pack, missing
+from p2r_bench.atomic import replacing
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError
 from p2r_bench.terminal import echo, printable
@@ -158,4 +159,5 @@ def _write(files: dict[Path, str], force: bool) -> None:
             )
     for file, text in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, "utf-8")
+        with replacing(file) as temporary:
+            temporary.write_text(text, "utf-8")

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from p2r_bench.atomic import swapping
 from p2r_bench.errors import UserError
 from p2r_bench.types import digest_of
 
@@ -58,15 +59,10 @@ class ReplyCache:
         """Keep a reply. Raises OSError when the disk refuses; what was there before stays."""
         path = self._path(question)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-        beside = Path(name)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                json.dump({"question": dict(question), "reply": reply}, file)
-            beside.replace(path)
-        except OSError:
-            beside.unlink(missing_ok=True)
-            raise
+        with swapping(path) as temporary:
+            temporary.write_text(
+                json.dumps({"question": dict(question), "reply": reply}), encoding="utf-8"
+            )
 
     def _path(self, question: Mapping[str, str]) -> Path:
         digest = digest_of(dict(question))

@@ -17,8 +17,8 @@ from typing import Any
 
 import orjson
 
+from p2r_bench.atomic import sync_folder
 from p2r_bench.errors import UserError
-from p2r_bench.store.atomic import sync_folder
 
 Span = tuple[int, int]
 """Offset and length in bytes of a record's line in the journal, line end included."""

@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from p2r_bench.atomic import replacing
 from p2r_bench.errors import UserError
-from p2r_bench.store.atomic import replacing
 from p2r_bench.store.data_record import DataRecord
 from p2r_bench.store.identity import RunIdentity, RunLabels, Session, changed_facts
 from p2r_bench.store.rows import now

@@ -24,9 +24,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from p2r_bench.atomic import remove_temporaries, replacing
 from p2r_bench.errors import UserError
 from p2r_bench.stats.metrics import metric_rows
-from p2r_bench.store.atomic import remove_temporaries, replacing
 from p2r_bench.store.data_record import DataRecord
 from p2r_bench.store.identity import RunIdentity, RunLabels, Session, run_id
 from p2r_bench.store.journal import Journal, Span

@@ -9,8 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from p2r_bench.atomic import replacing
 from p2r_bench.errors import UserError
-from p2r_bench.store.atomic import replacing
 from p2r_bench.store.schema import SCHEMA_VERSION, VERSION_KEY, Table
 
 Row = dict[str, Any]

@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
 
+from p2r_bench.atomic import replacing
 from p2r_bench.errors import UserError
 from p2r_bench.synth.metadata import with_metadata
 from p2r_bench.synth.rows import (
@@ -64,19 +65,18 @@ def write_synth(
     schema, to_record = _layout(format)
     arguments = {"seed": seed, "rows": rows, "resolution": resolution, "split": split}
     schema = with_metadata(schema, arguments)
-    part = path.with_suffix(".parquet.part")
     rendered = _rendered(seed, rows, resolution, split, workers)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with pq.ParquetWriter(part, schema, compression="none") as writer:
-                for group in _batches(rendered, _GROUP_ROWS):
-                    writer.write_table(_table([to_record(row) for row in group], schema))
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be written: {error}") from error
+    with (
+        replacing(path) as temporary,
+        temporary.open("wb") as file,
+        pq.ParquetWriter(file, schema, compression="none") as writer,
+    ):
+        for group in _batches(rendered, _GROUP_ROWS):
+            writer.write_table(_table([to_record(row) for row in group], schema))
     return path
 
 

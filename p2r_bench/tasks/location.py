@@ -7,6 +7,7 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from p2r_bench.atomic import replacing
 from p2r_bench.errors import UserError
 from p2r_bench.types import DataSource
 
@@ -39,7 +40,8 @@ class Origin:
 
     def write(self, folder: Path) -> None:
         """Put the record into a folder."""
-        (folder / RECORD).write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        with replacing(folder / RECORD) as temporary:
+            temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Origin | None:

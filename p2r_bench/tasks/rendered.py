@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from p2r_bench.atomic import swapping
 from p2r_bench.errors import UserError
 from p2r_bench.types import digest_of
 
@@ -119,12 +118,5 @@ def _posed(seed: int, split: str, count: int) -> list[Any]:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write beside the name and swap in, so that readers in other processes see all or nothing."""
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(part).replace(path)
-    except BaseException:
-        Path(part).unlink(missing_ok=True)
-        raise
+    with swapping(path) as temporary:
+        temporary.write_bytes(data)

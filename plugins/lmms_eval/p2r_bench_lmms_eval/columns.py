@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
-import tempfile
 from bisect import bisect_right
 from itertools import accumulate
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from p2r_bench.atomic import replacing
 from p2r_bench.errors import UserError
 from p2r_bench.tasks.benchmark import image_ref
 from p2r_bench.tasks.location import cache_dir
@@ -87,8 +86,6 @@ def stored(data: bytes) -> Path:
     path = folder / hashlib.sha256(data).hexdigest()
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(dir=folder)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(part).replace(path)
+        with replacing(path) as temporary:
+            temporary.write_bytes(data)
     return path

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from p2r_bench.adapter import Profile, builtin_profiles, load_profile
+from p2r_bench.atomic import replacing
 from p2r_bench.bundled import model_profile
 from p2r_bench.engines.model_folder import model_digest
 from p2r_bench.engines.safetensors_file import read_header
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.plugins import registry
 from p2r_bench.run import environment
-from p2r_bench.store.atomic import replacing
 from p2r_bench.types import Engine, EngineConfig
 from p2r_bench_pra_grpo.config import Config
 from p2r_bench_pra_grpo.services.canary import sing

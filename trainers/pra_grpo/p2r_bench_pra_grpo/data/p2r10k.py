@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
+from p2r_bench.atomic import replacing
 from p2r_bench.errors import UserError
 from p2r_bench.judges.number import read_number
-from p2r_bench.store.atomic import replacing
 from p2r_bench.tasks.fields import Row
 from p2r_bench.tasks.shards import find_shards, open_shard
 from p2r_bench.types import AnswerForm, ImageRef, Sample

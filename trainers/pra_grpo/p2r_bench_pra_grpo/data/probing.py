@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from p2r_bench.atomic import replacing
 from p2r_bench.errors import ImageError, UserError
-from p2r_bench.store.atomic import replacing
 from p2r_bench.tasks.checking import MAX_ASPECT
 from p2r_bench.tasks.reading import probe, read_image
 from p2r_bench.types import ImageRef, Sample

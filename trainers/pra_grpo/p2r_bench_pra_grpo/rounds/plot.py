@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from p2r_bench.store.atomic import replacing
+from p2r_bench.atomic import replacing
 from p2r_bench_pra_grpo.config import Config
 from p2r_bench_pra_grpo.metrics import StepFile
 from p2r_bench_pra_grpo.rounds.steps import stages

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from p2r_bench.atomic import replacing
 from p2r_bench.errors import UserError
-from p2r_bench.store.atomic import replacing
 from p2r_bench.store.rows import now
 
 FILE = "state.json"

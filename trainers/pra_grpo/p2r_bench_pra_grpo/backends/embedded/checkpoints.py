@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from p2r_bench.atomic import replacing
 from p2r_bench.errors import UserError
-from p2r_bench.store.atomic import replacing
 
 FILE = "checkpoint.pt"
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from p2r_bench.adapter import TwoStage
+from p2r_bench.atomic import replacing
 from p2r_bench.errors import EngineError, UserError
-from p2r_bench.store.atomic import replacing
 from p2r_bench.types import Sample
 from p2r_bench_pra_grpo.backends.verl import merge as merging
 from p2r_bench_pra_grpo.backends.verl import process

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from p2r_bench.store.atomic import replacing
+from p2r_bench.atomic import replacing
 from p2r_bench.types import Box, Evidence, Prediction, Sample, Verdict
 from p2r_bench_pra_grpo.metrics import rollout_row
 from p2r_bench_pra_grpo.stage import Reward, Stage

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from p2r_bench.adapter import TwoStage
+from p2r_bench.atomic import replacing
 from p2r_bench.errors import UserError
-from p2r_bench.store.atomic import replacing
 from p2r_bench.types import Box, ImageRef, Request, Sample
 from p2r_bench_pra_grpo.stage import StageRole
 

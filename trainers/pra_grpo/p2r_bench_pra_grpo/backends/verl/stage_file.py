@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from p2r_bench.adapter import Profile
+from p2r_bench.atomic import replacing
 from p2r_bench.errors import UserError
-from p2r_bench.store.atomic import replacing
 from p2r_bench_pra_grpo.config import Config, profile_of
 from p2r_bench_pra_grpo.reading import read
 from p2r_bench_pra_grpo.stage import StageRole

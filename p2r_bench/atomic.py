@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,26 +17,38 @@ _ABANDONED_SECONDS = 3600.0
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
+    """`swapping` for files that a user asked for.
+
+    Raises:
+        UserError: The file cannot be written; `path` is unchanged.
+    """
+    try:
+        with swapping(path) as temporary:
+            yield temporary
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written: {error.strerror or error}. The file before is unchanged; "
+            "free disk space or fix the permissions and run the same command again."
+        ) from error
+
+
+@contextmanager
+def swapping(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to. Sync it and move it to `path` when the block succeeds.
 
     Temporary files of `path` that nobody has written to for an hour, left by killed processes, are removed.
 
     Raises:
-        UserError: The file cannot be written; `path` is unchanged.
+        OSError: The file cannot be written; `path` is unchanged.
     """
     remove_temporaries(path.parent, path.name, older_than=_ABANDONED_SECONDS)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
         sync_folder(path.parent)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written: {error.strerror or error}. The file before is unchanged; "
-            "free disk space or fix the permissions and run the same command again."
-        ) from error
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
