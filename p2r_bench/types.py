@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
-from operator import attrgetter
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, runtime_checkable
 
@@ -34,8 +33,6 @@ Rect = tuple[int, int, int, int]
 
 canonical_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 """A JSON-able value as text: sorted keys, no spaces."""
-_text = json.encoder.encode_basestring
-"""A text as `canonical_json` writes it. What is made thousands of times in a second is put together by hand."""
 
 
 def digest_of(value: object) -> str:
@@ -58,10 +55,6 @@ def changed(record: R, **changes: Any) -> R:
     made = object.__new__(type(record))
     vars(made).update(vars(record), **changes)
     return made
-
-
-def _numbers(values: Iterable[int]) -> str:
-    return f"[{','.join(map(repr, values))}]"
 
 
 @dataclass(frozen=True)
@@ -193,20 +186,17 @@ class Recipe:
     @cached_property
     def digest(self) -> str:
         """Identity of the pixels: equal digests mean equal images."""
-        return _digest(self._canonical)
-
-    @property
-    def _canonical(self) -> str:
-        strokes = ",".join(
-            f'{{"colour":{_text(s.colour)},"rect":{_numbers(s.rect)},"width":{s.width!r}}}'
-            for s in self.strokes
-        )
-        crop = "null" if self.crop is None else _numbers(self.crop)
-        return (
-            f'{{"alpha":{_text(self.alpha)},"crop":{crop},"exif":{_text(self.exif)},'
-            f'"resize":[{",".join(map(_numbers, self.resize))}],"route":{_text(self.route)},'
-            f'"source":{_text(self.source)},"strokes":[{strokes}],'
-            f'"transport":{_text(self.transport)}}}'
+        return digest_of(
+            {
+                "alpha": self.alpha,
+                "crop": self.crop,
+                "exif": self.exif,
+                "resize": self.resize,
+                "route": self.route,
+                "source": self.source,
+                "strokes": [vars(stroke) for stroke in self.strokes],
+                "transport": self.transport,
+            }
         )
 
 
@@ -250,19 +240,6 @@ class Sampling:
     stop: tuple[str, ...] = ()
 
 
-_DRAWN_FIELDS = tuple(name for name in Sampling.__dataclass_fields__ if name != "seed")
-_drawn_values = attrgetter(*_DRAWN_FIELDS)
-
-
-@lru_cache(typed=True)
-def _around_seed(*values: Any) -> tuple[str, str]:
-    """The canonical JSON of a sampling before and after its seed."""
-    before, _, after = canonical_json(
-        {**dict(zip(_DRAWN_FIELDS, values, strict=True)), "seed": 0}
-    ).partition('"seed":0')
-    return f'{before}"seed":', after
-
-
 @dataclass(frozen=True)
 class Request:
     """One call to a model.
@@ -297,23 +274,20 @@ class Request:
 
     @cached_property
     def content(self) -> str:
-        """What is sent, as canonical JSON: text, images by recipe digest, sampling and schema."""
-        draw = self.sampling
-        before, after = _around_seed(*_drawn_values(draw))
-        seed = "null" if draw.seed is None else repr(draw.seed)
-        schema = "null" if self.schema is None else canonical_json(self.schema)
-        return f'{{"messages":{self._messages},"sampling":{before}{seed}{after},"schema":{schema}}}'
-
-    @cached_property
-    def _messages(self) -> str:
-        written = []
-        for message in self.messages:
-            parts = (
-                _text(part) if isinstance(part, str) else f'{{"image":"{part.digest}"}}'
-                for part in message.content
+        """Text, images by recipe digest, sampling and schema, as canonical JSON."""
+        messages = [
+            (
+                message.role,
+                [
+                    part if isinstance(part, str) else {"image": part.digest}
+                    for part in message.content
+                ],
             )
-            written.append(f"[{_text(message.role)},[{','.join(parts)}]]")
-        return f"[{','.join(written)}]"
+            for message in self.messages
+        ]
+        return canonical_json(
+            {"messages": messages, "sampling": vars(self.sampling), "schema": self.schema}
+        )
 
     @cached_property
     def digest(self) -> str:

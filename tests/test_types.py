@@ -79,7 +79,9 @@ def plain_content(request: Request) -> dict[str, Any]:
 
 @given(RECIPES)
 def test_a_recipe_s_digest_is_that_of_its_fields(recipe: Recipe) -> None:
-    assert recipe.digest == digest_of(asdict(recipe))
+    fields = asdict(recipe)
+    del fields["visual_tokens"]
+    assert recipe.digest == digest_of(fields)
 
 
 @given(REQUESTS)
