@@ -19,9 +19,9 @@ from p2r_bench_pra_grpo.rewarding import make_rewarder
 from p2r_bench_pra_grpo.stage import Frozen, NoReward, Reward, Stage, View
 
 from p2r_bench.adapter import TwoStage
+from p2r_bench.atomic import replacing
 from p2r_bench.engines.scripted import by_digest
 from p2r_bench.errors import EngineError
-from p2r_bench.store.atomic import replacing
 from p2r_bench.types import Completion, Request, Sample
 from pra_grpo_testing.data import write_model
 
