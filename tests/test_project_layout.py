@@ -18,13 +18,14 @@ import p2r_bench
 PACKAGE = Path(p2r_bench.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-FOUNDATION = {"types", "errors", "atomic"}
+FOUNDATION = {"types", "errors", "atomic", "redaction"}
 PARTS = {"modes", "engines", "tasks", "judges", "store"}
 MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
     "errors": set(),
     "terminal": set(),
     "atomic": {"errors"},
+    "redaction": {"errors"},
     "hub": FOUNDATION,
     "families": FOUNDATION | {"plugins"},
     "adapter": FOUNDATION | {"families"},

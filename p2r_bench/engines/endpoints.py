@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import email.utils
 import json
+import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -15,8 +16,8 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 import httpx
 
 from p2r_bench.engines.http_body import Body
-from p2r_bench.engines.redaction import redacted_url
 from p2r_bench.errors import EngineError
+from p2r_bench.redaction import hidden, redacted_url
 
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 LOADING = frozenset({502, 503, 504})
@@ -34,7 +35,11 @@ _TOO_LONG = (
     "longer than the maximum",
 )
 
+SAID_WAIT_S = 30.0
+"""Seconds of an ordered wait, from which on it is logged."""
+
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -47,6 +52,7 @@ class Endpoint:
         url: Base URL as it may be shown and stored: without a password or a query's values.
         in_flight: Requests it is working on.
         rests_until: Not asked before this (`time.monotonic`) while others can be.
+        said_until: An ordered wait until this has been logged.
         reached: It has answered something.
     """
 
@@ -55,6 +61,7 @@ class Endpoint:
     in_flight: int = 0
     failures: int = 0
     rests_until: float = 0.0
+    said_until: float = 0.0
     reached: bool = False
 
     @property
@@ -110,6 +117,7 @@ class Endpoints:
         self._retries = retries
         self._first_wait_s = first_wait_s
         self._timeout_s = timeout_s
+        self._secrets = _secrets(headers.values())
         self._client = httpx.AsyncClient(
             headers={"Content-Type": "application/json", **headers},
             timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s), pool=None),
@@ -166,6 +174,8 @@ class Endpoints:
                 result = read(await self._call(endpoint, method, path, body))
             except EngineError as error:
                 failure = error
+            except RecursionError:
+                failure = CallError(f"{endpoint.url}{path}: deep JSON", kind="bad_response")
             else:
                 endpoint.answered()
                 return result, endpoint
@@ -188,7 +198,12 @@ class Endpoints:
         endpoint.failed()
         ordered = failure.retry_after_s if isinstance(failure, CallError) else None
         if ordered is None:
-            return random.uniform(0, min(LONGEST_WAIT_S, self._first_wait_s * 2**attempt))
+            return random.uniform(
+                0, min(LONGEST_WAIT_S, self._first_wait_s * 2 ** min(attempt, 20))
+            )
+        if ordered >= SAID_WAIT_S and endpoint.said_until < time.monotonic():
+            endpoint.said_until = time.monotonic() + ordered
+            log.warning("waiting %.0f s, as the server asks (Retry-After): %s", ordered, failure)
         if self._someone_else(endpoint):
             endpoint.rests_until = time.monotonic() + ordered
             return 0.0
@@ -224,17 +239,18 @@ class Endpoints:
                 kind="timeout",
             ) from error
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            detail = f": {error}" if str(error) else ""
+            detail = f": {hidden(str(error), self._secrets)}" if str(error) else ""
             raise CallError(
                 f"{where}: {type(error).__name__}{detail}", kind="connection"
             ) from error
         if response.status_code != 200:
-            raise _refusal(where, response, content)
+            raise _refusal(where, response, content, self._secrets)
         try:
             return json.loads(content)
-        except ValueError as error:  # bad UTF-8 included
+        except (ValueError, RecursionError) as error:  # bad UTF-8 included
+            start = hidden(content[:200].decode(errors="replace"), self._secrets)
             raise CallError(
-                f"{where}: the answer is no JSON: {content[:200].decode(errors='replace')!r}",
+                f"{where}: the answer is no JSON: {start!r}",
                 kind="bad_response",
             ) from error
 
@@ -308,7 +324,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         try:
             seconds = email.utils.parsedate_to_datetime(value).timestamp() - time.time()
-        except ValueError:
+        except (ValueError, TypeError, OverflowError):
             return None
     return min(max(seconds, 0.0), LONGEST_ORDERED_WAIT_S) if seconds == seconds else None
 
@@ -320,7 +336,17 @@ def _not_up(error: EngineError) -> bool:
     return error.kind == "connection" or (isinstance(error, CallError) and error.status in LOADING)
 
 
-def _refusal(where: str, response: httpx.Response, content: bytes) -> CallError:
+def _secrets(headers: Iterable[str]) -> list[str]:
+    """What errors must not show of the values of headers: long words, such as the key after "Bearer"."""
+    return [word for value in headers for word in value.split() if len(word) >= _SECRET_LENGTH]
+
+
+_SECRET_LENGTH = 8
+
+
+def _refusal(
+    where: str, response: httpx.Response, content: bytes, secrets: Sequence[str]
+) -> CallError:
     status, text = response.status_code, content.decode(errors="replace")
     try:
         detail = json.loads(content)
@@ -328,8 +354,9 @@ def _refusal(where: str, response: httpx.Response, content: bytes) -> CallError:
             if isinstance(detail, dict) and detail.get(name):
                 detail = detail[name]
         text = detail if isinstance(detail, str) else json.dumps(detail)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass  # not JSON: the text as it is
+    text = hidden(text, secrets)
     kind = f"http_{status}"
     if status in (400, 413, 422) and any(words in text.lower() for words in _TOO_LONG):
         kind = "too_long"

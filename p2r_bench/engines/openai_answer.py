@@ -77,7 +77,7 @@ def _logprobs(value: Any) -> tuple[float, ...] | None:
         return None
     try:
         return tuple(float(token["logprob"]) for token in tokens)
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, OverflowError):
         return None
 
 
@@ -116,7 +116,9 @@ def _error_body(error: Any) -> EngineError:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    """A count of tokens; None where it is none that a run can store."""
+    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
+    return value if fits else None
 
 
 def _unusable(why: str, answer: Any) -> EngineError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from email.utils import parsedate_to_datetime
@@ -10,9 +11,12 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 from p2r_bench.errors import JudgeError
+from p2r_bench.redaction import hidden, redacted_url, usable_key
 
 RETRIED_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 LONGEST_WAIT = 60.0
+LARGEST_REPLY = 8 << 20
+"""Bytes of a response, beyond which it is given up."""
 
 
 class ServiceError(JudgeError):
@@ -34,12 +38,18 @@ class ChatService:
     Args:
         url: Base URL of the server, with its version path ("http://localhost:8000/v1").
         api_key: Sent as a bearer token, or None.
-        timeout: Seconds for one attempt.
+        timeout: Seconds for one attempt, the whole response included.
         retries: Further attempts after a timeout, a broken connection, one of RETRIED_STATUSES or a bad reply,
             with exponential backoff and jitter, or after the server's Retry-After (at most a minute).
         concurrency: Most requests in flight.
         first_wait: Seconds before the second attempt.
         transport: Replaces the network, for tests.
+
+    Attributes:
+        url: What is posted to, as it may be shown: without a password or a query's values.
+
+    Raises:
+        UserError: No header can hold the key.
     """
 
     def __init__(
@@ -53,8 +63,12 @@ class ChatService:
         first_wait: float = 1.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.url = f"{url.rstrip('/')}/chat/completions"
-        self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        base = httpx.URL(url)
+        self._address = base.copy_with(path=f"{base.path.rstrip('/')}/chat/completions")
+        self.url = redacted_url(str(self._address))
+        key = usable_key(api_key, "of the verifier's key")
+        self._secrets = [secret for secret in (key, base.password) if secret]
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._timeout = timeout
         self._retries = retries
         self._places = asyncio.Semaphore(concurrency)
@@ -94,27 +108,44 @@ class ChatService:
                 headers=self._headers, timeout=self._timeout, transport=self._transport
             )
         try:
-            response = await self._client.post(self.url, json=payload)
-        except httpx.TimeoutException as error:
+            # httpx bounds each read, and a server that sends a byte now and then never ends.
+            async with (
+                asyncio.timeout(self._timeout),
+                self._client.stream("POST", self._address, json=payload) as response,
+            ):
+                body = await self._body(response)
+        except (httpx.TimeoutException, TimeoutError) as error:
             raise _Passing("timeout", f"{self.url}: no reply in {self._timeout:g} s") from error
-        except httpx.TransportError as error:
-            raise _Passing("unreachable", f"{self.url}: {error or type(error).__name__}") from error
+        except httpx.HTTPError as error:
+            reason = hidden(str(error), self._secrets) or type(error).__name__
+            raise _Passing("unreachable", f"{self.url}: {reason}") from error
+        text = hidden(body.decode(errors="replace"), self._secrets)
         if response.is_success:
-            return self._content(response)
-        kind, message = f"http_{response.status_code}", f"{self.url}: {response.text[:300]}"
+            return self._content(text)
+        kind, message = f"http_{response.status_code}", f"{self.url}: {text[:300]}"
         if response.status_code in RETRIED_STATUSES:
             raise _Passing(kind, message, _retry_after(response))
         raise ServiceError(kind, message)
 
-    def _content(self, response: httpx.Response) -> str:
-        """Text of a successful response.
+    async def _body(self, response: httpx.Response) -> bytes:
+        body = bytearray()
+        async for piece in response.aiter_bytes():
+            body += piece
+            if len(body) > LARGEST_REPLY:
+                message = f"{self.url}: the response is longer than {LARGEST_REPLY} bytes"
+                raise _Passing("bad_reply", message)
+        return bytes(body)
+
+    def _content(self, text: str) -> str:
+        """Text of the reply in a successful response.
 
         `finish_reason` may be absent; servers leave it out. Other words for "stop" are not taken for it.
         """
         try:
-            choice = response.json()["choices"][0]
+            answer = json.loads(text)
+            choice = {} if answer.get("error") else answer["choices"][0]
             content, reason = choice["message"].get("content"), choice.get("finish_reason")
-        except (ValueError, LookupError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             content = reason = None
         if reason == "length":
             message = (
@@ -122,12 +153,12 @@ class ChatService:
             )
             raise ServiceError("cut_off", message)
         if reason == "content_filter":
-            raise ServiceError("refused", f"{self.url}: the server refused: {response.text[:300]}")
+            raise ServiceError("refused", f"{self.url}: the server refused: {text[:300]}")
         if reason not in (None, "stop"):
-            message = f"{self.url}: finish_reason is {reason!r}: {response.text[:300]}"
+            message = f"{self.url}: finish_reason is {reason!r}: {text[:300]}"
             raise _Passing("bad_reply", message)
         if not isinstance(content, str) or not content.strip():
-            raise _Passing("bad_reply", f"{self.url}: no text in {response.text[:300]}")
+            raise _Passing("bad_reply", f"{self.url}: no text in {text[:300]}")
         return content
 
 
@@ -147,5 +178,5 @@ def _retry_after(response: httpx.Response) -> float:
         return float(value)
     try:
         return max(parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0

@@ -48,7 +48,7 @@ class ReplyCache:
         """The reply to a question (all that decides it, by name), or None."""
         try:
             entry = json.loads(self._path(question).read_text("utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return None
         if not isinstance(entry, dict) or entry.get("question") != dict(question):
             return None

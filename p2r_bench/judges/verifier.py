@@ -12,7 +12,6 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 from typing import Any, Protocol, get_args
-from urllib.parse import urlsplit
 
 import httpx
 
@@ -22,6 +21,7 @@ from p2r_bench.judges.chat_service import ChatService, ServiceError
 from p2r_bench.judges.match import Match
 from p2r_bench.judges.reply_cache import ReplyCache, default_folder
 from p2r_bench.judges.verdicts import decided, undecided
+from p2r_bench.redaction import redacted_url, usable_key
 from p2r_bench.types import AnswerForm, Prediction, Sample, Verdict, digest_of
 
 URL_VARIABLE = "P2R_BENCH_VERIFIER_URL"
@@ -153,10 +153,13 @@ class Verifier:
                     f"{', '.join(sorted(self.forms))}, and those that fallback=verifier sends): set --judge-arg verifier:{what}=… or {variable}, for an OpenAI-compatible "
                     "server such as http://localhost:8000/v1"
                 )
-        parts = urlsplit(self.url or "")
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise UserError(f"verifier: url {self.url!r} is not an http(s) URL")
-        if self._api_key and not os.environ.get(self._api_key):
+        try:
+            parts = httpx.URL(self.url or "")
+        except httpx.InvalidURL as error:
+            raise UserError(f"verifier: url: not an http(s) URL: {error}") from error
+        if parts.scheme not in ("http", "https") or not parts.host:
+            raise UserError(f"verifier: url {redacted_url(self.url or '')!r} is not an http(s) URL")
+        if self._api_key and not usable_key(os.environ.get(self._api_key), self._api_key):
             raise UserError(
                 f"verifier: api_key names the environment variable {self._api_key!r}, which is not set"
             )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import p2r_bench
-from p2r_bench.engines.redaction import redacted_command
+from p2r_bench.redaction import redacted_command
 
 _DECIDING = ("p2r-bench", "pillow", "torch", "transformers", "vllm", "flash-attn")
 

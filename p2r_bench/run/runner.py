@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from p2r_bench.engines.redaction import redacted_arguments
 from p2r_bench.judges.select import close_judges, headline_scorer, headline_scorers, make_judges
+from p2r_bench.redaction import redacted_arguments
 from p2r_bench.run import environment
 from p2r_bench.run.accounting import Ledger, judge_seconds
 from p2r_bench.run.canaries import Policy

@@ -8,8 +8,8 @@ import pytest
 
 from p2r_bench.engines.endpoints import endpoint_of
 from p2r_bench.engines.openai import OpenAIEngine
-from p2r_bench.engines.redaction import redacted_arguments, redacted_command
 from p2r_bench.errors import EngineError, UserError
+from p2r_bench.redaction import redacted_arguments, redacted_command
 from p2r_bench.types import EngineConfig
 from tests.engines.local_server import Fault, LocalServer, reply
 from tests.engines.test_openai import UNCHECKED, ask, ask_after_faults, capabilities, use

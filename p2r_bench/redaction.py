@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+from p2r_bench.errors import UserError
 
 HIDDEN = "***"
 
@@ -15,6 +17,29 @@ _ARGUMENT = re.compile(r"((?:--engine-arg=)?(?:\w+:)?)(base_url|headers)=(.*)", 
 def redacted_url(text: str) -> str:
     """The text with `***` for user and password, and for the query, of every URL in it."""
     return _QUERY.sub(rf"\1?{HIDDEN}", _USER.sub(f"{HIDDEN}@", text))
+
+
+def usable_key(value: str | None, variable: str) -> str | None:
+    """A key from an environment variable, without the white space around it; None when it is empty.
+
+    Raises:
+        UserError: It holds a character that no HTTP header can. The message does not show it.
+    """
+    key = (value or "").strip()
+    for character in key:
+        if not (character.isascii() and character.isprintable()):
+            raise UserError(
+                f"The environment variable {variable} holds U+{ord(character):04X}, which no HTTP header can: "
+                "was it copied with formatting?"
+            )
+    return key or None
+
+
+def hidden(text: str, secrets: Iterable[str]) -> str:
+    """The text with `***` for every secret in it; servers repeat keys that they refuse."""
+    for secret in secrets:
+        text = text.replace(secret, HIDDEN)
+    return text
 
 
 def redacted_arguments(arguments: Mapping[str, str]) -> dict[str, str]:
