@@ -36,7 +36,7 @@ class LazyCommand:
 
 
 class CommandGroup(click.Group):
-    """What `register_commands` gets: a click group with `lazy` beside `command` and `add_command`."""
+    """Click group passed to `register_commands`: `lazy` beside `command` and `add_command`."""
 
     def __init__(self) -> None:
         super().__init__("p2r-bench")

@@ -88,20 +88,20 @@ def _explained(
             f"the hub has no such {kind}, or it is private",
             [f"see {page}", f"if it is private: {token}"],
         )
-    told = _first_line(error)
+    cause = _first_line(error)
     status = getattr(getattr(error, "response", None), "status_code", None)
     if status in (401, 403):
-        return told, [token]
+        return cause, [token]
     if status is not None:
-        return told, [_AGAIN]
+        return cause, [_AGAIN]
     if constants.HF_HUB_OFFLINE and _unreachable(error):
         return "HF_HUB_OFFLINE is set", ["unset it to use the network", *_elsewhere(kind, name)]
     if _unreachable(error):
-        return f"the hub at {_endpoint()} cannot be reached: {told}", _elsewhere(kind, name)
+        return f"the hub at {_endpoint()} cannot be reached: {cause}", _elsewhere(kind, name)
     if isinstance(error, OSError) and error.errno is not None:
         where = "--out" if kind == "dataset" else "HF_HOME"
-        return told, [f"make room or give another folder with {where}; {_AGAIN}"]
-    return told, [_AGAIN]
+        return cause, [f"make room or give another folder with {where}; {_AGAIN}"]
+    return cause, [_AGAIN]
 
 
 _AGAIN = "run the same command again to continue: files that are complete are kept"

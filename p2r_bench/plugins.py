@@ -1,4 +1,4 @@
-"""The plugin manager: finds plugins, keeps a broken one from hurting the rest, looks names up.
+"""Plugin manager: finds plugins, isolates those that fail, resolves names.
 
 A plugin is the object behind an entry point of the group `p2r_bench`. What it registers counts only if
 all of its hooks succeed; one that fails is reported under its distribution's name and left out.
@@ -54,7 +54,7 @@ class Entry:
 
     Attributes:
         target: "package.module:Class"; for commands the (lazy) command itself.
-        distribution, version: Who registered it.
+        distribution, version: Provider of the name.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plugin:
-    """One plugin and what became of it.
+    """One plugin and its status.
 
     Attributes:
         name, version: Of its distribution.
@@ -89,7 +89,7 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a plugin comes from: its distribution, and a call that imports it."""
+    """A plugin's distribution and the call that imports it."""
 
     distribution: str
     version: str
@@ -159,7 +159,7 @@ class Registry:
         except Exception as error:
             hint = ""
             if kind == "engine" and isinstance(error, ModuleNotFoundError):
-                hint = f"; `p2r-bench doctor` tells what the engine {name} needs"
+                hint = f"; `p2r-bench doctor` lists the requirements of the engine {name}"
             raise UserError(
                 f"{kind} {name!r} of {entry.provider} cannot be imported from {entry.target}: "
                 f"{_one_line(error)}{hint}"
@@ -191,7 +191,7 @@ class Registry:
 
 
 def registry(strict: bool = False) -> Registry:
-    """Everything registered by p2r-bench and the installed plugins; found once per process.
+    """Return everything registered by p2r-bench and the installed plugins; found once per process.
 
     Args:
         strict: Make a plugin that fails an error instead of a warning.
@@ -207,7 +207,7 @@ def registry(strict: bool = False) -> Registry:
 
 @cache
 def discover() -> Registry:
-    """The same without refusing or reporting anything: for lists of plugins and of commands."""
+    """Return the same registry without refusing or reporting anything, for lists of plugins and commands."""
     return load(_installed(), os.environ.get(ALLOW_LIST))
 
 
@@ -226,7 +226,7 @@ def report(strict: bool = False) -> None:
 
 
 def load(sources: Iterable[Source], allowed: str | None = None) -> Registry:
-    """A registry of the built-ins and of these plugins, filtered by an allow-list as in `ALLOW_LIST`."""
+    """Return a registry of the built-ins and of these plugins, filtered by an allow-list as in `ALLOW_LIST`."""
     found = Registry()
     _add(found, Source("p2r-bench", __version__, lambda: builtin))
     wanted = (

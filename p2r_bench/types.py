@@ -1,4 +1,4 @@
-"""The values and protocols that cross a boundary between parts of p2r-bench.
+"""Values and protocols that cross a boundary between parts of p2r-bench.
 
 All dataclasses are frozen and picklable. Fields may be added, never change meaning. Sizes are
 (width, height) in pixels; boxes are x1, y1, x2, y2 in thousandths of the image.
@@ -72,7 +72,7 @@ class Box:
 
 @dataclass(frozen=True)
 class ImageRef:
-    """Where the encoded bytes of an image are, and what is known of them.
+    """Reference of an image's encoded bytes, with their digest and size.
 
     Exactly one of `data` and `path` is set. With `row`, `path` is a parquet or arrow shard and the
     bytes are in `column` (dotted for a struct field, "image.bytes") of that row.
@@ -112,7 +112,7 @@ class Sample:
         answer: The right answer: a letter for "choice", otherwise text.
         answer_form: How the answer is written and matched.
         boxes: Ground-truth regions, or None when the dataset publishes none.
-        group: What the bootstrap clusters on; None means the image's digest.
+        group: Cluster of the bootstrap; None means the image's digest.
         question_id: Rows that ask the same question with rotated options share it; None means alone.
         rotation: Which rotation of the options this row is, or None.
         published_question: Question with its options, as the published P2R evaluation sends it; None
@@ -148,7 +148,7 @@ class Stroke:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an image sent to a model is made from a source image: orient, annotate, crop, resize.
+    """Steps that make an image for a model from a source image: orient, annotate, crop, resize.
 
     Attributes:
         source: Digest of the source image.
@@ -180,7 +180,7 @@ class Recipe:
 
     @property
     def lossy_file(self) -> bool:
-        """Whether a file with lost detail can be sent as it is, since nothing is resized behind it."""
+        """Return whether the lossy file can be sent as it is: no resize follows the transport."""
         return self.transport != "lossless" and len(self.resize) == 1
 
     @cached_property
@@ -210,7 +210,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are drawn. Every field is sent to the engine explicitly.
+    """Sampling parameters. Every field is sent to the engine explicitly.
 
     Filters and penalties mean what they mean to vLLM: penalties come first, then the temperature,
     `min_p`, `top_k` and `top_p`, each on the probabilities that the one before leaves.
@@ -299,7 +299,7 @@ class Request:
         return f"{self.sample_id}:{self.role}:{self.digest[:12]}"
 
     def with_seed(self, seed: int) -> Request:
-        """The same request, drawing with this seed."""
+        """Return the same request with another seed."""
         seeded = changed(self, sampling=changed(self.sampling, seed=seed))
         for name in ("content", "digest"):
             vars(seeded).pop(name, None)
@@ -308,16 +308,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Completion:
-    """What came back for one request.
+    """Reply to one request.
 
     Attributes:
         text: The generated text without special tokens.
         finish_reason: "stop", "length", or the engine's own word.
-        prompt_tokens, cached_tokens, output_tokens, visual_tokens: Counts; None where the engine does not tell.
+        prompt_tokens, cached_tokens, output_tokens, visual_tokens: Counts; None where the engine reports none.
         engine_visual_tokens: The engine's own count; filled in by the runner, which puts the family's into `visual_tokens`.
         timings: Seconds by name, such as {"queue": 0.1, "engine": 0.8}.
         engine: Facts of the engine that answered (name, version, endpoint).
-        request: What was asked; filled in by the runner.
+        request: The request; filled in by the runner.
         logprobs: Natural logarithm of the probability of each output token, where they were asked for.
     """
 
@@ -336,7 +336,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What stage 1 hands to stage 2.
+    """Result of stage 1 that stage 2 is shown.
 
     Attributes:
         boxes: All valid boxes, in the perceiver's order.
@@ -345,7 +345,7 @@ class Evidence:
         crop_boxes: Index into `boxes` of each crop.
         parse_status: "boxes" (at least one), "empty" (a well-formed empty list: the whole image is needed),
             "invalid" (JSON without one valid box) or "unparsed" (no JSON found).
-        ignored: For each entry that was left out, why.
+        ignored: Reason for each entry that was left out.
     """
 
     boxes: tuple[Box, ...] = ()
@@ -358,7 +358,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class ErrorInfo:
-    """Why something has no outcome: a type name, a message, and the role of the call that failed."""
+    """Cause of a failure: a type name, a message, and the role of the call that failed."""
 
     type: str
     message: str
@@ -384,7 +384,7 @@ class Prediction:
 
     @property
     def no_answer_reason(self) -> NoAnswerReason | None:
-        """Why an outcome with status "ok" has no answer, or None.
+        """Reason why an outcome with status "ok" has no answer, or None.
 
         "cut off": the last reply ended at its token cap, while thinking for instance. "no answer": it was complete.
         """
@@ -396,11 +396,11 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a prediction is right, according to one scorer.
+    """Decision of one scorer about a prediction.
 
     Attributes:
-        scorer, version, params_hash: Which protocol decided.
-        extracted: What was matched against the right answer, or None for no answer.
+        scorer, version, params_hash: Identity of the scoring protocol.
+        extracted: Text matched against the right answer, or None for no answer.
         span: Start and end of `extracted` in `Prediction.answer`, where it is a part of it.
         correct: True or False with status "ok"; None with status "error".
         score: Credit from 0 to 1 (ANLS, IoU, F1) with status "ok"; None with status "error". Left out, it is
@@ -460,7 +460,7 @@ Cell = tuple[str | None, str | None]
 
 @dataclass(frozen=True)
 class DataSource:
-    """Where a task's data is.
+    """Location and parameters of a task's data.
 
     Attributes:
         data_dir: Folder given by the user, or None for the task's default place.
@@ -480,12 +480,12 @@ DataKind = Literal["published", "partial", "synthetic", "unknown"]
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What a task knows about its data as a whole. Only figures on published data compare with published figures.
+    """Facts about a task's data as a whole. Only figures on published data compare with published figures.
 
     Attributes:
         kind: "published": all rows of the published dataset, or of some of its subsets; "partial": fewer rows;
             "synthetic": generated; "unknown": anything else.
-        note: Why the kind is what it is, or None.
+        note: Reason for the kind, or None.
         chance: Expected accuracy of guessing, 0–1: the mean over choice samples of 1 / number of options. None
             without choice samples.
         unavailable: Metric name to the cells it cannot be computed for, each with the reason.
@@ -515,10 +515,10 @@ class Task(Protocol):
         """
 
     def data_digest(self, source: DataSource) -> str:
-        """Identity of the data: hub revision, or names, sizes and footers of the shards."""
+        """Return the identity of the data: hub revision, or names, sizes and footers of the shards."""
 
     def cells(self, sample: Sample) -> tuple[Cell, ...]:
-        """The reported figures that this sample counts in."""
+        """Return the reported figures that this sample counts in."""
 
 
 @runtime_checkable
@@ -546,7 +546,7 @@ Ask = Callable[[Request], Awaitable[Completion]]
 
 @runtime_checkable
 class Mode(Protocol):
-    """How a sample becomes calls to a model.
+    """Protocol by which a sample becomes calls to a model.
 
     A mode may also have `roles`, the names of all roles it calls (where it has not, the built-in ones), and
     `max_images(profile)`, the most images that one of its requests holds (else `profile.max_images`).
@@ -571,7 +571,7 @@ class WireImage:
 
 @dataclass(frozen=True)
 class ImageEncoder:
-    """How an engine encodes images that it sends elsewhere.
+    """Encoding of images by an engine that sends them elsewhere.
 
     With it the runner encodes images in its own threads, once for all requests that share them and within its memory
     budget, and `Engine.generate` receives `WireImage`s in place of pixels.
@@ -588,12 +588,12 @@ class ImageEncoder:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What an engine can honour; the runner refuses at start what it cannot.
+    """Abilities of an engine; the runner refuses at start what it cannot honour.
 
     Attributes:
         sampling: Names of the Sampling fields that are honoured.
         schema: Whether JSON schemas are enforced.
-        concurrency: How many requests in flight keep it full.
+        concurrency: Number of requests in flight that keep it full.
         context_tokens: Longest prompt plus output in tokens, or None when unknown.
         min_pixels, max_pixels, factor: Sizes that its own image processor leaves alone, or None when any size is.
         facts: Recorded per session: name, versions, dtype, attention, device.
@@ -615,7 +615,7 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """What an engine is made from: one per role group.
+    """Configuration of an engine, one per role group.
 
     Attributes:
         model: Local folder, hub id, or the name a server knows.
@@ -632,7 +632,7 @@ class EngineConfig:
 
 @runtime_checkable
 class Engine(Protocol):
-    """What runs requests. Made as `Engine(config: EngineConfig)`; construction is cheap, `start` loads.
+    """Runs requests. Made as `Engine(config: EngineConfig)`; construction is cheap, `start` loads.
 
     An engine whose `identify()` gives a name and not a digest of the weights says so with a class attribute
     `identifies_weights = False`; without a revision its runs are identified by a fingerprint of its replies
@@ -641,12 +641,12 @@ class Engine(Protocol):
     """
 
     async def identify(self) -> str:
-        """What identifies the weights: a digest of the files, or "name@revision" of a server.
+        """Return the identity of the weights: a digest of the files, or "name@revision" of a server.
 
         Callable before start and without loading the model, so that a finished run is recognised cheaply.
 
         Raises:
-            UserError: There is no such model, or the server cannot be reached.
+            UserError: The model does not exist, or the server cannot be reached.
         """
 
     async def start(self) -> None:
@@ -679,10 +679,10 @@ class Judge(Protocol):
     params_hash: str
 
     def applies(self, sample: Sample) -> bool:
-        """Whether this scorer can judge samples of this answer form."""
+        """Return whether this scorer can judge the sample."""
 
     async def judge(self, sample: Sample, prediction: Prediction) -> Verdict:
-        """Verdict on a prediction with status "ok". A failing service gives a verdict with status "error"."""
+        """Return a verdict on a prediction with status "ok". A failing service gives a verdict with status "error"."""
 
 
 @runtime_checkable
@@ -690,10 +690,10 @@ class Trainer(Protocol):
     """A plugin that improves a model. Made as `Trainer(config: Mapping)`."""
 
     def plan(self) -> Sequence[Mapping[str, Any]]:
-        """The steps a run would take, in order, without taking any."""
+        """Return the steps of a run, in order, without taking any."""
 
     def run(self) -> None:
         """Do what is left of the plan; safe to call again after an interruption."""
 
     def status(self) -> Mapping[str, Any]:
-        """How far it is."""
+        """Return the progress."""

@@ -25,12 +25,12 @@ PUBLISHED = BoxNotation()
 
 @dataclass(frozen=True)
 class BoxReading:
-    """What a perceiver's text holds.
+    """Boxes read from a perceiver's text.
 
     Attributes:
         boxes: The valid boxes, in the order of the text.
         status: See `Evidence.parse_status`.
-        ignored: Why entries were left out, at most 20 reasons.
+        ignored: Reasons why entries were left out, at most 20.
     """
 
     boxes: tuple[Box, ...]
@@ -64,14 +64,14 @@ def read_boxes(text: str, profile: Profile | None = None, size: Size | None = No
         found = published_entries(text.strip())
         return _reading((_box(entry, PUBLISHED, None) for entry in found.entries), found)
     notation = find_family(AUTO if profile is None else profile.family).boxes
-    told = said(text, "cut" if profile is None else profile.thoughts)
-    found = tolerant_entries(notation.as_json(told), notation.key)
+    spoken = said(text, "cut" if profile is None else profile.thoughts)
+    found = tolerant_entries(notation.as_json(spoken), notation.key)
     entries = (_box(entry, notation, size, fractions=False) for entry in found.entries)
     return _reading(entries, found)
 
 
 def check_boxes(boxes: Iterable[Box]) -> BoxReading:
-    """The same for boxes known otherwise, such as the ground truth: those with unusable corners are ignored."""
+    """Check boxes from another source, such as the ground truth; those with unusable corners are ignored."""
     checked = ((box, valid_corners(box.xyxy)) for box in boxes)
     return _reading(
         (None, found) if isinstance(found, str) else (box, None) for box, found in checked

@@ -1,4 +1,4 @@
-"""Where things are: crops, outlines and image sizes. Integers in, integers out; no pixels."""
+"""Geometry of crops, outlines and image sizes, in whole pixels; no image is read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def crop_rect(box: Box, size: Size, profile: Profile) -> Rect | None:
-    """Pixel rectangle (left, top, right, bottom) that is cut out for a box, or None when there is none in the image.
+    """Return the pixel rectangle (left, top, right, bottom) of a box's crop; None when nothing of it lies in the image.
 
     The rule of the published method: each side moves out by min(pad_fraction, pad_pixels / side) of the
     side's length; left and top not below 0, right and bottom not above 1; pixel edges are truncated.

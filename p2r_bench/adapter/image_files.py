@@ -55,6 +55,6 @@ def stored_geometry(image: Image.Image, data: bytes) -> tuple[Size, int]:
 
 
 def orientation_of(image: Image.Image) -> int:
-    """The EXIF orientation of an image, 1 to 8; 1 where there is none or no valid one."""
+    """Return the EXIF orientation of an image, 1 to 8; 1 without a valid one."""
     value = image.getexif().get(ORIENTATION, 1)
     return int(value) if value in range(1, 9) else 1

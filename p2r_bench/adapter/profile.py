@@ -65,7 +65,7 @@ class CropPolicy:
 
 @dataclass(frozen=True)
 class AnswerPolicies:
-    """Where the answer of each role's text is looked for; see `extract_answer`.
+    """Part of a text in which the answer of each role is looked for; see `extract_answer`.
 
     Attributes:
         pair: Which `<answer>…</answer>` pair counts.
@@ -137,7 +137,7 @@ class Profile:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What the hash covers, as plain values."""
+        """Values that the hash covers, as plain data."""
         values = asdict(self)
         del values["name"], values["pack"]["name"]
         values["family"] = dict(self.model_family.rules)
@@ -169,11 +169,11 @@ class Profile:
         return self.replace(family=name)
 
     def with_route(self, route: str) -> Profile:
-        """The same protocol on another pixel route: another hash where the route is another one."""
+        """Return the same protocol on another pixel route, which changes the hash."""
         return self.replace(image=dataclasses.replace(self.image, route=route))
 
     def replace(self, **changes: Any) -> Profile:
-        """A copy with other values, for tests and derived profiles."""
+        """Return a copy with other values, for tests and derived profiles."""
         return dataclasses.replace(self, **changes)
 
 

@@ -94,7 +94,7 @@ def import_pack(
             or several joined by "+".
 
     Raises:
-        UserError: A constant is not there or cannot be read without running it, with the candidates; or
+        UserError: A constant is missing or cannot be read without running it, with the candidates; or
             the two modes that share their endings have different ones.
     """
     parts = dict(CONSTANTS[path])
@@ -112,7 +112,7 @@ def import_pack(
 
 
 def missing(constants: Mapping[str, Constant], path: PathName) -> tuple[str, ...]:
-    """Constants of a published path that are not there."""
+    """Raised when constants of a published path are missing."""
     names = (name for names in CONSTANTS[path].values() for name in names)
     return tuple(dict.fromkeys(name for name in names if name not in constants))
 

@@ -18,7 +18,7 @@ _PLACES = {
     "exact": "p2r_bench.adapter.routes:pillow_bicubic",
     "fast": "p2r_bench.torch_pixels:bicubic",
 }
-"""Where each route is. What it needs is imported when it is first used: the adapter itself needs Pillow alone."""
+"""Import string of each route, resolved on first use: the adapter itself needs Pillow alone."""
 
 ROUTES = tuple(_PLACES)
 

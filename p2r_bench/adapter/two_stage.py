@@ -40,11 +40,11 @@ class TwoStage:
         return self._request(sample, "perceive", "perceive", [self.whole(sample)], sampling, schema)
 
     def evidence(self, sample: Sample, text: str) -> Evidence:
-        """What stage 2 is shown, from the text of stage 1. Never raises because of the text."""
+        """Return the evidence for stage 2 from the text of stage 1. No text makes it raise."""
         return self._evidence(sample, read_boxes(text, self.profile, self.whole(sample).size))
 
     def evidence_from_boxes(self, sample: Sample, boxes: Sequence[Box]) -> Evidence:
-        """The same from boxes known otherwise, such as the ground truth; unusable ones are ignored."""
+        """Return the evidence of boxes from another source, such as the ground truth; unusable ones are ignored."""
         return self._evidence(sample, check_boxes(boxes))
 
     def reason_request(self, sample: Sample, evidence: Evidence, **sampling: Any) -> Request:

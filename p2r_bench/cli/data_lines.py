@@ -1,4 +1,4 @@
-"""What a run's summary says of its data: chance level, kind, skipped rows, figures that cannot be computed."""
+"""Lines of a run's summary about its data: chance level, kind, skipped rows, figures that cannot be computed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What distinguishes the runs of a table: shown as a column where it differs, above the table where it does not."""
+"""Facts that distinguish the runs of a table: a column where they differ, a line above the table where they do not."""
 
 from __future__ import annotations
 

@@ -175,7 +175,7 @@ def _percent(row: Row | None, *, with_n: bool) -> str | None:
 
 
 def _notes(lines: Sequence[_Line]) -> tuple[str | None, ...]:
-    """Where a line comes from, if that differs, and why it is not ranked but for the data, which the title names."""
+    """Return for each line its source, where sources differ, and why it is not ranked (the title names the data)."""
     leads = [line.lead for line in lines]
     several = len({source_of(row) for row in leads if row["source"]}) > 1
     return tuple(_note(row, several=several) if row["source"] else None for row in leads)

@@ -1,4 +1,4 @@
-"""What a run came to, in lines for people: figures, and what went wrong."""
+"""Summary of a run in lines of text: figures and errors."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def summary(result: RunResult, causes: Sequence[Cause]) -> Iterator[str]:
 
 
 def figure(row: Row) -> str:
-    """The headline value with its interval, or why there is none."""
+    """Return the headline value with its interval, or the reason for its absence."""
     if row["value"] is None:
         return f"nothing scored: {_why(row)}"
     text = f"accuracy {100 * row['value']:.1f} %"

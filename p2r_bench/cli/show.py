@@ -208,7 +208,7 @@ def _tokens(row: Row) -> str:
         "out": row["output_tokens"],
     }
     known = [f"{n} {name}" for name, n in counts.items() if n is not None]
-    return f"tokens: {', '.join(known)}" if known else "tokens not told"
+    return f"tokens: {', '.join(known)}" if known else "token counts unavailable"
 
 
 def _seconds(row: Row) -> str:

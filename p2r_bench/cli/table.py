@@ -113,12 +113,12 @@ def table(
 
 
 def cell_text(cell: object) -> str:
-    """A cell as `table` shows it."""
+    """Return a cell as `table` shows it."""
     return "-" if cell is None else one_line(str(cell))
 
 
 def width(text: str) -> int:
-    """How many columns of a terminal a text takes: wide characters two, combining ones none."""
+    """Return the terminal columns that a text takes: two for wide characters, none for combining ones."""
     return sum(
         0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1
         for c in text

@@ -28,7 +28,7 @@ class Family:
         model_types: `model_type`s in `config.json` of the checkpoints that it serves.
         names: Regular expression that finds the family's models by their hub id or served name.
         boxes: The notation of the boxes that the models write.
-        never_sampled: Texts of special tokens that stand for pixels; a sampled one would name pixels that are not there.
+        never_sampled: Texts of special tokens that stand for pixels; a sampled one would name missing pixels.
         settles: The models' own processor leaves an image alone whose size is a result of `fit`. Where it does not, an
             engine must switch its resizing off, or the counts of visual tokens show the difference.
         alignment: Pixels of which both sides of a result of `fit` are multiples.

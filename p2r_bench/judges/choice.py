@@ -1,4 +1,4 @@
-"""Which option a reply names: the extraction of the scorer `strict`."""
+"""Extraction of the scorer `strict`: the option that a reply names."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ class _Reply:
         return table.LEADS.fullmatch(before, start) is not None
 
     def _lists_others(self, named: _Named) -> bool:
-        """Whether another label with the same mark begins a later line or stands before its own text."""
+        """Return whether another label with the same mark begins a later line or stands before its own text."""
         mark = _mark(self.text, named.span[1])
         for letter in _LETTER.finditer(self.text, named.end):
             key = self.letters.get(letter[0].upper())

@@ -1,4 +1,4 @@
-"""How replies declare an option, language by language: the tables of the scorer `strict`.
+"""Tables of the scorer `strict`: phrases that declare an option, by language.
 
 Words match in any case. Rows are English; Chinese, Japanese and Korean; other European languages.
 """
@@ -64,7 +64,7 @@ CLAUSE = re.compile(
     + _any("so but and thus therefore hence then means donc daher", "所以 因此 故 따라서 그래서"),
     re.IGNORECASE,
 )
-"""Where a clause begins."""
+"""Matches the beginning of a clause."""
 LEADS = re.compile(
     r"(?>[\s>|•*#_'-]|"
     + _any(

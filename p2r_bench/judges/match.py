@@ -1,4 +1,4 @@
-"""What an extraction found."""
+"""Result of an extraction."""
 
 from __future__ import annotations
 

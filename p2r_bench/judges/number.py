@@ -1,4 +1,4 @@
-"""Which number an answer gives: the extraction of the scorer `numeric`."""
+"""Extraction of the scorer `numeric`: the number that an answer gives."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Number:
 
 
 def read_number(text: str) -> Number | None:
-    r"""Return the one number that an answer gives, or None where there is none, or any doubt.
+    r"""Return the one number that an answer gives; None without one or in case of doubt.
 
     The number in the last `\boxed{…}` counts; else the one after the last "answer is" or "answer:"; else
     the answer, from the last "=" or "≈" on, may hold no other number. A number has an optional sign and

@@ -1,4 +1,4 @@
-"""What scorers read: plain characters, without thoughts, mark-up, quotes and special tokens."""
+"""Plain text for scorers: no thoughts, mark-up, quotes or special tokens."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def undressed(text: str) -> str:
 
 @lru_cache(4096)
 def _joins(character: str) -> bool:
-    """Whether a character may compose with the one before: a mark, or a Hangul vowel or final."""
+    """Return whether a character may compose with the one before: a mark, or a Hangul vowel or final."""
     return unicodedata.category(character).startswith("M") or "\u1160" <= character <= "\u11ff"
 
 

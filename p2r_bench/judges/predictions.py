@@ -51,7 +51,7 @@ class PredictedRow:
 
 @dataclass(frozen=True)
 class JudgedRow:
-    """A row, the answer taken out of its text (None: there is none), and a scorer's verdict on it.
+    """A row, the answer extracted from its text (or None), and a scorer's verdict on it.
 
     `second`: the verdict of the scorer with a fallback, where one was asked for.
     """
@@ -149,7 +149,7 @@ def read_predictions(path: Path) -> list[PredictedRow]:
 
 
 class _Malformed(Exception):
-    """What is wrong with a row."""
+    """Raised with the fault of a row."""
 
 
 def _row(line: str, index: int) -> PredictedRow:

@@ -1,4 +1,4 @@
-"""How the published P2R evaluation (arXiv 2607.01191) takes an option letter out of an answer."""
+"""Letter extraction of the published P2R evaluation (arXiv 2607.01191)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which judges a set of samples gets, and whose verdict is the headline."""
+"""Selection of the judges of a set of samples, and of the headline scorer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How judges state their verdicts."""
+"""Construction of verdicts."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from p2r_bench.types import Ask, Prediction, Role, Sample
 
 
 class Oracle:
-    """What p2r would reach with perfect perception. Samples without boxes are not applicable, not wrong."""
+    """Stage 2 of p2r with ground-truth boxes: the result of perfect perception. Samples without boxes are not applicable."""
 
     roles: tuple[Role, ...] = ("reason",)
 

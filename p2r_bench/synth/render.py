@@ -1,4 +1,4 @@
-"""Draws a scene, or any region of it, at any size.
+"""Drawing of a scene, or any region of it, at any size.
 
 `draw_scene(scene, (0, 0, 1, 1), (3840, 2160))` is the benchmark's image; a region at a model's size
 approximates cropping and shrinking that image at a hundredth of the cost, which is what training

@@ -47,13 +47,13 @@ class Row:
     answer: str
     category: str
     cycle_category: int
-    """Which rotation of the options this is, 0 to 3."""
+    """Rotation of the options, 0 to 3."""
     image: bytes
     """JPEG file; the four rotations share one object."""
     boxes: tuple[tuple[float, float, float, float], ...]
     """x1, y1, x2, y2 in thousandths, of the signs in the order in which the question names them."""
     labels: tuple[str, ...]
-    """What each box shows, such as ``red sign``."""
+    """Content of each box, such as ``red sign``."""
 
 
 def pose(rng: random.Random, scene: Scene, category: str) -> Question:

@@ -1,4 +1,4 @@
-"""What a Synth-HR image shows, in units of the image, before any pixel is drawn.
+"""Contents of a Synth-HR image, in units of the image, before any pixel is drawn.
 
 A scene is a pure function of its seed and the resolution's aspect ratio: muted scenery, a handful of
 coloured signs that each carry one digit, and grey plates as distractors. Coordinates are fractions of

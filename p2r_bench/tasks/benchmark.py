@@ -1,4 +1,4 @@
-"""What the built-in tasks share: finding files, reading rows, and reporting bad ones."""
+"""Shared code of the built-in tasks: finding files, reading rows, reporting bad ones."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def rows_of(shard: Shard, task: str, needed: Sequence[str], image: str) -> Itera
 
 
 def image_ref(shard: Shard, column: str, row: int, within: str | None = None) -> ImageRef:
-    """Where a row's image is: a struct with bytes, bytes, or base64 text.
+    """Return the reference of a row's image: a struct with bytes, bytes, or base64 text.
 
     Args:
         within: See `ImageRef`.

@@ -1,4 +1,4 @@
-"""What is wrong with a task's data: rows, counts, rotations and images."""
+"""Checks of a task's data: rows, counts, rotations and images."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Finding:
 
 @dataclass
 class Report:
-    """What a check saw."""
+    """Findings and counts of a check."""
 
     task: str
     folder: Path
@@ -221,7 +221,7 @@ def _check_aspect(sample: Sample, ref: ImageRef, report: Report) -> None:
 
 
 def _problem(data: bytes) -> str | None:
-    """What is wrong with the pixels of an image file, or None."""
+    """Return the reason why an image file cannot be decoded, or None."""
     try:
         decode(data)
     except ImageError as error:

@@ -125,7 +125,7 @@ def plain_text(value: object) -> str | None:
 
 
 def is_number(value: object) -> bool:
-    """Whether a value is a finite int or float (and no boolean)."""
+    """Return whether a value is a finite int or float (and no boolean)."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 

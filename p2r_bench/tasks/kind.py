@@ -18,7 +18,7 @@ ADDED_COLUMN = "boxes"
 
 
 def facts_of(task: Task, source: DataSource, samples: Sequence[Sample]) -> DataFacts:
-    """What the task says of its data; for a task that says nothing, kind "unknown" and the chance level."""
+    """Return the task's facts about its data; for a task without `data_facts`, kind "unknown" and the chance level."""
     if isinstance(task, DescribedTask):
         return task.data_facts(source, samples)
     return DataFacts(chance=chance_level(samples))
@@ -27,7 +27,7 @@ def facts_of(task: Task, source: DataSource, samples: Sequence[Sample]) -> DataF
 def kind_of(
     folder: Path, files: Iterable[Path], counts: Mapping[Cell, int], known: Mapping[Cell, int]
 ) -> tuple[DataKind, str | None]:
-    """The kind of data and why.
+    """Return the kind of data and the reason.
 
     Args:
         folder: The data folder, whose record says where the data is from.
@@ -64,7 +64,7 @@ def compared(counts: Mapping[Cell, int], known: Mapping[Cell, int]) -> dict[Cell
 
 
 def rows_by_cell(task: Task, samples: Iterable[Sample]) -> Counter[Cell]:
-    """How many samples count in each cell."""
+    """Return the number of samples that count in each cell."""
     return Counter(cell for sample in samples for cell in task.cells(sample))
 
 

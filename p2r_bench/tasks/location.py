@@ -1,4 +1,4 @@
-"""Where a task's files are, where `data fetch` puts them, and what is said when they are missing."""
+"""Folders of a task's files, the target of `data fetch`, and the error for missing data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class HubDataset:
 
 @dataclass(frozen=True)
 class Origin:
-    """What a data folder's record says: hub dataset id to commit, or the parameters of synthesised data."""
+    """Record of a data folder: hub dataset id to commit, or the parameters of synthesised data."""
 
     task: str
     revisions: dict[str, str]
@@ -68,13 +68,13 @@ def cache_dir() -> Path:
 
 
 def default_folder(task: str) -> Path:
-    """Where the data of a task is looked for without `--data-dir`: `$P2R_BENCH_DATA/TASK`, or the cache's."""
+    """Return the data folder of a task without `--data-dir`: `$P2R_BENCH_DATA/TASK`, or one in the cache."""
     base = os.environ.get("P2R_BENCH_DATA")
     return (Path(base) if base else cache_dir() / "data") / task
 
 
 def data_folder(task: str, source: DataSource) -> Path:
-    """The folder with a task's files. A `--data-dir` that holds a folder named like the task means that one.
+    """Return the folder with a task's files. A `--data-dir` that holds a folder named like the task means that one.
 
     Raises:
         UserError: The `--data-dir` given is no folder.

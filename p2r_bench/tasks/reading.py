@@ -82,7 +82,7 @@ class ImageReader:
 
 
 def place(ref: ImageRef) -> str:
-    """Where an image is, for messages: "FILE, row 3, image"."""
+    """Return the location of an image for messages: "FILE, row 3, image"."""
     parts = [ref.path or "image in memory"]
     parts += [f"row {ref.row}"] if ref.row is not None else []
     return ", ".join([*parts, *([ref.column] if ref.column else [])])

@@ -1,4 +1,4 @@
-"""Which rows ask the same question with rotated options, so that being right on all of them can be counted."""
+"""Grouping of rows that ask the same question with rotated options, for the metric over all rotations."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def open_questions(samples: Iterable[Sample]) -> dict[str, str]:
     for sample in held:
         if sample.question_id is None:
             reasons[sample.id] = (
-                "the other rotations of its question cannot be told from other rows"
+                "the other rotations of its question cannot be distinguished from other rows"
             )
         elif (found := rows[sample.question_id]) < len(sample.options):
             reasons[sample.id] = (
@@ -89,9 +89,9 @@ def _by_index(samples: Sequence[Sample], identity: Identity) -> _Groups | None:
 
 
 def _proven(groups: _Groups, identity: Identity) -> bool:
-    """Whether fours that fit cannot do so by accident.
+    """Return whether groups of four cannot fit by accident.
 
-    There are many and few of them twins; or the images agree; or they say nothing, being different in all rows.
+    That holds when they are many and few have the same content, when the images within each group agree, or when all images differ.
     """
     times = Counter(_content(group[0]) for group in groups)
     alone = sum(count == 1 for count in times.values())
@@ -114,12 +114,12 @@ def _fours(numbers: Iterable[int], samples: Iterable[Sample]) -> _Groups:
 
 
 def _is_question(group: Sequence[Sample]) -> bool:
-    """Whether rows can be rotations of one question."""
+    """Return whether rows can be rotations of one question."""
     return len({_content(sample) for sample in group}) == 1 and _distinct(group)
 
 
 def _by_content(samples: Sequence[Sample], identity: Identity) -> _Groups:
-    """Rows with the same content and image, unless a rotation comes twice among them."""
+    """Group rows with the same content and image, unless a rotation occurs twice among them."""
     alike: dict[Hashable, list[Sample]] = defaultdict(list)
     for sample in samples:
         alike[_content(sample)].append(sample)
@@ -149,7 +149,7 @@ def _distinct(group: Sequence[Sample]) -> bool:
 
 
 def _balanced(group: Sequence[Sample]) -> bool:
-    """Whether every rotation is there, each equally often."""
+    """Return whether all rotations occur, each equally often."""
     times = Counter(_cycle(sample) for sample in group)
     return len(times) >= len(group[0].options) and len(set(times.values())) == 1
 

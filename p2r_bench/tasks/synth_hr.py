@@ -106,7 +106,7 @@ class SynthHR(HRBench):
 
 
 def _on_disk(source: DataSource) -> bool:
-    """Whether a data folder is to be read.
+    """Return whether to read a data folder.
 
     Raises:
         UserError: It is not one that `data synth` wrote, or parameters are given beside it.

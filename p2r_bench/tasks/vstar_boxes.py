@@ -44,7 +44,7 @@ class Annotation:
 
     @property
     def ref(self) -> ImageRef:
-        """Where the image is."""
+        """Reference of the image file."""
         return ImageRef(path=str(self.image), within=self.within)
 
     def boxes(self) -> tuple[Box, ...]:
@@ -91,7 +91,7 @@ def annotation_files(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def images_beside(annotation: Path) -> list[Path]:
-    """The image of an annotation file, or nothing where there is none."""
+    """Return the image of an annotation file; empty without one."""
     found = (annotation.with_suffix(suffix) for suffix in _IMAGES)
     return [path for path in found if path.is_file()][:1]
 
@@ -145,7 +145,7 @@ def join(
     """Sample id to the annotation of the same image and category.
 
     Images are the same when their files are, byte for byte; what is left over then is compared by pixels, for
-    copies that were encoded anew without loss. Annotations of the same image are told apart by the question.
+    copies that were encoded anew without loss. The question distinguishes annotations of the same image.
 
     Args:
         bad_rows, bad_annotations: How many could not be read; so many annotations or samples have no partner here.

@@ -61,12 +61,12 @@ def write_bench(folder: Path, questions: int = 2) -> Path:
 def scripted_run(
     mode: str, replies: Replies, *, out: Path, task: str = "HR-Bench", **fields: Any
 ) -> RunResult:
-    """A whole run through the pipeline, with replies written down beforehand in place of a model.
+    """Run a mode through the whole pipeline with scripted replies in place of a model.
 
     Args:
         mode: Registered name.
         replies: See `Script`.
-        out: Where the run folder and the leaderboard go.
+        out: Folder of the run and the leaderboard.
         fields: Further fields of `RunSpec`, such as `data_dir`, `profile` or `mode_params`.
     """
     spec = RunSpec(
@@ -93,7 +93,7 @@ def scripted_run_fixture(tiny_bench: Path, tmp_path: Path) -> Callable[..., RunR
 
 
 class _Scripted(EngineSet):
-    """The same scripted engine for every choice."""
+    """Returns one scripted engine for every choice."""
 
     def __init__(self, script: Script) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What every engine must do."""
+"""Contract of engines."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class EngineContract:
     Attributes:
         engine: The registered name, or the class.
         plugin: The module with the plugin's hooks; without it the plugin has to be installed.
-        model: What it is to run: a model small enough for a test.
+        model: Model to run, small enough for a test.
         args: Engine arguments, as text.
         profile: Name of a profile that fits the model.
         max_tokens: Cap of the outputs asked for.
@@ -54,13 +54,13 @@ class EngineContract:
     max_tokens: int = 8
 
     def make(self, **args: str) -> Engine:
-        """A fresh instance, not started, with further arguments."""
+        """Return a fresh instance, not started, with further arguments."""
         config = EngineConfig(self.model, args={**self.args, **args})
         engine: Engine = named("engine", self.engine, self.plugin)(config)
         return engine
 
     def request(self, **sampling: Any) -> tuple[Request, list[Image.Image]]:
-        """A request of role "think" with one image, and the image."""
+        """Return a request of role "think" with one image, and the image."""
         request = TwoStage(load_profile(self.profile)).single_request(
             tiny_sample(), "think", **{"max_tokens": self.max_tokens, "seed": 1, **sampling}
         )
@@ -68,7 +68,7 @@ class EngineContract:
         return request, [render(recipe, source) for recipe in request.recipes]
 
     def started(self, work: Callable[[Engine], Awaitable[T]]) -> T:
-        """What `work` makes of a started engine, which is closed afterwards."""
+        """Return the result of `work` on a started engine, which is closed afterwards."""
 
         async def run() -> T:
             engine = self.make()
@@ -100,11 +100,11 @@ class EngineContract:
         with pytest.raises(UserError, match="no_such_argument"):
             self.in_loop(start())
 
-    def test_capabilities_are_told_after_start(self) -> None:
-        async def told(engine: Engine) -> Capabilities:
+    def test_capabilities_are_known_after_start(self) -> None:
+        async def capabilities(engine: Engine) -> Capabilities:
             return engine.capabilities()
 
-        can = self.started(told)
+        can = self.started(capabilities)
         assert can.concurrency >= 1
         assert can.sampling <= set(Sampling.__dataclass_fields__)
         assert can.facts, "`facts` are recorded in the manifest: name and versions at least"

@@ -1,4 +1,4 @@
-"""What every judge must do."""
+"""Contract of judges."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class JudgeContract:
     Attributes:
         judge: The scorer's registered name, or the class.
         plugin: The module with the plugin's hooks; without it the plugin has to be installed.
-        params: Keyword arguments that it is made with.
-        samples: What to judge: `tiny_sample` of each answer form, unless overridden.
+        params: Keyword arguments of the instance.
+        samples: Samples to judge; default: `tiny_sample` of each answer form.
         right, wrong: Answers to the first sample that the judge applies to, beside the sample's own.
     """
 
@@ -49,12 +49,12 @@ class JudgeContract:
     wrong: Sequence[str] = ()
 
     def make(self) -> Judge:
-        """A fresh instance."""
+        """Return a fresh instance."""
         judge: Judge = named("judge", self.judge, self.plugin)(**self.params)
         return judge
 
     def verdict(self, sample: Sample, answer: str | None) -> Verdict:
-        """A fresh instance's verdict on an answer."""
+        """Return a fresh instance's verdict on an answer."""
         return _judged(self.make(), sample, answer)
 
     @property

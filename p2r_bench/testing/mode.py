@@ -1,4 +1,4 @@
-"""What every mode must do."""
+"""Contract of modes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ModeContract:
     Attributes:
         mode: The registered name, or the class.
         plugin: The module with the plugin's hooks; without it the plugin has to be installed.
-        params: Keyword arguments that it is made with.
+        params: Keyword arguments of the instance.
         profile: Name of the profile to test under.
     """
 
@@ -52,17 +52,17 @@ class ModeContract:
     profile: str = "p2r"
 
     def make(self) -> Mode:
-        """A fresh instance."""
+        """Return a fresh instance."""
         mode: Mode = named("mode", self.mode, self.plugin)(**self.params)
         return mode
 
     def replies(self, sample: Sample) -> Replies:
-        """Replies that lead to the right answer; override it for a mode with roles of its own."""
+        """Return replies that lead to the right answer; override it for a mode with roles of its own."""
         roles = right_replies(sample)
         return lambda request: roles.get(request.role, roles["reason"])
 
     def solved(self, sample: Sample, replies: Replies | Script | None = None) -> Prediction:
-        """A fresh instance's prediction, by default from `replies(sample)`."""
+        """Return a fresh instance's prediction, by default from `replies(sample)`."""
         return solve(
             self.make(), sample, self.replies(sample) if replies is None else replies, self.profile
         )
@@ -86,9 +86,9 @@ class ModeContract:
     def test_every_call_is_accounted_for(self) -> None:
         script = Script(self.replies(tiny_sample()))
         prediction = self.solved(tiny_sample(), script)
-        told = {id(c) for c in prediction.completions}
-        assert len(prediction.completions) == len(told), "a completion is in the prediction twice"
-        assert told == {id(c) for c in script.completions}, (
+        known = {id(c) for c in prediction.completions}
+        assert len(prediction.completions) == len(known), "a completion is in the prediction twice"
+        assert known == {id(c) for c in script.completions}, (
             "`completions` must hold all that `ask` returned"
         )
 
@@ -124,7 +124,7 @@ class ModeContract:
 
     def test_an_engine_error_reaches_the_runner(self) -> None:
         for number in range(len(self._requests())):
-            error = EngineError("told to fail")
+            error = EngineError("scripted failure")
             with pytest.raises(EngineError) as caught:
                 self.solved(tiny_sample(), _Failing(self.replies(tiny_sample()), number, error))
             assert caught.value is error, "a mode never catches what `ask` raises"

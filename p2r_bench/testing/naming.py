@@ -1,4 +1,4 @@
-"""From what a contract names to the class behind it."""
+"""Lookup of the class that a contract names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from p2r_bench.plugins import Kind, Source, load, registry
 
 
 def named(kind: Kind, target: Any, plugin: object = None) -> Any:
-    """The class: `target` itself, or the one that is registered under this name.
+    """Return the class: `target` itself, or the one registered under this name.
 
     Args:
         plugin: The module with the plugin's hooks, which then need not be installed; None for what is installed.

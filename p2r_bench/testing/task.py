@@ -1,4 +1,4 @@
-"""What every task must do."""
+"""Contract of tasks."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ class TaskContract:
         """Put a few rows in the task's format into the folder; without an override the task gets no folder."""
 
     def make(self) -> Task:
-        """A fresh instance."""
+        """Return a fresh instance."""
         task: Task = named("task", self.task, self.plugin)()
         return task
 
     @pytest.fixture
     def source(self, tmp_path: Path) -> DataSource:
-        """Where the data of `write_data` is."""
+        """Source of the data of `write_data`."""
         folder = tmp_path / "data"
         folder.mkdir()
         self.write_data(folder)

@@ -1,4 +1,4 @@
-"""What every trainer must do."""
+"""Contract of trainers."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ class TrainerContract:
     plugin: Any = None
 
     def config(self, folder: Path) -> Mapping[str, Any]:
-        """A configuration, as the user's TOML file has it, that trains for seconds and writes into the folder."""
+        """Return a configuration, as the user's TOML file has it, that trains for seconds and writes into the folder."""
         raise NotImplementedError(f"{type(self).__name__} needs `config(folder)`")
 
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:
-        """Where the training of a test writes."""
+        """Output folder of a test's training."""
         folder = tmp_path / "training"
         folder.mkdir()
         return folder
 
     def make(self, folder: Path) -> Trainer:
-        """A fresh instance, as after an interruption."""
+        """Return a fresh instance, as after an interruption."""
         trainer: Trainer = named("trainer", self.trainer, self.plugin)(self.config(folder))
         return trainer
 
@@ -81,5 +81,5 @@ class TrainerContract:
 
 
 def _files(folder: Path) -> dict[str, int]:
-    """Every file below the folder with the time of its last change."""
+    """Return all files below the folder with the time of their last change."""
     return {str(p): p.stat().st_mtime_ns for p in sorted(folder.rglob("*")) if p.is_file()}

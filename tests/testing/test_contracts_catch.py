@@ -360,7 +360,7 @@ class Careless(ScriptedEngine):
     [
         "test_it_identifies_the_weights_without_starting",
         "test_unknown_argument_is_refused",
-        "test_capabilities_are_told_after_start",
+        "test_capabilities_are_known_after_start",
         "test_at_temperature_0_the_same_request_gives_the_same_text",
         "test_the_token_cap_is_kept",
         "test_images_that_do_not_fit_the_request_are_refused",
