@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from string import ascii_uppercase
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -16,7 +16,16 @@ from p2r_bench.errors import UserError
 from p2r_bench.tasks.reading import probe, read_image
 from p2r_bench.testing.naming import named
 from p2r_bench.testing.samples import ANSWER_FORMS
-from p2r_bench.types import DataSource, Metric, Sample, Task
+from p2r_bench.types import (
+    DataFacts,
+    DataKind,
+    DataSource,
+    DescribedTask,
+    Metric,
+    Sample,
+    ScannedTask,
+    Task,
+)
 
 
 class TaskContract:
@@ -141,6 +150,31 @@ class TaskContract:
             for path in rows:
                 path.rename(path.with_name(f"other-{path.name}"))
             assert self._digest_or_refusal(source) != before
+
+    def test_facts_about_the_data_are_usable(
+        self, source: DataSource, samples: list[Sample]
+    ) -> None:
+        task = self.make()
+        if not isinstance(task, DescribedTask):
+            return
+        facts = task.data_facts(source, samples)
+        assert isinstance(facts, DataFacts) and facts.kind in get_args(DataKind)
+        assert facts.chance is None or 0 <= facts.chance <= 1
+        metrics = {metric.name for metric in task.metrics}
+        assert set(facts.unavailable) <= metrics, (
+            "`unavailable` names a metric that the task has not"
+        )
+        cells = {cell for sample in samples for cell in task.cells(sample)}
+        for reasons in facts.unavailable.values():
+            assert set(reasons) <= cells and all(reasons.values()), "every cell needs a reason"
+        assert task.data_facts(source, samples) == facts
+
+    def test_a_scan_yields_the_samples(self, source: DataSource, samples: list[Sample]) -> None:
+        task = self.make()
+        if isinstance(task, ScannedTask):
+            rows = task.scan(source)
+            assert isinstance(rows, Iterator)
+            assert list(rows) == samples, "without a bad row, `scan` and `samples` yield the same"
 
     def test_missing_data_is_refused_with_the_way_out(self, tmp_path: Path) -> None:
         empty = tmp_path / "empty"

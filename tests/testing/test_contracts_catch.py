@@ -43,8 +43,9 @@ from p2r_bench.testing import (
     tiny_sample,
 )
 from p2r_bench.testing.registering import registered_family
-from p2r_bench.types import Ask, Request, Size
+from p2r_bench.types import Ask, DataFacts, Request, Size
 
+SERIAL = itertools.count()
 BREAKS = (AssertionError, pytest.fail.Exception, NotImplementedError)
 
 
@@ -301,6 +302,35 @@ def test_task_that_breaks_a_rule_is_caught(task: Any, rule: str) -> None:
     caught(contract, rule, *takes.get(rule, (samples,)))
 
 
+def facts(**values: Any) -> Any:
+    return lambda self, source, samples: DataFacts(**values)
+
+
+@pytest.mark.parametrize(
+    "data_facts",
+    [
+        facts(kind="invented"),
+        facts(chance=25.0),
+        facts(unavailable={"speed": {(None, None): "not measured"}}),
+        facts(unavailable={"accuracy": {("5K", None): "no such cell"}}),
+        facts(unavailable={"accuracy": {(None, None): ""}}),
+        lambda self, source, samples: DataFacts(note=str(next(SERIAL))),
+    ],
+)
+def test_task_with_unusable_facts_is_caught(data_facts: Any) -> None:
+    contract = TaskContract()
+    contract.task = rows(data_facts=data_facts)
+    samples = list(contract.make().samples(DataSource()))
+    caught(contract, "test_facts_about_the_data_are_usable", DataSource(), samples)
+
+
+def test_task_whose_scan_yields_other_rows_is_caught() -> None:
+    contract = TaskContract()
+    contract.task = rows(scan=lambda self, source: iter([]))
+    samples = list(contract.make().samples(DataSource()))
+    caught(contract, "test_a_scan_yields_the_samples", DataSource(), samples)
+
+
 def test_task_that_returns_a_list_is_caught() -> None:
     contract = TaskContract()
     contract.task = rows(samples=lambda self, source: [tiny_sample()])
@@ -327,9 +357,6 @@ def test_task_that_has_rows_without_data_or_takes_any_parameter_is_caught(tmp_pa
     contract.task = Rows
     caught(contract, "test_missing_data_is_refused_with_the_way_out", tmp_path)
     caught(contract, "test_unknown_parameter_is_refused", DataSource())
-
-
-SERIAL = itertools.count()
 
 
 class Careless(ScriptedEngine):
