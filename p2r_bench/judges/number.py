@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from p2r_bench.judges.match import Match
-from p2r_bench.judges.number_words import NUMBER_WORDS, SCALES, value_of
+from p2r_bench.judges.number_words import NUMBER_WORDS, OTHER_SCALES, SCALES, value_of
 from p2r_bench.judges.plain import blank_thoughts, plain_characters
+from p2r_bench.judges.refusals import DENIED, NEGATED, QUESTIONED, REFUSED
 from p2r_bench.judges.tokens import LETTER_OR_DIGIT as _L
 
 LONGEST_ANSWER = 1000
@@ -23,7 +24,7 @@ _SCALES |= dict.fromkeys("万萬만", 10**4) | dict.fromkeys("亿億억", 10**8)
 _NUMBER = re.compile(
     rf"""
     (?<!{_L}) (?<![.^]) (?<!\d[-/:,'_]) (?<!\d\s[-/:]) (?<!(?-i:[A-Z])-)
-    (?P<sign> (?:(?<![\w)}}%])[-+] | minus | negative | 负 | 負 | マイナス) \s? )?
+    (?P<sign> (?:(?<![\w)}}%])(?:[-+]|[‒–—―](?=[\d.])) | minus | negative | 负 | 負 | マイナス) \s? )?
     (?:
         \\[dt]?frac \s? (?:
             \{{ \s? (?P<top>-?{_N}) \s? \}} \s? \{{ \s? (?P<under>{_N}) \s? \}}
@@ -57,7 +58,8 @@ _DECLARED = re.compile(
     re.IGNORECASE,
 )
 _ALTERNATIVE = re.compile(r"\s?(?:\w{1,12}\s)?(?:or|to|and|,|&)\s?[-+.]?\d", re.IGNORECASE)
-_DOUBTED = re.compile(r"(?:not|than|least|most|up\sto|between|[<>≤≥±≠])\s?\Z", re.IGNORECASE)
+_DOUBTED = re.compile(r"(?:least|most|up\sto|between|[<>≤≥±≠])\s?\Z", re.IGNORECASE)
+_TAKES_BACK = (OTHER_SCALES, REFUSED, DENIED, QUESTIONED)
 _PARTS = re.compile(
     r"(?<![^\W_])(?:half|halves|thirds?|quarters?|dozens?|couple|twice|point|hundreds|thousands|"
     r"millions|billions)(?![^\W_])",
@@ -100,8 +102,8 @@ def read_number(text: str) -> Number | None:
     3e5, a root, a multiple of π, a percentage, or has a scale such as "million" or "k"; or it is written
     in English words. Units and ordinal endings after it do not matter.
 
-    Doubtful are digits that belong to no number ("1.234.567", "3:45", "F-16", "5M"), ranges, "not 3",
-    "more than 3", "half", and different numbers.
+    Doubtful are digits that belong to no number ("1.234.567", "3:45", "F-16", "5M"), other scales ("3 bn",
+    "3 Millionen"), ranges, "not 3", "3 is wrong", "3?", "more than 3", "half", and different numbers.
 
     Args:
         text: The answer, already taken out of its tags.
@@ -115,6 +117,8 @@ def read_number(text: str) -> Number | None:
         number = _only(answer, *boxed[0].span(1))
     elif declared:
         at = declared[0].end()
+        if _doubted(answer, declared[0].start()):
+            return None
         number = _declared(answer, at) or _only(answer, at, len(answer))
     elif start:
         return None
@@ -150,7 +154,7 @@ def _only(answer: str, start: int, end: int) -> Number | None:
     left = "".join(rest)
     if re.search(rf"(?<!{_L})\d", left) or _PARTS.search(left):
         return None
-    if any(_DOUBTED.search(answer, max(0, m.start() - 20), m.start()) for m in matches):
+    if any(_doubted(answer, m.start()) for m in matches):
         return None
     numbers = [_value(match) for match in matches]
     if not numbers or numbers[0] is None:
@@ -160,8 +164,15 @@ def _only(answer: str, start: int, end: int) -> Number | None:
     return numbers[0]
 
 
+def _doubted(answer: str, at: int) -> bool:
+    before = answer[max(0, at - 60) : at]
+    return bool(_DOUBTED.search(before) or NEGATED.search(before))
+
+
 def _value(match: re.Match[str]) -> Number | None:
-    """The value of a match; None when it divides by zero or its words make no number."""
+    """The value of a match; None when it divides by zero, its words make no number, or the rest takes it back."""
+    if any(after.match(match.string, match.end()) for after in _TAKES_BACK):
+        return None
     part = match.groupdict()
     if part.get("words"):
         worded = value_of(part["words"])
@@ -216,8 +227,10 @@ def _same(a: Fraction | float, b: Fraction | float) -> bool:
         return math.isclose(a, b, rel_tol=1e-6)
     if a.denominator == b.denominator == 1:
         return a == b
-    finite = all(pow(10, 1000, value.denominator) == 0 for value in (a, b))
-    return abs(a - b) <= Fraction(1, 10**9 if finite else 10**6) * max(abs(a), abs(b))
+    difference, larger = abs(a - b), max(abs(a), abs(b))
+    if all(pow(10, 1000, value.denominator) == 0 for value in (a, b)):
+        return difference * 10**9 < larger
+    return difference * 10**6 <= larger
 
 
 def _blank(match: re.Match[str]) -> str:

@@ -38,6 +38,19 @@ SCALES = {
     "billion": 10**9,
     "trillion": 10**12,
 }
+OTHER_SCALES = re.compile(
+    r"\s?(?:(?:"
+    r"hundreds?|thousands?|millions?|billions?|trillions?|quadrillions?|dozens?|lakhs?|lacs?|crores?|cr|"
+    r"thou|thsd|mn|mln|mill|mio|bn|bln|bil|mrd|mlrd|mld|tn|trn|tril|tsd|tys|ribu|juta|triliun|bin|"
+    r"mil|mila|mille|mili(?:on|ard|ar)\w*|milli(?:on|ard)\w*|mill[óo]n\w*|milh(?:ão|ao|õe|oe)\w*|"
+    r"mil[jy](?:o|a)\w*|billi?(?:on|ard)\w*|bill[óo]n\w*|bilh(?:ão|ao|õe|oe)\w*|bil[jy]o\w*|"
+    r"trilli?on\w*|hundert\w*|tausend\w*|honderd|duizend\w*|tusen\w*|cientos|cento|"
+    r"nghìn|ngàn|triệu|tỷ|тыс|тысяч\w*|млн|миллион\w*|млрд|миллиард\w*|трлн|"
+    r"tysi\w*|हज़ार|लाख|करोड़|ألف|آلاف|مليون|ملايين|مليار)(?![^\W_])"
+    r"|(?-i:k)(?![A-Za-z\d])|[十百千拾佰仟万萬만亿億억兆조京경십백천]|พัน|หมื่น|แสน|ล้าน)",
+    re.IGNORECASE,
+)
+"""A scale word or abbreviation right after a number or its scale, in any language listed here."""
 _WORD = "(?:" + "|".join(sorted([*_VALUES, *SCALES], key=len, reverse=True)) + r")(?![^\W_])"
 _JOINED = rf"(?:(?:(?:[\s-]|,\s){{1,3}})(?:and\s)?{_WORD}){{0,20}}"
 NUMBER_WORDS = re.compile(
