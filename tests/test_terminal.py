@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import re
@@ -115,3 +116,24 @@ def test_commands_write_in_one_way() -> None:
         and "printable(" not in line
     ]
     assert raw == [r'data.py: click.echo("\r\033[K", nl=False, err=True)']
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (OSError(errno.EMFILE, "Too many open files", "f"), "ulimit -n"),
+        (ExceptionGroup("", [OSError(errno.EMFILE, "Too many open files")]), "ulimit -n"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "--image-memory"),
+        (MemoryError(), "--image-memory"),
+        (ExceptionGroup("", [ExceptionGroup("", [MemoryError()])]), "--image-memory"),
+    ],
+)
+def test_too_few_handles_and_too_little_memory_are_messages(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("p2r_bench.tasks.checking.check", fail)
+    result = run("data", "check", "V-Star")
+    assert result.exit_code == 2 and message in result.stderr

@@ -60,6 +60,28 @@ class Root(click.Group):
             if error.errno in (None, errno.EPIPE):
                 raise
             raise Refusal(_of_the_system(error)) from error
+        except MemoryError as error:
+            raise Refusal(_TOO_LITTLE_MEMORY) from error
+        except ExceptionGroup as group:
+            error = _first(group)
+            if isinstance(error, MemoryError):
+                raise Refusal(_TOO_LITTLE_MEMORY) from group
+            if isinstance(error, OSError) and error.errno not in (None, errno.EPIPE):
+                raise Refusal(_of_the_system(error)) from group
+            raise
+
+
+_TOO_LITTLE_MEMORY = (
+    "too little memory; a smaller --in-flight or --image-memory needs less. What is recorded is kept, and the same "
+    "command goes on from there"
+)
+
+
+def _first(error: Exception) -> Exception:
+    """The first exception of a group of groups."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 def _of_the_system(error: OSError) -> str:
@@ -71,6 +93,9 @@ def _of_the_system(error: OSError) -> str:
         errno.EACCES: "; change its permissions, or name another place",
         errno.EPERM: "; change its permissions, or name another place",
         errno.EROFS: "; name another place",
+        errno.EMFILE: "; allow more open files, as with `ulimit -n 4096`",
+        errno.ENFILE: "; the system has too many open files",
+        errno.ENOMEM: f"; {_TOO_LITTLE_MEMORY}",
     }
     return f"{where}{error.strerror or error}{ways.get(error.errno or 0, '')}"
 

@@ -98,6 +98,8 @@ def check(
     _check_options(samples, report)
     _check_rotations(task, samples, report)
     _check_images(samples, report, decode, tick)
+    if not samples and not report.findings:
+        report.findings.append(Finding("count", "there are no rows; fetch the data again"))
     return report
 
 

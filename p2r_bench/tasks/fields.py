@@ -95,7 +95,7 @@ class Row:
         if isinstance(value, str):
             try:
                 value = json.loads(value)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise self.error(field, f"not JSON: {error}") from error
         if value is None:
             return None
@@ -125,11 +125,19 @@ def plain_text(value: object) -> str | None:
 
 
 def is_number(value: object) -> bool:
-    """Return whether a value is a finite int or float (and no boolean)."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    """Return whether a value is an int or float (and no boolean) that is finite as a float."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def shown(value: object) -> str:
     """A value for a message, at most 60 characters long."""
-    text = "nothing" if value is None else repr(value)
+    try:
+        text = "nothing" if value is None else repr(value)
+    except (ValueError, RecursionError):  # thousands of digits, or of brackets
+        text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."

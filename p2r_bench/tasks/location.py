@@ -55,7 +55,7 @@ class Origin:
             return None
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{path}: damaged: {error}; delete it or fetch the data again"
             ) from error

@@ -201,8 +201,8 @@ def _question_lines(path: Path, within: str) -> Iterator[tuple[Row, ImageRef] | 
                 raise ValueError("not an object")
             row = Row(path, number, values)
             yield row, ImageRef(path=str(path.parent / row.text("image")), within=within)
-        except ValueError as error:
-            yield UserError(f"{path}, row {number}: not a JSON object: {error}")
+        except (ValueError, RecursionError) as error:
+            yield UserError(f"{path}, row {number}: not a JSON object in UTF-8: {error}")
         except UserError as error:
             yield error
 

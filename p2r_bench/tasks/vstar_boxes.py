@@ -11,7 +11,7 @@ from pathlib import Path
 
 from p2r_bench.adapter.pixels import decode
 from p2r_bench.errors import ImageError, UserError
-from p2r_bench.tasks.fields import Row, is_number
+from p2r_bench.tasks.fields import Row, is_number, shown
 from p2r_bench.tasks.reading import ImageReader, place, probe
 from p2r_bench.types import Box, ImageRef, Sample
 
@@ -99,7 +99,7 @@ def images_beside(annotation: Path) -> list[Path]:
 def _read(file: Path, category: str, within: str | None) -> Annotation:
     try:
         values = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{file}: cannot be read as JSON: {error}") from error
     if not isinstance(values, dict):
         raise UserError(f"{file}: not a JSON object")
@@ -110,14 +110,14 @@ def _read(file: Path, category: str, within: str | None) -> Annotation:
         )
     options = _texts(row, "options")
     if len(options) < 2:
-        raise row.error("options", f"{options!r} where two or more options should be")
+        raise row.error("options", f"{shown(options)} where two or more options should be")
     targets = _texts(row, "target_object")
     bbox = values.get("bbox")
     if not isinstance(bbox, list) or len(bbox) != len(targets):
         raise row.error("bbox", f"not one box per target_object ({len(targets)})")
     for box in bbox:
         if not (isinstance(box, list) and len(box) == 4 and all(map(is_number, box))):
-            raise row.error("bbox", f"{box!r} where x, y, width, height should be")
+            raise row.error("bbox", f"{shown(box)} where x, y, width, height should be")
         if box[2] <= 0 or box[3] <= 0:
             raise row.error("bbox", f"{box!r} has no area")
     boxes = tuple((float(x), float(y), float(w), float(h)) for x, y, w, h in bbox)
@@ -128,7 +128,7 @@ def _read(file: Path, category: str, within: str | None) -> Annotation:
 def _texts(row: Row, field: str) -> tuple[str, ...]:
     values = row.values.get(field)
     if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
-        raise row.error(field, f"{values!r} where a list of texts should be")
+        raise row.error(field, f"{shown(values)} where a list of texts should be")
     return tuple(values)
 
 
