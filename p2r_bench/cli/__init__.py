@@ -63,11 +63,11 @@ class Root(click.Group):
         except MemoryError as error:
             raise Refusal(_TOO_LITTLE_MEMORY) from error
         except ExceptionGroup as group:
-            error = _first(group)
-            if isinstance(error, MemoryError):
+            first = _first(group)
+            if isinstance(first, MemoryError):
                 raise Refusal(_TOO_LITTLE_MEMORY) from group
-            if isinstance(error, OSError) and error.errno not in (None, errno.EPIPE):
-                raise Refusal(_of_the_system(error)) from group
+            if isinstance(first, OSError) and first.errno not in (None, errno.EPIPE):
+                raise Refusal(_of_the_system(first)) from group
             raise
 
 
