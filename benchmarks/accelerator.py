@@ -13,6 +13,7 @@ The device's busy share is what the driver reports, sampled five times a second,
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import shutil
 import subprocess
@@ -35,7 +36,6 @@ from benchmarks.running import TASK, OneEngine, Timed, results_folder, samples_o
 from benchmarks.schedules import barrier_memory
 from p2r_bench.bundled import resolve_model
 from p2r_bench.run.engines import EngineSet
-from p2r_bench.run.loop import run_in_loop
 from p2r_bench.run.spec import EngineChoice, RunSpec, Schedule
 from p2r_bench.types import Completion, Engine, Request
 
@@ -326,7 +326,7 @@ def main() -> None:
     parser.add_argument("--resolution", choices=["4k", "8k"], default="8k")
     data.add_option(parser)
     options = parser.parse_args()
-    figures = run_in_loop(measure(options))
+    figures = asyncio.run(measure(options))
     if not options.json:
         print(table(figures), end="\n\n")
     lines = [(f"{figures['minutes']:.1f} min", "in all")]

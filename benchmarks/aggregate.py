@@ -10,6 +10,7 @@ finish_s and resume_s by rows, and ms_per_row of their sum.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from benchmarks.running import OneEngine, results_folder, samples_of
 from benchmarks.small import InstantEngine, small_run, small_spec
 from benchmarks.usage import peak_mb
 from p2r_bench.judges.select import DEFAULT_SCORER, close_judges, headline_scorers, make_judges
-from p2r_bench.run.loop import run_in_loop
 from p2r_bench.run.runner import run
 from p2r_bench.store.run_folder import RunFolder
 from p2r_bench.tasks.hr_bench import HRBench
@@ -72,7 +72,7 @@ def main() -> None:
     parser.add_argument("--rows", default="1000,30000", help="numbers of rows [1000,30000]")
     data.add_option(parser)
     options = parser.parse_args()
-    figures = run_in_loop(measure(options))
+    figures = asyncio.run(measure(options))
     lines = []
     for count, per_row in figures["ms_per_row"].items():
         lines += [

@@ -12,6 +12,7 @@ rows_per_s, floor_ratio (run over floor), engine_s, images_s, run_s and peak_mb.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 from typing import Any
 
@@ -20,7 +21,6 @@ from benchmarks.output import emit, options_of
 from benchmarks.parts import engine_alone, images_alone, ready_made, ready_rows, requests_of
 from benchmarks.running import TASK, results_folder, samples_of, timed_run
 from benchmarks.usage import cpu_seconds, peak_mb
-from p2r_bench.run.loop import run_in_loop
 from p2r_bench.run.resolve import profile_of
 from p2r_bench.run.spec import RunSpec
 
@@ -80,7 +80,7 @@ def main() -> None:
     data.add_option(parser)
     engines.add_options(parser)
     options = parser.parse_args()
-    figures = run_in_loop(measure(options))
+    figures = asyncio.run(measure(options))
     lines = [
         (f"{figures['run_s']:.1f} s", f"the run: {figures['rows_per_s']:.2f} rows/s"),
         (f"{figures['engine_s']:.1f} s", "the engine alone, fed with ready-made requests"),

@@ -12,6 +12,7 @@ last line is one JSON object with seconds per row (`straightforward_s`, `exact_s
 from __future__ import annotations
 
 import argparse
+import asyncio
 import io
 import time
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,6 @@ from benchmarks.usage import cpu_seconds
 from p2r_bench.adapter import Profile, load_profile
 from p2r_bench.run.feed import Ready
 from p2r_bench.run.images import DEFAULT_BUDGET, EncodedImage
-from p2r_bench.run.loop import run_in_loop
 from p2r_bench.types import Recipe, Request
 
 IN_FLIGHT = 64
@@ -159,7 +159,7 @@ def main() -> None:
     )
     data.add_option(parser)
     options = parser.parse_args()
-    figures = run_in_loop(measure(options))
+    figures = asyncio.run(measure(options))
     lines = [
         (f"{1000 * figures['straightforward_s']:.0f} ms", "a row, the straightforward way"),
         (f"{1000 * figures['exact_s']:.0f} ms", f"exact: {figures['ratio_exact']:.1f} × faster"),

@@ -12,6 +12,7 @@ cpu_s_per_row.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import subprocess
 import sys
@@ -23,7 +24,6 @@ from benchmarks import chat_server, data, engines
 from benchmarks.output import emit, options_of
 from benchmarks.running import TASK, results_folder, samples_of, timed_run
 from benchmarks.usage import own_cpu_seconds, peak_mb
-from p2r_bench.run.loop import run_in_loop
 from p2r_bench.run.spec import RunSpec
 
 SPEED = 4.0
@@ -108,7 +108,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.in_this_process:
         with server(options):
-            print(json.dumps(run_in_loop(one_run(options, int(options.rows)))))
+            print(json.dumps(asyncio.run(one_run(options, int(options.rows)))))
         return
     figures = measure(options)
     peaks = figures["peak_mb_by_rows"].items()

@@ -11,6 +11,7 @@ the table, parquet files, metrics.
 from __future__ import annotations
 
 import argparse
+import asyncio
 from typing import Any
 
 from benchmarks import data
@@ -18,7 +19,6 @@ from benchmarks.output import emit, options_of
 from benchmarks.running import results_folder
 from benchmarks.small import small_run, working_rows_per_s
 from benchmarks.usage import peak_mb
-from p2r_bench.run.loop import run_in_loop
 
 WARM_UP_ROWS = 200
 
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2, help="the best of so many counts [2]")
     data.add_option(parser)
     options = parser.parse_args()
-    figures = run_in_loop(measure(options))
+    figures = asyncio.run(measure(options))
     rates = figures["rows_per_s_by_rows"].items()
     lines = [(f"{rate:.0f} rows/s", f"in a run of {count} rows") for count, rate in rates]
     lines += [

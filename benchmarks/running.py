@@ -12,7 +12,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from p2r_bench.run.engines import EngineSet
-from p2r_bench.run.runner import RunResult, run
+from p2r_bench.run.result import RunResult
+from p2r_bench.run.runner import run
 from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.tasks.hr_bench import HRBench
 from p2r_bench.types import DataSource, Engine, Sample

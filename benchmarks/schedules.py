@@ -11,6 +11,7 @@ and differences.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,6 @@ from typing import Any
 from benchmarks import data, engines
 from benchmarks.output import emit, options_of
 from benchmarks.running import TASK, Timed, results_folder, samples_of, timed_run
-from p2r_bench.run.loop import run_in_loop
 from p2r_bench.run.spec import RunSpec, Schedule
 
 PUBLISHED_MEMORY = 36 << 30
@@ -87,7 +87,7 @@ def main() -> None:
     data.add_option(parser)
     engines.add_options(parser)
     options = parser.parse_args()
-    figures = run_in_loop(measure(options))
+    figures = asyncio.run(measure(options))
     lines = [
         (f"{figures['rows_per_s']:.2f} rows/s", "pipelined"),
         (f"{figures['rows_per_s_barrier']:.2f} rows/s", "barrier, the published way"),

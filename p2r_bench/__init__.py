@@ -45,7 +45,15 @@ _HOMES = {
     ),
     "p2r_bench.errors": ("EngineError", "ImageError", "JudgeError", "P2RError", "UserError"),
     "p2r_bench.adapter": ("Profile", "TwoStage", "load_profile"),
-    "p2r_bench.run.api": ("evaluate",),
+    "p2r_bench.session": (
+        "AsyncSession",
+        "EngineChoice",
+        "GivenSamples",
+        "RunResult",
+        "RunSpec",
+        "Session",
+        "evaluate",
+    ),
 }
 _EXPORTS = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -60,7 +68,13 @@ if TYPE_CHECKING:
     from p2r_bench.errors import JudgeError as JudgeError
     from p2r_bench.errors import P2RError as P2RError
     from p2r_bench.errors import UserError as UserError
-    from p2r_bench.run.api import evaluate as evaluate
+    from p2r_bench.session import AsyncSession as AsyncSession
+    from p2r_bench.session import EngineChoice as EngineChoice
+    from p2r_bench.session import GivenSamples as GivenSamples
+    from p2r_bench.session import RunResult as RunResult
+    from p2r_bench.session import RunSpec as RunSpec
+    from p2r_bench.session import Session as Session
+    from p2r_bench.session import evaluate as evaluate
     from p2r_bench.types import Ask as Ask
     from p2r_bench.types import Box as Box
     from p2r_bench.types import Capabilities as Capabilities

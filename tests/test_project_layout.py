@@ -1,4 +1,4 @@
-"""Dependencies point one way: cli → run → {modes, engines, tasks, judges, store} → adapter → families → types."""
+"""Dependencies point one way: cli → session → run → {modes, engines, tasks, judges, store} → adapter → families → types."""
 
 from __future__ import annotations
 
@@ -44,10 +44,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "builtin": {"hookspecs", "commands"},
     "plugins": FOUNDATION | {"hookspecs", "commands", "builtin"},
     "run": FOUNDATION | PARTS | {"adapter", "families", "stats", "bundled", "plugins", "terminal"},
+    "session": FOUNDATION | {"run"},
     "scaffold": FOUNDATION,
     "cli": FOUNDATION | PARTS
     | {"adapter", "stats", "synth", "bundled", "report", "commands", "hookspecs", "plugins", "run"}
-    | {"scaffold", "terminal"},
+    | {"scaffold", "session", "terminal"},
     "testing": FOUNDATION | PARTS | {"adapter", "families", "plugins", "run"},
 }  # fmt: skip
 """Part of the package to the parts it may import; all may import the package itself."""

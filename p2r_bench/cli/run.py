@@ -12,7 +12,7 @@ from p2r_bench.cli.completion import profiles, registered
 from p2r_bench.terminal import echo
 
 if TYPE_CHECKING:
-    from p2r_bench.run.runner import RunResult
+    from p2r_bench.run.result import RunResult
     from p2r_bench.run.spec import RunSpec
     from p2r_bench.store.failures import Cause
 
@@ -247,9 +247,9 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 def _run(specs: list[RunSpec], quiet: bool, as_json: bool) -> list[RunResult]:
     """Results of the runs that ended; each is printed as its run ends unless they are wanted as JSON."""
-    from p2r_bench.run.api import run_all
     from p2r_bench.run.progress import progress_view
     from p2r_bench.run.signals import Interrupted
+    from p2r_bench.session import run_all
 
     def ended(result: RunResult) -> None:
         if not as_json:

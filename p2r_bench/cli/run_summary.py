@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from p2r_bench.cli.data_lines import data_lines
 
 if TYPE_CHECKING:
-    from p2r_bench.run.runner import RunResult
+    from p2r_bench.run.result import RunResult
     from p2r_bench.store.failures import Cause
 
 Row = Mapping[str, Any]

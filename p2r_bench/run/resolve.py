@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
+from typing import cast
 
 from p2r_bench.adapter import Profile, load_profile
 from p2r_bench.adapter.routes import resize_route
@@ -16,6 +17,7 @@ from p2r_bench.plugins import registry
 from p2r_bench.run.engines import max_images_of, roles_of
 from p2r_bench.run.family import with_family
 from p2r_bench.run.feed import Work
+from p2r_bench.run.given import GivenSamples
 from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.stats.chance import cell_facts
 from p2r_bench.store.data_record import DataRecord
@@ -34,6 +36,7 @@ class Resolved:
         cells: Sample id to the reported figures that it counts in.
         facts: What the task knows about its data.
         skipped: What is wrong with each bad row that was left out.
+        indexes: Position of each sample in the data set.
     """
 
     spec: RunSpec
@@ -47,6 +50,7 @@ class Resolved:
     cells: dict[str, tuple[Cell, ...]] = field(default_factory=dict)
     facts: DataFacts = DataFacts()  # noqa: RUF009
     skipped: tuple[str, ...] = ()
+    indexes: Sequence[int] = ()
 
     @property
     def title(self) -> str:
@@ -55,8 +59,8 @@ class Resolved:
     @property
     def scorer(self) -> str:
         """The headline scorer: the one asked for, else the task's own, else `strict`."""
-        own: str = getattr(self.task, "scorer", DEFAULT_SCORER)
-        return self.spec.scorer or own
+        own: str | None = getattr(self.task, "scorer", None)
+        return self.spec.scorer or own or DEFAULT_SCORER
 
     def data_record(self) -> DataRecord:
         """What the run's manifest holds of the data."""
@@ -66,7 +70,7 @@ class Resolved:
 
     def work(self) -> list[Work]:
         """Everything that this spec asks for, in dataset order."""
-        spec, chosen = self.spec, enumerate(self.samples)
+        spec, chosen = self.spec, zip(self.indexes, self.samples, strict=True)
         if spec.sample_ids:
             missing = sorted(set(spec.sample_ids) - self.cells.keys())
             if missing:
@@ -121,7 +125,7 @@ def source_of(spec: RunSpec) -> DataSource:
     return DataSource(spec.data_dir, params=spec.task_params, allow_outside=spec.allow_outside)
 
 
-def check(spec: RunSpec) -> int:
+def check(spec: RunSpec, given: GivenSamples | None = None) -> int:
     """Find what can be found without reading rows or loading a model: before the first of several runs starts.
 
     Returns:
@@ -131,25 +135,29 @@ def check(spec: RunSpec) -> int:
         UserError: An unknown name, a parameter that mode, task or engine does not have, a bad profile, or no data.
     """
     most = max_images_of(make_mode(spec), profile_of(spec))
-    task = registry().get("task", spec.task)()
-    source = source_of(spec)
-    for name in ("check_params", "files"):  # what built-in tasks have beyond the protocol
-        if find := getattr(task, name, None):
-            find(source)
+    if given is None:
+        task = registry().get("task", spec.task)()
+        source = source_of(spec)
+        for name in ("check_params", "files"):  # what built-in tasks have beyond the protocol
+            if find := getattr(task, name, None):
+                find(source)
     for choice in {c.key: c for c in (spec.choice, *spec.roles.values())}.values():
         config = EngineConfig(choice.model, choice.revision, choice.args, most)
         registry().get("engine", choice.engine)(config)
     return most
 
 
-def resolve(spec: RunSpec) -> Resolved:
+def resolve(spec: RunSpec, given: GivenSamples | None = None) -> Resolved:
     """Look up mode, task and profile, and read the task's rows without their images.
+
+    Args:
+        given: Samples in place of the task's rows.
 
     Raises:
         UserError: A name that nothing registers, missing or damaged data, a bad profile.
     """
     mode, profile = make_mode(spec), profile_of(spec)
-    task: Task = registry().get("task", spec.task)()
+    task = registry().get("task", spec.task)() if given is None else cast(Task, given)
     source = source_of(spec)
     samples, skipped = load_rows(task, source, skip_bad=spec.on_bad_row == "skip")
     if not samples:
@@ -158,6 +166,12 @@ def resolve(spec: RunSpec) -> Resolved:
     if len(cells) != len(samples):
         twice = next(name for name, n in Counter(s.id for s in samples).items() if n > 1)
         raise UserError(f"{spec.task}: two rows have the id {twice!r}")
+    if given is not None:
+        if spec.launcher != "local":
+            raise UserError(
+                f"samples that are given run in this process: not --launcher {spec.launcher}"
+            )
+        cells |= dict.fromkeys(given.ids, ((None, None),))
     return Resolved(
         spec=spec,
         task=task,
@@ -170,4 +184,5 @@ def resolve(spec: RunSpec) -> Resolved:
         cells=cells,
         facts=facts_of(task, source, samples),
         skipped=tuple(map(str, skipped)),
+        indexes=range(len(samples)) if given is None else [*given.by_index],
     )

@@ -1,117 +1,298 @@
-"""One run: resolve what was asked for, do what is missing, write what there is."""
+"""One run: resolve the spec, resume what an earlier session left, run what is missing, write the results."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import logging
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from types import TracebackType
 from typing import Any
 
-from p2r_bench.judges.select import close_judges, headline_scorer, headline_scorers, make_judges
-from p2r_bench.redaction import redacted_arguments
-from p2r_bench.run import environment
-from p2r_bench.run.accounting import Ledger, judge_seconds
+from p2r_bench.errors import UserError
+from p2r_bench.judges.select import close_judges, headline_scorers, make_judges
+from p2r_bench.run import recording
 from p2r_bench.run.canaries import Policy
-from p2r_bench.run.collector import seldom_collecting
 from p2r_bench.run.engines import EngineSet
 from p2r_bench.run.feed import Work
-from p2r_bench.run.launcher import EngineFacts, Launcher
+from p2r_bench.run.given import GivenSamples
+from p2r_bench.run.launcher import Launcher
 from p2r_bench.run.launchers import Launchers
+from p2r_bench.run.options import Options
 from p2r_bench.run.order import near_each_other
-from p2r_bench.run.pipeline import Outcome
 from p2r_bench.run.progress import ProgressView, Silent, Tally
 from p2r_bench.run.rejudge import judge_missing
-from p2r_bench.run.resolve import Resolved, resolve
+from p2r_bench.run.resolve import Resolved, check, resolve
+from p2r_bench.run.result import RunResult
 from p2r_bench.run.served import Identified, identify, vouched_for
 from p2r_bench.run.signals import Stopper, listening
-from p2r_bench.run.spec import EngineChoice, RunSpec, Schedule
-from p2r_bench.store.identity import RunIdentity, RunLabels, Session
+from p2r_bench.run.spec import RunSpec
+from p2r_bench.run.sweep import specs_of
+from p2r_bench.store.identity import RunIdentity, RunLabels
 from p2r_bench.store.leaderboard import update_leaderboard
-from p2r_bench.store.rows import now, sample_row, verdict_row
+from p2r_bench.store.rows import prediction_from_row
 from p2r_bench.store.run_folder import RunFolder
-from p2r_bench.types import Judge
+from p2r_bench.types import Engine, Judge, Prediction
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class RunResult:
-    """What a run has come to.
+class AsyncSession:
+    """One run in an event loop: opened, resumed and finished. `Session` is the same for synchronous code.
 
-    Attributes:
-        path: The run's folder.
-        metrics: Metric rows, with the leaderboard's columns.
-        added: Samples this call ran; those done before are not among them.
-        interrupted: Stopped by a signal before everything was done.
-        accounting: What this call has used, as in the manifest; None when there was nothing to do.
-        notice: What to know of the served model beside the figures, or None.
+    Use it in `async with`. Samples that an earlier session recorded are not run again. SIGINT and SIGTERM stop it
+    cleanly: what is done stays, and the next session goes on from there.
+
+    Args:
+        spec: The run; as `Options`, one mode and one task.
+        samples: Samples in place of the rows of the task.
+        progress: Methods called as the run proceeds; None shows nothing.
+        engines: Engines shared with other sessions and closed by the caller. None: opened and closed here.
+        launchers: Replicas shared with other sessions, likewise.
+
+    Raises:
+        UserError: `Options` that name several modes or tasks.
     """
 
-    run_id: str
-    path: Path
-    metrics: tuple[Mapping[str, Any], ...]
-    added: int = 0
-    interrupted: bool = False
-    accounting: Mapping[str, Any] | None = None
-    notice: str | None = None
+    def __init__(
+        self,
+        spec: RunSpec | Options,
+        samples: GivenSamples | None = None,
+        *,
+        progress: ProgressView | None = None,
+        engines: EngineSet | None = None,
+        launchers: Launchers | None = None,
+    ) -> None:
+        self.spec = one_spec(spec)
+        self._given = samples
+        self._view = progress or Silent()
+        self._shared_engines = engines
+        self._launchers = launchers
+        self._stack = AsyncExitStack()
+        self._tally = Tally(0)
+        self._ran = False
+        self._stopped = False
+
+    async def __aenter__(self) -> AsyncSession:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def open(self) -> None:
+        """Read the rows, identify the models, and open the run's folder, a new one or that of earlier sessions.
+
+        Raises:
+            UserError: Something the user can put right.
+            asyncio.CancelledError: A signal came.
+        """
+        with listening() as stop, stop.starting():
+            try:
+                await self._open()
+            except BaseException:
+                await self.close()
+                raise
+
+    async def _open(self) -> None:
+        spec, view = self.spec, self._view
+        Policy.read(spec.canaries)  # a bad value is refused before anything starts
+        if self._shared_engines is None:
+            self._engines = EngineSet(check(spec, self._given))
+            self._stack.push_async_callback(self._engines.close)
+        else:
+            self._engines = self._shared_engines
+        view.say(f"{spec.task} · {spec.mode}: reading rows …")
+        self._resolved = resolved = resolve(spec, self._given)
+        self._judges = self._make_judges(resolved)
+        self._stack.push_async_callback(close_judges, self._judges)
+        self._headlines = self._headline_scorers(resolved)
+        self._used = {role: self._engines.get(choice) for role, choice in resolved.choices.items()}
+        self._models = " and ".join(dict.fromkeys(c.model for c in resolved.choices.values()))
+        view.say(f"{resolved.title}: {len(resolved.samples)} rows; identifying {self._models} …")
+        self._identified = await identify(
+            await _identity(resolved, self._used),
+            spec.out,
+            resolved.choices,
+            self._used,
+            self._engines,
+            allow_mixed=spec.allow_mixed,
+        )
+        labels = _labels(resolved, self._identified)
+        self._folder = self._stack.enter_context(
+            RunFolder.open(
+                spec.out, self._identified.identity, labels, metrics=resolved.task.metrics
+            )
+        )
+        self._work = resolved.work()
+        missing = len(self._missing_work())
+        self._tally = Tally(len(self._work), before=len(self._work) - missing)
 
     @property
-    def complete(self) -> bool:
-        """Whether every sample of the task has an outcome and a headline verdict."""
-        headlines = [row for row in self.metrics if row["headline"]]
-        return bool(headlines) and all(row["complete"] for row in headlines)
+    def total(self) -> int:
+        """Number of samples of the run, each counted once per repeat."""
+        return len(self._work)
 
     @property
-    def overall(self) -> list[Mapping[str, Any]]:
-        """The headline accuracy over all categories: one row, or one for each subset of the task."""
-        return [
-            row
-            for row in self.metrics
-            if row["headline"] and row["category"] is None and row["metric"] == "accuracy"
-        ]
+    def missing(self) -> list[tuple[str, int]]:
+        """Sample id and repeat of everything that `run` has to do."""
+        return [(work.sample.id, work.repeat) for work in self._missing_work()]
+
+    def _missing_work(self) -> list[Work]:
+        folder = self._folder
+        skip = folder.done if self.spec.retry_errors else folder.done | folder.errors
+        return [one for one in self._work if (one.sample.id, one.repeat) not in skip]
+
+    async def run(self) -> bool:
+        """Run what is missing and record it; return False when a signal stopped it.
+
+        Raises:
+            UserError: Something the user can put right; nothing recorded is lost.
+            asyncio.CancelledError: A signal came before the first sample was begun.
+        """
+        with listening() as stop, stop.starting():
+            todo, title = self._missing_work(), self._resolved.title
+            if todo and self._identified.unreachable:
+                raise self._identified.unreachable
+            if self._identified.notice:
+                log.warning("%s: %s", self._folder.run_id, self._identified.notice)
+            if not todo:
+                self._view.say(f"{title}: all {len(self._work)} samples are done")
+                return True
+            self._ran = True
+            vouched = await vouched_for(
+                self._resolved.choices, self._used, self._engines, self._folder.manifest.sessions
+            )
+            prints = {**self._identified.prints, **vouched}
+            self._identified = replace(self._identified, prints=prints)
+            own = self._launchers or Launchers(self._engines)
+            launcher = await own.of(self._resolved, self._identified.identity, self._judges)
+            self._view.say(f"{title}: starting {self._models} …")
+            try:
+                finished = await self._run(launcher, todo, stop)
+            finally:
+                with stop.finishing():
+                    await launcher.close()
+                    if own is not self._launchers:
+                        await own.close()
+            self._stopped = not finished
+            return finished
+
+    async def _run(self, launcher: Launcher, todo: Sequence[Work], stop: Stopper) -> bool:
+        facts = await launcher.start()
+        recording.begin(self._folder, self._resolved, facts, self._identified, launcher.canaries())
+        self._view.begin(self._resolved.title, self._tally)
+        recorder = recording.Recorder(
+            self._folder, self._resolved, self._judges, self._view, self._tally
+        )
+        ordered = todo if self.spec.schedule == "barrier" else near_each_other(todo)
+        try:
+            resumed = bool(self._folder.done)
+            return await stop.finishes(launcher.run(ordered, recorder.record, resumed=resumed))
+        finally:
+            self._view.end(self._tally)
+            recorder.close(launcher)
+
+    async def finish(self) -> RunResult:
+        """Judge what lacks a verdict, then write parquet files, metrics and leaderboard rows.
+
+        May be called while samples are missing: the run is then reported as incomplete.
+
+        Raises:
+            UserError: The disk refused, or a judge cannot be used.
+        """
+        with listening() as stop, stop.finishing():
+            folder, resolved = self._folder, self._resolved
+            judging = judge_missing(folder, self._judges, resolved.samples)
+            if self._stopped:
+                judging.close()
+            else:
+                self._stopped = not await stop.finishes(judging)
+            rows = await asyncio.to_thread(
+                folder.finish,
+                resolved.cells,
+                scorer=self._headlines,
+                data=None if self._given else resolved.data_record(),
+            )
+            if self._given is None or self._given.judged:
+                await asyncio.to_thread(update_leaderboard, self.spec.out, rows)
+            return RunResult(
+                folder.run_id,
+                folder.path,
+                tuple(rows),
+                self._tally.done,
+                self._stopped,
+                folder.noted("accounting") if self._ran else None,
+                self._identified.notice,
+            )
+
+    def prediction(self, sample_id: str, repeat: int = 0) -> Prediction:
+        """Return the recorded prediction of a sample.
+
+        Raises:
+            KeyError: The sample has none yet.
+        """
+        row, _ = self._folder.outcome((sample_id, repeat))
+        return prediction_from_row(row)
+
+    async def close(self) -> None:
+        """Close the run's folder, the judges and the session's own engines; safe to call twice."""
+        with listening() as stop, stop.finishing("closing"):
+            await self._stack.aclose()
+
+    def _make_judges(self, resolved: Resolved) -> list[Judge]:
+        if self._given is not None and not self._given.judged:
+            return []
+        return list(make_judges(self.spec.judge_params, resolved.samples, resolved.scorer))
+
+    def _headline_scorers(self, resolved: Resolved) -> str | Mapping[str, str]:
+        if self._given is not None and not self._given.judged:
+            return resolved.scorer
+        return headline_scorers(resolved.samples, resolved.scorer, self._judges)
 
 
 async def run(
-    spec: RunSpec,
-    engines: EngineSet,
+    spec: RunSpec | Options,
+    engines: EngineSet | None = None,
     view: ProgressView | None = None,
     launchers: Launchers | None = None,
+    samples: GivenSamples | None = None,
 ) -> RunResult:
-    """Do what is missing of a run, then write its parquet files and its leaderboard rows.
+    """Open a session, run what is missing and finish it. See `AsyncSession`."""
+    with listening() as stop, stop.starting():
+        async with AsyncSession(
+            spec, samples, progress=view, engines=engines, launchers=launchers
+        ) as session:
+            await session.run()
+            return await session.finish()
 
-    SIGINT and SIGTERM stop it cleanly: what is done stays, and the same call goes on from there.
 
-    Args:
-        launchers: Keep replicas for the next run; closed by the caller. None: they are of this run alone.
+def one_spec(spec: RunSpec | Options) -> RunSpec:
+    """Return the run that options name.
 
     Raises:
-        UserError: Something the user can put right; nothing recorded is lost.
-        asyncio.CancelledError: A signal came before the first sample was begun.
+        UserError: They name several.
     """
-    with listening() as stop, stop.starting():
-        return await _run(spec, engines, view or Silent(), launchers, stop)
+    if isinstance(spec, RunSpec):
+        return spec
+    specs: Iterable[RunSpec] = specs_of(spec)
+    first, *others = specs
+    if others:
+        names = ", ".join(f"{one.mode} on {one.task}" for one in (first, *others))
+        raise UserError(f"a session is one run, and these options name several: {names}")
+    return first
 
 
-async def _run(
-    spec: RunSpec,
-    engines: EngineSet,
-    view: ProgressView,
-    launchers: Launchers | None,
-    stop: Stopper,
-) -> RunResult:
-    Policy.read(spec.canaries)  # a bad value is refused before anything starts
-    view.say(f"{spec.task} · {spec.mode}: reading rows …")
-    resolved = resolve(spec)
-    judges = make_judges(spec.judge_params, resolved.samples, resolved.scorer)
-    headlines = headline_scorers(resolved.samples, resolved.scorer, judges)
-    used = {role: engines.get(choice) for role, choice in resolved.choices.items()}
-    models = " and ".join(dict.fromkeys(choice.model for choice in resolved.choices.values()))
-    view.say(f"{resolved.title}: {len(resolved.samples)} rows; identifying {models} …")
-    base = RunIdentity(
+async def _identity(resolved: Resolved, used: Mapping[str, Engine]) -> RunIdentity:
+    spec = resolved.spec
+    return RunIdentity(
         task=spec.task,
         mode=spec.mode,
         mode_version=resolved.mode_version,
@@ -122,144 +303,13 @@ async def _run(
         seed=spec.seed,
         repeats=spec.repeats,
     )
-    identified = await identify(
-        base, spec.out, resolved.choices, used, engines, allow_mixed=spec.allow_mixed
-    )
-    identity = identified.identity
-    labels = RunLabels(
+
+
+def _labels(resolved: Resolved, identified: Identified) -> RunLabels:
+    prints: dict[str, Any] = {role: one.record() for role, one in identified.prints.items()}
+    return RunLabels(
         models={role: choice.model for role, choice in resolved.choices.items()},
         profile=resolved.profile.name,
         profile_text=json.dumps(resolved.profile.identity, indent=1, ensure_ascii=False),
-        fingerprints={role: one.record() for role, one in identified.prints.items()},
-    )
-    try:
-        with RunFolder.open(spec.out, identity, labels, metrics=resolved.task.metrics) as folder:
-            skip = folder.done if spec.retry_errors else folder.done | folder.errors
-            work = resolved.work()
-            todo = [one for one in work if (one.sample.id, one.repeat) not in skip]
-            tally = Tally(len(work), before=len(work) - len(todo))
-            finished = True
-            if todo and identified.unreachable:
-                raise identified.unreachable
-            if identified.notice:
-                log.warning("%s: %s", folder.run_id, identified.notice)
-            if todo:
-                vouched = await vouched_for(
-                    resolved.choices, used, engines, folder.manifest.sessions
-                )
-                identified = replace(identified, prints={**identified.prints, **vouched})
-                own = launchers or Launchers(engines)
-                launcher = await own.of(resolved, identity, judges)
-                view.say(f"{resolved.title}: starting {models} …")
-                try:
-                    finished = await _work(
-                        resolved, folder, judges, launcher, todo, view, tally, stop, identified
-                    )
-                finally:
-                    with stop.finishing():
-                        await launcher.close()
-                        if own is not launchers:
-                            await own.close()
-            else:
-                view.say(f"{resolved.title}: all {len(work)} samples are done")
-            if finished:
-                finished = await stop.finishes(judge_missing(folder, judges, resolved.samples))
-            with stop.finishing():
-                rows = await asyncio.to_thread(
-                    folder.finish, resolved.cells, scorer=headlines, data=resolved.data_record()
-                )
-                await asyncio.to_thread(update_leaderboard, spec.out, rows)
-            return RunResult(
-                folder.run_id,
-                folder.path,
-                tuple(rows),
-                tally.done,
-                not finished,
-                folder.noted("accounting") if todo else None,
-                identified.notice,
-            )
-    finally:
-        with stop.finishing():
-            await close_judges(judges)
-
-
-async def _work(
-    resolved: Resolved,
-    folder: RunFolder,
-    judges: Sequence[Judge],
-    launcher: Launcher,
-    todo: Sequence[Work],
-    view: ProgressView,
-    tally: Tally,
-    stop: Stopper,
-    identified: Identified,
-) -> bool:
-    """Have the launcher do what is missing, and write it down; False when a signal stopped it."""
-    spec = resolved.spec
-    facts = dict(await launcher.start())
-    for role, digest in identified.known.items():
-        facts[role] = {**facts[role], "fingerprint": digest}
-    session = session_of(facts, resolved.choices, spec.schedule)
-    folder.begin(session, allow_mixed=spec.allow_mixed, expected=resolved.cells)
-    folder.note(
-        {
-            "fingerprints": {role: one.record() for role, one in identified.prints.items()},
-            "canaries": launcher.canaries(),
-        }
-    )
-    ledger = Ledger()
-
-    async def record(outcome: Outcome) -> None:
-        work, sample, created = outcome.work, outcome.work.sample, now()
-        row = sample_row(
-            sample,
-            outcome.prediction,
-            index=work.index,
-            repeat=work.repeat,
-            cells=resolved.cells[sample.id],
-            judge_seconds=judge_seconds(outcome.verdicts),
-            total_seconds=outcome.seconds,
-            created=created,
-        )
-        verdicts = [
-            verdict_row(v, index=work.index, repeat=work.repeat, created=created)
-            for v in outcome.verdicts
-        ]
-        if not await folder.record(row, verdicts):
-            return  # it was done already: a lost replica's sample may come twice
-        headline = headline_scorer(sample, resolved.scorer, judges)
-        correct = next((v.correct for v in outcome.verdicts if v.scorer == headline), None)
-        ledger.add(outcome)
-        tally.add(error=row["status"] == "error", correct=correct)
-        view.update(tally)
-
-    view.begin(resolved.title, tally)
-    begun = time.perf_counter()
-    try:
-        ordered = todo if spec.schedule == "barrier" else near_each_other(todo)
-        with seldom_collecting():
-            return await stop.finishes(launcher.run(ordered, record, resumed=bool(folder.done)))
-    finally:
-        view.end(tally)
-        seconds = time.perf_counter() - begun
-        folder.note({"accounting": ledger.summary(seconds, launcher.accounting())})
-
-
-def session_of(
-    engines: EngineFacts, choices: Mapping[str, EngineChoice], schedule: Schedule = "pipelined"
-) -> Session:
-    """What a run records of a session with these engines."""
-    return Session(
-        pinned={
-            "engines": engines,
-            "versions": environment.versions(),
-            "hardware": environment.hardware(),
-        },
-        noted={
-            "command": environment.command(),
-            "git": environment.git_state(),
-            "engine_args": {role: redacted_arguments(c.args) for role, c in choices.items()},
-            "schedule": schedule,
-        },
-        engines={role: choice.engine for role, choice in choices.items()},
+        fingerprints=prints,
     )

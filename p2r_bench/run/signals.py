@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from p2r_bench.run.runner import RunResult
+    from p2r_bench.run.result import RunResult
 
 EXIT_STATUS = 130
 """Exit status after either signal, as a shell has it after Ctrl-C."""

@@ -184,7 +184,9 @@ class RunFolder:
         Raises:
             KeyError: Nothing is recorded for the key.
         """
-        return next(self._index.outcomes([key]))
+        for outcome in self._index.outcomes([key]):
+            return outcome
+        raise KeyError(key)
 
     def outcomes(self) -> Iterator[Outcome]:
         """Yield all sample rows with their verdict rows, in the dataset's order, one in memory at a time."""

@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw
 
 from p2r_bench.engines.scripted import ScriptedEngine
 from p2r_bench.run.engines import EngineSet
-from p2r_bench.run.runner import RunResult, run
+from p2r_bench.run.result import RunResult
+from p2r_bench.run.runner import run
 from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.testing.script import Replies, Script
 from p2r_bench.types import Engine, EngineConfig

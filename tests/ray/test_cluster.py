@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from p2r_bench.errors import UserError
-from p2r_bench.run.api import run_all
 from p2r_bench.run.progress import Silent, Tally
 from p2r_bench.run.ray.cluster import connect, import_ray
-from p2r_bench.run.runner import RunResult
+from p2r_bench.run.result import RunResult
 from p2r_bench.run.spec import RunSpec
+from p2r_bench.session import run_all
 from p2r_bench.store.equal import differences
 from p2r_bench.store.manifest import Manifest
 from p2r_bench.tasks.hr_bench import HRBench

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from p2r_bench.errors import UserError
-from p2r_bench.run.api import run_all
 from p2r_bench.run.ray import cluster as clusters
 from p2r_bench.run.ray.cluster import Cluster
 from p2r_bench.run.spec import RunSpec
 from p2r_bench.run.sweep import read_sweep, specs_of
+from p2r_bench.session import run_all
 
 
 def resources(value: Any) -> Mapping[str, float] | None:

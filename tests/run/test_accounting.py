@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from p2r_bench.run.accounting import EngineMeter, Ledger, block
-from p2r_bench.run.runner import RunResult, run
+from p2r_bench.run.result import RunResult
+from p2r_bench.run.runner import run
 from p2r_bench.run.spec import RunSpec
 from tests.run.conftest import FakeEngine, FakeEngines
 

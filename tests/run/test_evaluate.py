@@ -10,8 +10,8 @@ import pytest
 
 from p2r_bench import evaluate
 from p2r_bench.errors import UserError
-from p2r_bench.run.api import run_all
 from p2r_bench.run.spec import EngineChoice, RunSpec
+from p2r_bench.session import run_all
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_names_and_paths_may_be_written_as_on_the_command_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[RunSpec] = []
-    monkeypatch.setattr("p2r_bench.run.api.run_all", lambda specs, view: asked.extend(specs))
+    monkeypatch.setattr("p2r_bench.session.run_all", lambda specs, view: asked.extend(specs))
     evaluate(
         "default, p2r", ("V-Star",), "m", data_dir="data", out=Path("o"), profile=Path("a.toml")
     )

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from p2r_bench.run import api
-from p2r_bench.run.api import run_all
+from p2r_bench import session as api
 from p2r_bench.run.engines import EngineSet
 from p2r_bench.run.spec import RunSpec
+from p2r_bench.session import run_all
 from p2r_bench.types import Completion, Engine
 from tests.run.conftest import FakeEngine, write_bench
 

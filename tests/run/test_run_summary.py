@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from p2r_bench.cli import main
 from p2r_bench.cli.run_summary import summary
 from p2r_bench.errors import EngineError
-from p2r_bench.run.runner import RunResult
+from p2r_bench.run.result import RunResult
 from p2r_bench.store.failures import causes
 from p2r_bench.store.reader import RunReader
 from p2r_bench.testing import Reply, scripted_run, write_bench

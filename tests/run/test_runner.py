@@ -18,7 +18,8 @@ from PIL import Image
 from p2r_bench.engines.data_urls import url_encoder
 from p2r_bench.errors import UserError
 from p2r_bench.run.rejudge import rejudge
-from p2r_bench.run.runner import RunResult, run
+from p2r_bench.run.result import RunResult
+from p2r_bench.run.runner import run
 from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.types import Capabilities, Completion, Request
 from tests.run.conftest import FakeEngine, FakeEngines, write_bench

@@ -17,7 +17,8 @@ from p2r_bench.errors import UserError
 from p2r_bench.run import barrier, images
 from p2r_bench.run.feed import Work
 from p2r_bench.run.order import near_each_other
-from p2r_bench.run.runner import RunResult, run
+from p2r_bench.run.result import RunResult
+from p2r_bench.run.runner import run
 from p2r_bench.run.spec import RunSpec
 from p2r_bench.run.sweep import specs_of
 from p2r_bench.store.equal import differences

@@ -25,7 +25,8 @@ from p2r_bench.run.fingerprint import (
     difference,
     questions,
 )
-from p2r_bench.run.runner import RunResult, run
+from p2r_bench.run.result import RunResult
+from p2r_bench.run.runner import run
 from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.types import Capabilities, Completion, Request
 from tests.engines.local_server import LocalServer
@@ -62,7 +63,7 @@ class Weights:
         if text.startswith(("Continue", "Name three", "Describe")) and self.slips:
             self.slips -= 1
             reply = "a slip"
-        return Completion(reply, prompt_tokens=9 + request.visual_tokens, output_tokens=4)
+        return Completion(reply, prompt_tokens=9 + (request.visual_tokens or 0), output_tokens=4)
 
     def with_logprobs(self, answer: dict[str, Any]) -> dict[str, Any]:
         base = -(sum(map(ord, self.name)) % 7) / 5

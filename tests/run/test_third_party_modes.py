@@ -11,12 +11,13 @@ import pytest
 
 from p2r_bench import hookimpl, plugins
 from p2r_bench.errors import UserError
-from p2r_bench.run.api import run_all
 from p2r_bench.run.engines import EngineSet, max_images_of
 from p2r_bench.run.resolve import make_mode, profile_of
-from p2r_bench.run.runner import RunResult, run
+from p2r_bench.run.result import RunResult
+from p2r_bench.run.runner import run
 from p2r_bench.run.spec import RunSpec
 from p2r_bench.run.sweep import specs_of
+from p2r_bench.session import run_all
 from p2r_bench.testing.registering import plugin_of
 from p2r_bench.types import Capabilities, EngineConfig
 from tests.run.conftest import FakeEngine, FakeEngines

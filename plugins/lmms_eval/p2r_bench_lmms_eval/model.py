@@ -14,8 +14,7 @@ from lmms_eval.api.model import lmms
 from loguru import logger
 
 from p2r_bench.errors import P2RError, UserError
-from p2r_bench.run.engines import roles_of
-from p2r_bench.run.resolve import make_mode, profile_of
+from p2r_bench.session import make_mode, profile_of, roles_of
 from p2r_bench_lmms_eval.documents import Documents
 from p2r_bench_lmms_eval.runs import Job, run_jobs
 from p2r_bench_lmms_eval.scoring import handed

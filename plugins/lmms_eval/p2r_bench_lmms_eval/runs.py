@@ -2,43 +2,29 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import threading
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
 
-from p2r_bench.plugins import registry
-from p2r_bench.run.engines import EngineSet, max_images_of, roles_of
-from p2r_bench.run.feed import Work
-from p2r_bench.run.launcher import LocalLauncher
-from p2r_bench.run.pipeline import Outcome, Record
-from p2r_bench.run.resolve import make_mode, profile_of
-from p2r_bench.run.runner import session_of
-from p2r_bench.run.spec import RunSpec
-from p2r_bench.store.identity import RunIdentity, RunLabels
-from p2r_bench.store.rows import prediction_from_row, sample_row
-from p2r_bench.store.run_folder import RunFolder
+from p2r_bench.session import GivenSamples, Interrupted, RunSpec, run_all
+from p2r_bench.store.reader import RunReader
+from p2r_bench.store.rows import prediction_from_row
 from p2r_bench.types import Prediction, Sample
 from p2r_bench_lmms_eval.documents import Documents
 
-T = TypeVar("T")
 Key = tuple[int, int]
 """A document's number, and which repeat."""
 
 
 @dataclass
 class Job:
-    """What is wanted of one task.
+    """The documents of one task that lmms-eval asks for, and their outcomes.
 
     Attributes:
         wanted: Documents and repeats.
-        predictions: What came of them; filled in by `run_jobs`.
-        path: The run folder, once it is known.
-        reused: How many predictions an earlier run had made.
+        predictions: Filled in by `run_jobs`, as are the next two.
+        path: The run folder.
+        reused: Number of predictions that an earlier run had made.
     """
 
     documents: Documents
@@ -50,129 +36,43 @@ class Job:
 
     @property
     def repeats(self) -> int:
+        """Number of times that a document is asked at most."""
         return 1 + max(repeat for _, repeat in self.wanted)
 
 
 def run_jobs(spec: RunSpec, jobs: Sequence[Job]) -> None:
-    """Solve what the run folders do not hold yet, all tasks at once, and fill in the predictions.
+    """Solve what the run folders do not hold yet, one task after the other, and fill in the predictions.
 
     Args:
         spec: With `out`, and without task and data.
 
     Raises:
         UserError: Something the user can put right; nothing recorded is lost.
+        Interrupted: SIGINT or SIGTERM came.
     """
-    in_thread(lambda: _run(spec, jobs))
+    for job in jobs:
+        for doc_id, _ in job.wanted:
+            if doc_id not in job.samples:
+                job.samples[doc_id] = job.documents.sample(doc_id)
+    specs = [replace(spec, task=job.documents.name, repeats=job.repeats) for job in jobs]
+    results = run_all(specs, samples=[_given(job) for job in jobs])
+    if len(results) < len(jobs) or any(result.interrupted for result in results):
+        raise Interrupted(results)
+    for job, result in zip(jobs, results, strict=True):
+        job.path = result.path
+        _collect(job)
+        job.reused = len(job.wanted) - result.added
 
 
-async def _run(spec: RunSpec, jobs: Sequence[Job]) -> None:
-    mode, profile = make_mode(spec), profile_of(spec)
-    engines = EngineSet(max_images_of(mode, profile))
-    choices = {role: spec.roles.get(role, spec.choice) for role in roles_of(mode)}
-    used = {role: engines.get(choice) for role, choice in choices.items()}
-    digests = {role: await engine.identify() for role, engine in used.items()}
-    labels = RunLabels(
-        models={role: choice.model for role, choice in choices.items()},
-        profile=profile.name,
-        profile_text=json.dumps(profile.identity, indent=1, ensure_ascii=False),
-    )
-    try:
-        with ExitStack() as stack:
-            folders: dict[str, RunFolder] = {}
-            todo: list[Work] = []
-            for job in jobs:
-                identity = RunIdentity(
-                    task=job.documents.name,
-                    mode=spec.mode,
-                    mode_version=registry().entry("mode", spec.mode).provider,
-                    mode_params=spec.mode_params,
-                    model_digests=digests,
-                    data_digest=job.documents.digest(),
-                    profile_hash=profile.hash,
-                    seed=spec.seed,
-                    repeats=job.repeats,
-                )
-                folder = stack.enter_context(RunFolder.open(spec.out, identity, labels))
-                folders[job.documents.name] = folder
-                job.path = folder.path
-                todo += _missing(job, folder)
-            if todo:
-                launcher = LocalLauncher(spec, mode, profile, choices, (), engines)
-                try:
-                    session = session_of(await launcher.start(), choices)
-                    for folder in folders.values():
-                        folder.begin(session, allow_mixed=spec.allow_mixed)
-                    await launcher.run(todo, _recorder(folders))
-                finally:
-                    await launcher.close()
-            for job in jobs:
-                folder = folders[job.documents.name]
-                _collect(job, folder)
-                expected = {str(i): ((None, None),) for i in range(len(job.documents))}
-                await asyncio.to_thread(folder.finish, expected, scorer="lmms")
-    finally:
-        await engines.close()
+def _given(job: Job) -> GivenSamples:
+    ids = [str(number) for number in range(len(job.documents))]
+    return GivenSamples(job.samples, job.documents.digest(), ids, scorer="lmms", judged=False)
 
 
-def _missing(job: Job, folder: RunFolder) -> list[Work]:
-    missing = []
-    for doc_id, repeat in job.wanted:
-        sample = job.samples.setdefault(doc_id, job.documents.sample(doc_id))
-        if (sample.id, repeat) in folder.done:
-            job.reused += 1
-        else:
-            missing.append(Work(doc_id, sample, repeat))
-    return missing
-
-
-def _recorder(folders: Mapping[str, RunFolder]) -> Record:
-    async def record(outcome: Outcome) -> None:
-        work = outcome.work
-        row = sample_row(
-            work.sample,
-            outcome.prediction,
-            index=work.index,
-            repeat=work.repeat,
-            cells=((None, None),),
-            total_seconds=outcome.seconds,
-        )
-        await folders[work.sample.task].record(row, [])
-
-    return record
-
-
-def _collect(job: Job, folder: RunFolder) -> None:
-    for doc_id, repeat in job.wanted:
-        row, _ = folder.outcome((str(doc_id), repeat))
-        job.predictions[doc_id, repeat] = prediction_from_row(row)
-
-
-def in_thread(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine to its end in an event loop of its own thread; an interrupt cancels it cleanly."""
-    outcome: list[T | BaseException] = []
-    running: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = []
-
-    async def main() -> T:
-        task = asyncio.ensure_future(work())
-        running.append((asyncio.get_running_loop(), task))
-        return await task
-
-    def target() -> None:
-        try:
-            outcome.append(asyncio.run(main()))
-        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread
-            outcome.append(error)
-
-    thread = threading.Thread(target=target, name="p2r-bench")
-    thread.start()
-    try:
-        thread.join()
-    except KeyboardInterrupt:
-        for loop, task in running:
-            loop.call_soon_threadsafe(task.cancel)
-        thread.join()
-        raise
-    (result,) = outcome
-    if isinstance(result, BaseException):
-        raise result
-    return result
+def _collect(job: Job) -> None:
+    assert job.path is not None
+    wanted = set(job.wanted)
+    for row, _ in RunReader(job.path).outcomes():
+        key = (int(row["sample_id"]), row["repeat"])
+        if key in wanted:
+            job.predictions[key] = prediction_from_row(row)

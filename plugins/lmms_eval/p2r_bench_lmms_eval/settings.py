@@ -9,8 +9,7 @@ from typing import Any
 
 from p2r_bench.errors import UserError
 from p2r_bench.plugins import registry
-from p2r_bench.run.resolve import make_mode
-from p2r_bench.run.spec import DEFAULT_ENGINE, DEFAULT_MODEL, EngineChoice, RunSpec
+from p2r_bench.session import DEFAULT_ENGINE, DEFAULT_MODEL, EngineChoice, RunSpec, make_mode
 from p2r_bench.types import ROLES
 
 BACKEND = "lmms-eval"

@@ -22,8 +22,8 @@ from p2r_bench_pra_grpo.trainer import PRAGRPO
 from pra_grpo_testing import tiny_training, write_interpreter, write_model
 
 from p2r_bench import UserError
+from p2r_bench import session as api
 from p2r_bench.cli.run import command as run_command
-from p2r_bench.run import api
 from p2r_bench.run.spec import RunSpec
 from p2r_bench.run.sweep import specs_of
 

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Any
 
 from p2r_bench.errors import UserError
-from p2r_bench.run.api import evaluate
+from p2r_bench.session import evaluate
 from p2r_bench_pra_grpo.config import Config, profile_name
 from p2r_bench_pra_grpo.rewarding import judge_params
 

@@ -14,7 +14,7 @@ from p2r_bench_pra_grpo.reward import Rewarder
 from p2r_bench_pra_grpo.stage import CALL_ROLE, NoReward, StageRole
 
 from p2r_bench.adapter import Profile, TwoStage
-from p2r_bench.run.api import evaluate
+from p2r_bench.session import evaluate
 from p2r_bench.types import Completion, Request, Sample
 from pra_grpo_testing.parity.recording import ANSWER, ENGINE, TASK, comparing
 from pra_grpo_testing.parity.rendered import Calls, Rendered, canonical, pixels, rendered

@@ -1,0 +1,45 @@
+"""Samples that a caller gives, in place of the rows of a registered task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from p2r_bench.types import Cell, DataSource, Metric, Sample
+
+
+@dataclass(frozen=True)
+class GivenSamples:
+    """Samples for a session, in place of the rows of a registered task. A `Task`.
+
+    The run is named after `RunSpec.task`, which need not be registered.
+
+    Attributes:
+        by_index: Position in the data set to sample, in order; images by reference or as bytes.
+        digest: Identity of the whole data set. A run continues only with the same one.
+        ids: Ids of all samples of the data set, if there are more than the given ones: the run is complete when each
+            has an outcome.
+        scorer: Headline scorer. None for the default one.
+        judged: False where the answers are judged elsewhere: the run has no verdicts and no row on the leaderboard.
+    """
+
+    by_index: Mapping[int, Sample]
+    digest: str
+    ids: Sequence[str] = ()
+    scorer: str | None = None
+    judged: bool = True
+
+    name = "given"
+    metrics = (Metric(),)
+
+    def samples(self, source: DataSource) -> Iterator[Sample]:
+        """See `Task.samples`."""
+        return iter(self.by_index.values())
+
+    def data_digest(self, source: DataSource) -> str:
+        """See `Task.data_digest`."""
+        return self.digest
+
+    def cells(self, sample: Sample) -> tuple[Cell, ...]:
+        """The overall figure. See `Task.cells`."""
+        return ((None, None),)
