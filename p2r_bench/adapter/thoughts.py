@@ -7,7 +7,11 @@ from typing import Literal
 
 ThoughtPolicy = Literal["cut", "opened", "keep"]
 
-_TAG = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE | re.ASCII)
+_TAG = re.compile(
+    r"<(?P<a>/?)(?:think(?:ing)?|thoughts?|seed:think)>|\[(?P<b>/?)THINK\]|◁(?P<c>/?)think▷"
+    r"|<\|(?:begin|(?P<d>end))_of_thought\|>",
+    re.IGNORECASE | re.ASCII,
+)
 
 
 def said(text: str, policy: ThoughtPolicy) -> str:
@@ -26,7 +30,8 @@ def without_thoughts(text: str) -> str:
 
     A thought is the text inside `<think>…</think>`, the text after a `<think>` that never closes, and the
     text before a `</think>` that nothing opened (a chat template may have written the opening tag). Case
-    does not matter, and `<thinking>` is the same tag. The parts around a thought are joined by a line
+    does not matter. The tags `<thinking>`, `<thought>`, `<thoughts>`, `<seed:think>`, `[THINK]` (Mistral),
+    `◁think▷` (Kimi) and `<|begin_of_thought|>` … `<|end_of_thought|>` count as the same tag. The parts around a thought are joined by a line
     break. Takes linear time.
     """
     kept = [text[start:end] for start, end in spoken(text)]
@@ -39,7 +44,7 @@ def spoken(text: str) -> list[tuple[int, int]]:
     start = 0
     thinking = False
     for tag in _TAG.finditer(text):
-        closes = bool(tag[1])
+        closes = any(tag.groups())
         if closes and not thinking:
             kept.clear()
         elif not closes and not thinking:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from p2r_bench.judges import declarations as table
 from p2r_bench.judges.match import Match
 from p2r_bench.judges.plain import blank_thoughts, plain_characters, undressed
+from p2r_bench.judges.refusals import CONDITION, NEGATED, REFUSED
 from p2r_bench.judges.tokens import LETTER_OR_DIGIT as _L
 from p2r_bench.judges.tokens import words_of
 
@@ -21,6 +22,9 @@ _GAP = re.compile(r"[\s).\]:,(=|–—-]{0,12}")
 _MARK = re.compile(r"[^\S\n]{0,4}([.):-]?)")
 _LINE_START = re.compile(r"(?:\A|\n)[^\w\n]{0,20}\Z")
 _LINE_END = re.compile(r"[^\w\n]{0,20}(?:\n|\Z)")
+_WORD = re.compile(r"[^\W\d_]+")
+_IF = re.compile(rf",?\s(?:only\s)?(?={CONDITION.pattern})", re.IGNORECASE)
+_SENTENCE_START = re.compile(r"[.!?。！？\n]")
 _SENTENCE = re.compile(r"\s*[^.!?。\n]{0,200}")
 
 
@@ -87,6 +91,8 @@ class _Reply:
         if not reply or len(reply) > 2 * max(map(len, self.options.values()), default=0) + 10:
             return None
         words = words_of(reply)
+        if reply.endswith("?") and reply not in self.options.values():
+            return None
         if len(words) == 1 and words[0].upper() in self.letters:
             return None
         folds: tuple[Callable[[str], object], ...] = (str, str.casefold, words_of)
@@ -109,9 +115,11 @@ class _Reply:
         for match in found[:_LATEST_DECLARATIONS]:
             at = match.end()
             if match[0].endswith("{"):
+                if NEGATED.search(self.text, max(0, match.start() - 40), match.start()):
+                    continue
                 if table.JOINED.search(self.text, max(0, match.start() - 16), match.start()):
                     return _Named(None, (at, at), at)
-            elif not self._begins_clause(match.start()):
+            elif not self._begins_clause(match.start()) or self._conditional(match.start()):
                 continue
             if match.re is table.CONFIRMED:
                 if table.LETTER_ENDS.match(self.text, at):
@@ -138,21 +146,30 @@ class _Reply:
     def it_is(self) -> _Named | None:
         """The reply begins with "It is" and an option."""
         opened = table.IT_IS.match(self.text, _skip(table.OPENING, self.text, 0))
-        return self._after(opened.end(), lower=False) if opened else None
+        named = self._after(opened.end(), lower=False) if opened else None
+        return None if named and table.CLEFT.match(self.text, named.end) else named
 
     def _begins_clause(self, at: int) -> bool:
         before = self.text[max(0, at - 120) : at]
         start = max((m.end() for m in table.CLAUSE.finditer(before)), default=0)
         return table.LEADS.fullmatch(before, start) is not None
 
+    def _conditional(self, at: int) -> bool:
+        """Whether the sentence makes a condition before this place: "if it were blue, …"."""
+        before = self.text[max(0, at - 200) : at]
+        return CONDITION.search(_SENTENCE_START.split(before)[-1]) is not None
+
     def _lists_others(self, named: _Named) -> bool:
         """Return whether another label with the same mark begins a later line or stands before its own text."""
         mark = _mark(self.text, named.span[1])
+        reason_ends = _skip(table.EXPLAINS, self.text, named.end)
         for letter in _LETTER.finditer(self.text, named.end):
             key = self.letters.get(letter[0].upper())
             if key in (None, named.key) or _mark(self.text, letter.end()) != mark:
                 continue
             line = _LINE_START.search(self.text, max(0, letter.start() - 21), letter.start())
+            if not line and letter.end() <= reason_ends:
+                continue
             own = self.patterns.get(key or "")
             listed = own and own.match(self.text, _skip(_GAP, self.text, letter.end()))
             alone = _LINE_END.match(self.text, letter.end())
@@ -181,7 +198,11 @@ class _Reply:
         if named is None:
             return None
         other = self._named(_skip(table.LISTED, self.text, named.end), lower=False)
-        if table.OFFERED.match(self.text, named.end) or (other and other.key != named.key):
+        taken_back = table.OFFERED.match(self.text, named.end) or REFUSED.match(
+            self.text, named.end
+        )
+        conditional = _IF.match(self.text, named.end)
+        if taken_back or conditional or (other and other.key != named.key):
             return replace(named, key=None)
         return named
 
@@ -200,18 +221,43 @@ class _Reply:
             return _Named(key if agrees else None, letter.span(), text.end, by_letter=True)
         if key is None and by_text:
             return by_text
+        if key is not None and _mark(self.text, letter.end()) and (own := self._own_word(key, gap)):
+            return _Named(key, letter.span(), own.end(), by_letter=True)
         ends = table.LETTER_ENDS.match(self.text, letter.end())
         return _Named(key, letter.span(), letter.end(), by_letter=True) if ends else None
 
     def _text(self, at: int) -> _Named | None:
         """The option whose text stands here; the longest, with key None when several have it."""
         found = [(k, m) for k, p in self.patterns.items() if (m := p.match(self.text, at))]
-        found = [(k, m) for k, m in found if table.TEXT_ENDS.match(self.text, m.end())]
+        lettered = [(k, m) for k, m in found if self._own_letter(k, m.end())]
+        found = lettered or [(k, m) for k, m in found if table.TEXT_ENDS.match(self.text, m.end())]
+        found = [(k, m) for k, m in found if not self._bound(m)]
         if not found:
             return None
         end = max(m.end() for _, m in found)
         longest = [(k, m) for k, m in found if m.end() == end]
+        if lettered:
+            end = _skip(table.OWN_LETTER, self.text, end)
         return _Named(longest[0][0] if len(longest) == 1 else None, longest[0][1].span(1), end)
+
+    def _own_word(self, key: str, at: int) -> re.Match[str] | None:
+        """The word that stands here, if this option's text has it and no other does."""
+        word = _WORD.match(self.text, at)
+        if word is None:
+            return None
+        having = [k for k, option in self.options.items() if word[0].casefold() in words_of(option)]
+        return word if having == [key] else None
+
+    def _own_letter(self, key: str, at: int) -> bool:
+        """Whether the letter of this option follows its text: "blue (B)"."""
+        letter = table.OWN_LETTER.match(self.text, at)
+        return letter is not None and letter[1].upper() == key.upper()
+
+    def _bound(self, text: re.Match[str]) -> bool:
+        """Whether the text is a number after a sign of comparison."""
+        number = text[1].lstrip("-")[:1].isdecimal()
+        before = self.text[max(0, text.start() - 3) : text.start()]
+        return number and table.COMPARED.search(before) is not None
 
 
 def _skip(pattern: re.Pattern[str], text: str, at: int) -> int:

@@ -37,7 +37,7 @@ _AGREED = _any("correcta correcte correta certa corretta final finale definitiva
 ANNOUNCED = re.compile(
     rf"\\?f?boxed\s?\{{|(?<![A-Za-z\d])(?:(?:{_NOUN}[\s_]?){{1,3}}(?:{_AGREED}\s?)?"
     r"(?:\s?(?:to|for)\s[^.,:;!?\n]{1,40}?(?=[\s:]))?"
-    rf"\s{{0,9}}(?:{_IS}|[:=|→>\n]|[-–—]+>?(?=\s))|{_VERB})",
+    rf"\s{{0,9}}(?:{_IS}|[:=|→>\n【】]|[-–—]+>?(?=\s))|{_VERB})",
     re.IGNORECASE,
 )
 """Stands before a declared option: "the answer is", "answer:", `\\boxed{`, "choose"."""
@@ -66,7 +66,7 @@ CLAUSE = re.compile(
 )
 """Matches the beginning of a clause."""
 LEADS = re.compile(
-    r"(?>[\s>|•*#_'-]|"
+    r"(?>[\s>|•*#_'【-]|"
     + _any(
         "the my our your this that final correct right best most likely single only now actually "
         "accurate appropriate suitable plausible clearly obviously here here's seems appears is "
@@ -91,7 +91,7 @@ LEADS = re.compile(
 Any other clause is no declaration: "I doubt that the answer is B"."""
 
 _REASON = _any(
-    "because since as for due given based which while whereas not it this that there the so",
+    "because since as for due given based which while whereas not it this there the so",
     "因为 因為 由于 由於 选项 選項 项 項 です(?!か) である でしょう だ(?=[。.\\n]|\\Z|と思います) "
     "입니다 이다 예요 이에요 번 라고_생각합니다",
     "weil da denn nicht parce porque perché потому",
@@ -99,17 +99,20 @@ _REASON = _any(
 _PLACE = _any("and in on at from with where rather instead")
 _NO_QUESTION = r"(?![^\S\n]*[)\]}]*[^\S\n]*(?:\?|吗|嗎|か))"
 _STOP = r"\Z|[\n;!)\]}(>|=…。、」』】〉》→—]|[.](?!\d|\w(?!\w))|:(?!\d)|[-–](?!\w)"
+_LETTER_STOP = (
+    rf"(?![.][^\S\n]*(?:(?!{_REASON})(?-i:[a-zß-öø-ÿа-я])|[A-Za-z][.)]|[A-Za-z]\s*\Z))(?:{_STOP})"
+)
 LETTER_ENDS = re.compile(
     rf"{_NO_QUESTION}[^\S\n]*(?:[)\]}}]++[^\S\n]*+(?:(?!(?-i:[a-z]))|{_REASON}|{_PLACE})"
     r"|(?<![(\[].)[)\]]"  # "b) …"
-    rf"|(?![)\]}}])(?:{_STOP}|,|{_REASON}|{_PLACE}))",
+    rf"|(?![)\]}}])(?:{_LETTER_STOP}|,|{_REASON}|{_PLACE}))",
     re.IGNORECASE,
 )
-"""May follow a named letter: the end, punctuation, a reason."""
+"""May follow a named letter: the end, punctuation, a reason. Not initials or a species: "A. M.", "C. elegans"."""
 TEXT_ENDS = re.compile(rf"{_NO_QUESTION}[^\S\n]*(?:{_STOP}|,?\s?{_REASON})", re.IGNORECASE)
 """May follow a named text. A comma alone may not: "red, white and blue" is not "red"."""
 LABEL_ENDS = re.compile(
-    rf"(?!(?<=[(\[].)[)\]]\s+[a-z])[^\S\n]*(?:{_STOP}|,)|[)\]\s]*(?:because|since|因为|因為)"
+    rf"(?!(?<=[(\[].)[)\]]\s+[a-z])[^\S\n]*(?:{_LETTER_STOP}|,)|[)\]\s]*(?:because|since|因为|因為)"
 )
 """May follow a letter that begins a reply."""
 _CLOSED = r"[^\S\n]{0,9}[)\]}]{0,9}[^\S\n]{0,9}"
@@ -122,6 +125,18 @@ LISTED = re.compile(
     rf"{_CLOSED}(?:[,、;·|]|and|und|et)*[^\S\n]{{0,9}}(?:[(\[{{](?=[A-Za-z][)\]}}]))?[^\S\n]?"
 )
 """May stand between two options of a list."""
+
+OWN_LETTER = re.compile(r"[^\S\n]{0,3}[(\[]([A-Za-z])[)\]]")
+"""May follow an option's text: "blue (B)"."""
+COMPARED = re.compile(r"[<>≤≥±]\s?-?\Z")
+"""Stands before a number that is a bound: ">4"."""
+CLEFT = re.compile(r",?\s(?:that|which|who)(?![^\W_])", re.IGNORECASE)
+"""Follows an option that the sentence goes on about: "It is B that I would rule out"."""
+EXPLAINS = re.compile(
+    r"[\s,;(.]{0,4}(?:(?:because|since|as|while|whereas|unlike|not)(?![^\W_])|因为|因為)[^.;\n]*",
+    re.IGNORECASE,
+)
+"""A reason after an option. The letters in it list nothing."""
 
 OPENING = re.compile(r"(?:[\s(\[{<>|:=「『【〈《•#✅✔☑👉→➡…]|-(?![\w.])){0,60}")
 CHOSEN = re.compile(

@@ -18,7 +18,7 @@ _DRESS = re.compile(
     r"|</?(?:[abipsu]|[A-Za-z][\w:-]{1,30})\s?/?>"  # tags
     r"|```(?:[\w+-]{1,20}(?=[^\S\n]?\n))?"  # code fences
     r"|\\(?!f?boxed)[A-Za-z]{1,30}\s?(?=\{)|\\[()\[\],;:! ]"  # LaTeX
-    r"|[*`\"“”„«»$#]|(?<![^\W_])_+|_+(?![^\W_])|(?<!\w)'|'(?!\w)"  # emphasis, quotes
+    r"|[*`\"“”„«»$]|(?<!\w)#|(?<![^\W_])_+|_+(?![^\W_])|(?<!\w)'|'(?!\w)"  # emphasis, quotes
     r"|[\u200b-\u200d\u2060\ufe0e\ufe0f\ufeff]"  # invisible characters
 )
 _BOXED = re.compile(r"\\f?boxed\s?(?=\{)")

@@ -18,16 +18,20 @@ _LINKS = (
     r"(?:(?:this|that|it|which|option|is|are|was|were|be|can|would|it's|that's|clearly|definitely|"
     r"obviously|certainly|also|probably)\s){0,4}"
 )
+_ENDS = r"(?=[^\S\n]*(?:[^\w\s'/\\({\[]|\n|\Z))"
 REFUSED = re.compile(
-    rf"[^\w\n?]{{0,12}}(?:{_LINKS}(?:{_WRONG})(?=[^\S\n]*(?:[^\w\s'/]|\n|\Z))|[✗✘❌✖🚫])",
+    rf"[^\w\n?]{{0,12}}(?:{_LINKS}(?:{_WRONG}){_ENDS}|[✗✘❌✖🚫])",
     re.IGNORECASE,
 )
 """May follow an answer that the reply refuses: after punctuation a refusing word, and no more."""
+_BE = r"(?:is|are|was|were|be|seems|looks)"
 DENIED = re.compile(
-    r"(?:\s(?!and\b|but\b|so\b|because\b|since\b)[\w-]+){0,2}?\s(?:"
-    rf"(?:is|are|was|were|be|seems|looks)\s(?:[a-z]+ly\s)?(?:{_WRONG}|not\b|never\b|too\s)"
+    rf"\s(?:{_BE}\s(?:[a-z]+ly\s)?(?:{_WRONG}|not\b|never\b|too\s)"
     r"|(?:is|are|was|were|ca|could|wo|would|does|do|did)n't\b|cannot\b"
-    r"|(?:can|could|may|must|would|should|will|does|do|did)\s(?:not|never|be\s(?:ruled|excluded|eliminated))\b)"
+    r"|(?:can|could|may|must|would|should|will|does|do|did)\s(?:not|never|be\s(?:ruled|excluded))\b)"
+    r"|(?:\s(?!(?:and|but|so|because|since|that|which|who)\b)[\w-]+){1,2}?\s(?:"
+    rf"{_BE}\s(?:[a-z]+ly\s)?(?:{_WRONG}){_ENDS}"
+    r"|(?:cannot|can't|can\snot)\sbe\s(?:right|correct|true)\b|(?:can|could|must)\sbe\s(?:ruled|excluded)\b)"
     r"|\s?(?:不对|不對|不是|不正确|不正確|是错|是錯|では(?:な|あり)|じゃな|が違|[이가은는]?\s?아니|[은는]\s?틀)",
     re.IGNORECASE,
 )

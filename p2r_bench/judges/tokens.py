@@ -10,8 +10,9 @@ IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 LETTER_OR_DIGIT = rf"(?:(?![{IDEOGRAPHS}])[^\W_])"
 _TOKEN = re.compile(
     rf"[{IDEOGRAPHS}]"
-    rf"|(?:(?<![^\W_])-(?=\d))?{LETTER_OR_DIGIT}+"
+    rf"|(?:(?<![^\W_])(?:[<>≤≥±]\s?)?-?(?=\d))?{LETTER_OR_DIGIT}+"
     rf"(?:(?:(?<=\d)[.,:](?=\d)|(?<=[^\W\d_])'(?=[^\W\d_])){LETTER_OR_DIGIT}+)*"
+    r"(?:[+#]{1,3}(?![^\W_])|(?<=\d)\s?[%‰°](?![^\W_]))?"
 )
 _THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
 
@@ -34,7 +35,8 @@ def tokenise(plain_text: str) -> list[Token]:
     """Return the tokens of a text in plain characters without mark-up.
 
     A token is a maximal run of letters and digits, with points, commas and colons between digits, an
-    apostrophe between letters and the sign of a number; an ideograph, kana or Hangul syllable is a
+    apostrophe between letters, the sign of a number, and signs that change the meaning ("C++", "C#", "4%",
+    ">4"); an ideograph, kana or Hangul syllable is a
     token of its own. Other punctuation and white space separate.
     """
     return [Token(_fold(m.group()), m.start(), m.end()) for m in _TOKEN.finditer(plain_text)]

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import re
+
 from p2r_bench.judges.match import Match
 from p2r_bench.judges.plain import read_text
 from p2r_bench.judges.tokens import tokenise
 from p2r_bench.judges.verdicts import decided, undecided
 from p2r_bench.types import Prediction, Sample, Verdict, digest_of
 
+_LEAD = re.compile(
+    r"[\W_]*(?:(?:the|my)\s+)?(?:(?:final|correct|best)\s+)?(?:answer|答案|正解|答え|정답)"
+    r"\W*?(?:\sis(?![^\W_])|[:=是为為は은])(?=[\W_]*\w)",
+    re.IGNORECASE,
+)
 ARTICLES = frozenset({"a", "an", "the"})
 
 
 def normal_word(text: str) -> Match | None:
     """Return the answer without case, punctuation, mark-up and a leading article: "The Dog." is "dog".
 
+    A leading "Answer:" or "The answer is" is no part of it. "C++" and "C#" are not "C".
     Full-width characters count as plain ones, and decomposed as composed. Several words stay several, joined by single spaces, so that a sentence around the right word does
     not match it. Without any letter or digit there is no answer.
 
@@ -21,7 +29,9 @@ def normal_word(text: str) -> Match | None:
         text: The answer, already taken out of its tags.
     """
     plain = read_text(text)
-    tokens = tokenise(plain.text)
+    lead = _LEAD.match(plain.text)
+    start = lead.end() if lead else 0
+    tokens = [token for token in tokenise(plain.text) if token.start >= start]
     if len(tokens) > 1 and tokens[0].folded in ARTICLES:
         tokens = tokens[1:]
     if not tokens:

@@ -49,6 +49,7 @@ def right(reference: str, answer: str) -> bool | None:
         ("-5", "−5 °C"),
         *(("-3", "minus 3"), ("-3", "–3"), ("-3", "It is –3 °C"), ("-0.5", "—.5")),
         *(("3", "3 is correct"), ("3", "How many? 3"), ("3", "3 milk cartons"), ("3", "3 bins")),
+        *(("3", "3 people are not wearing hats"), ("3", "There are 3 dogs that are not brown")),
         *(("3", "Not all are visible, but 3"), ("300", "300 K"), ("3", "3 millimetres")),
         ("-3", "negative three"),
         ("1234567.5", "1,234,567.5"),

@@ -33,6 +33,7 @@ from tests.judges.samples import judged, sample
         ("Yes. No other dog is near.", "yes"),
         ("The answer is no, not yes.", "no"),
         ("<think>yes?</think>No", "no"),
+        *(("Yes, I see no dog.", "yes"), ("No, not yes.", "no"), ("Yes is correct", "yes")),
     ],
 )
 def test_yes_or_no_at_the_start_or_as_the_answer_counts(text: str, expected: str) -> None:
@@ -51,7 +52,8 @@ def test_yes_or_no_at_the_start_or_as_the_answer_counts(text: str, expected: str
         "Yes. No.",
         "Yes, no",
         "Yes, no dog is visible",
-        "Yes - and no",
+        *("Yes - and no", "Yes, but no", "Yes... actually no", "No, the answer is not no"),
+        *("Yes. It is red. So no.", "Yes, wait, no!", "Yes?", "Yes is wrong", "No, not no"),
         "<think>yes",
         "There is no dog",
         "nothing",
@@ -76,7 +78,17 @@ def test_yes_no_verdicts() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["dog", "Dog", "DOG.", " the dog ", "A dog!", '"dog"', r"\boxed{dog}"]
+    "text",
+    [
+        *("dog", "Dog", "DOG.", " the dog ", "A dog!", '"dog"', r"\boxed{dog}"),
+        *(
+            "Answer: dog",
+            "**Answer:** a dog",
+            "The answer is dog.",
+            '{"answer": "dog"}',
+            "答案：dog",
+        ),
+    ],
 )
 def test_case_punctuation_and_article_do_not_matter_to_a_word(text: str) -> None:
     match = normal_word(text)
@@ -88,6 +100,13 @@ def test_case_punctuation_and_article_do_not_matter_to_a_word(text: str) -> None
 def test_other_words_do_not_match(text: str) -> None:
     verdict = judged(Word(), sample("dog", "word"), text)
     assert (verdict.status, verdict.correct) == ("ok", False)
+
+
+@pytest.mark.parametrize("text", ["C++", "C#", "C+", "The answer is C#."])
+def test_signs_that_change_a_word_count(text: str) -> None:
+    assert judged(Word(), sample("C", "word"), text).correct is False
+    assert judged(Word(), sample(text, "word"), text).correct is True
+    assert judged(Word(), sample("answer", "word"), "Answer").correct is True
 
 
 def test_word_verdicts() -> None:
