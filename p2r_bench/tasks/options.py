@@ -13,10 +13,14 @@ from string import ascii_uppercase
 from p2r_bench.tasks.fields import LETTER, Row, plain_text, shown
 
 _OPEN, _CLOSE, _POINT = r"[(（\[［]", r"[)）\]］]", r"[.．:：、)）]"
-_IN_BRACKETS = re.compile(rf"\s*{_OPEN}\s*({LETTER})\s*{_CLOSE}\s*[.．:：]?\s*(.*)", re.DOTALL)
-_WITH_POINT = re.compile(rf"\s*({LETTER})\s*{_POINT}\s*(.*)", re.DOTALL)
+_SPACE = r"[\s\u200b-\u200f\u2060\ufeff]*"  # zero-width characters included
+_IN_BRACKETS = re.compile(rf"{_SPACE}{_OPEN}\s*({LETTER})\s*{_CLOSE}\s*[.．:：]?\s*(.*)", re.DOTALL)
+_WITH_POINT = re.compile(rf"{_SPACE}({LETTER})\s*{_POINT}\s*(.*)", re.DOTALL)
 _BARE = re.compile(rf"\s*({LETTER})\s+(\S.*)", re.DOTALL)
+_INITIALS = re.compile(rf"{_SPACE}(?:[A-Z]\.){{2,}}")
 _MARK = re.compile(rf"\s*[(（]\s*({LETTER})\s*[)）]\s*")
+_LOOK_ALIKES = str.maketrans("АВСЕНΑΒΕΗ", "ABCEHABEH")
+_FOREIGN = re.compile(rf"\A{_SPACE}{_OPEN}\s*([АВСЕНΑΒΕΗ])\s*{_CLOSE}\s*")
 
 REPEATED = " / "
 """Between the texts of options that share a letter."""
@@ -48,7 +52,9 @@ def read_options(row: Row, field: str, answer: str) -> Options:
     """Options with their letters, from a list of strings, its JSON text, or a text with an option per line.
 
     Letters are read where all options carry one, or all but continuation lines. A letter with a point after it is
-    believed only in alphabetical order, because "A.M." and "C. elegans" look like that. Otherwise an option has
+    believed only in alphabetical order and
+    where no option begins with initials, because "A.M." and "C. elegans" look like that. Cyrillic and Greek look-alikes
+    in brackets are read as Latin letters where that gives every option a letter. Otherwise an option has
     the letter of its place. Letters are compared without regard to case and width.
 
     Args:
@@ -63,9 +69,9 @@ def read_options(row: Row, field: str, answer: str) -> Options:
         raise row.error(field, f"{shown(value)} where two or more options should be")
     if len(parts) > len(ascii_uppercase):
         raise row.error(field, f"{len(parts)} options, which is more than there are letters")
-    labels = _with_letters(parts, _letter_of(row.values.get(answer)), lines=lines)
+    labels = _with_letters(_latin(parts), _letter_of(row.values.get(answer)), lines=lines)
     if labels is None:
-        labels = _by_place(parts)
+        labels = _by_place(_latin(parts))
     if labels is None:
         raise row.error(
             field,
@@ -141,6 +147,8 @@ def _with_letters(parts: Sequence[str], answer: str | None, *, lines: bool) -> l
     found = [label for label in labels if label is not None]
     letters = "".join(label.letter for label in found)
     in_order = _in_order(letters)
+    if any(_INITIALS.match(part) for part in parts) and not all(x.in_brackets for x in found):
+        return None
     if len(found) == len(parts):
         return found if in_order or all(label.in_brackets for label in found) else None
     if in_order and labels[0] is not None and len(set(letters)) > 1 and answer in set(letters):
@@ -155,6 +163,15 @@ def _with_letters(parts: Sequence[str], answer: str | None, *, lines: bool) -> l
         if len(bare) == len(parts) and _in_order("".join(match[1] for match in bare)):
             return [_Label(match[1], match[2], False) for match in bare]
     return None
+
+
+def _latin(parts: Sequence[str]) -> list[str]:
+    """The options with Cyrillic and Greek look-alikes in their labels as Latin letters, where that labels them all."""
+    latin = [_FOREIGN.sub(lambda m: f"({m[1].translate(_LOOK_ALIKES)}) ", part) for part in parts]
+    labels = [_label(part) for part in latin]
+    return (
+        latin if all(label is not None and label.in_brackets for label in labels) else list(parts)
+    )
 
 
 def _continued(parts: Sequence[str], labels: Sequence[_Label | None]) -> list[_Label]:

@@ -124,3 +124,16 @@ def test_question_and_options_are_told_apart(
 @pytest.mark.parametrize("text", ["", "Which?", "(A) one", "Which? (A) one (C) two", "(B) (C)"])
 def test_a_text_without_options_is_not_split(text: str) -> None:
     assert split_marked(text) is None
+
+
+def test_initials_are_no_labels() -> None:
+    stored = ["A.M.", "B.C.", "C. elegans", "D. melanogaster"]
+    assert read(stored, "C").texts == dict(zip("ABCD", stored, strict=True))
+
+
+def test_labels_of_look_alikes_and_after_zero_width_characters_are_labels() -> None:
+    texts = {"A": "one", "B": "two", "C": "three", "D": "four"}
+    assert read(["(А) one", "(В) two", "(С) three", "(D) four"]).texts == texts
+    assert read(["\u200b(A) one", "(B) two", "\ufeff(C) three", "(D) four"]).texts == texts
+    cyrillic = ["(А) one", "(Б) two", "(В) three"]
+    assert tuple(read(cyrillic).texts.values()) == tuple(cyrillic)
