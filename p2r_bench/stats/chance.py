@@ -1,4 +1,4 @@
-"""The value that guessing gets: a fact of a benchmark's rows, without which a figure cannot be read."""
+"""Chance level: the value expected of guessing, computed from a benchmark's rows."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from p2r_bench.types import Cell, Metric, Sample
 
 @dataclass(frozen=True)
 class CellFacts:
-    """What is known of a figure before anything has run.
+    """Facts about a figure that do not depend on a run.
 
     Attributes:
         chance: Expected value of guessing, 0–1; None without choice questions.
-        n_chance: Choice questions (rows) that `chance` is taken over; the others have no chance level.
+        n_chance: Number of choice questions (rows) behind `chance`; other rows have no chance level.
         reason: Why the figure cannot be computed, or None.
-        question_rows: Most rows that a question of the cell has.
+        question_rows: Largest number of rows of a question of the cell.
     """
 
     chance: float | None = None
@@ -28,7 +28,7 @@ class CellFacts:
 
 
 def chance_level(samples: Iterable[Sample]) -> float | None:
-    """The mean over choice samples of 1 / number of options, or None where there are none."""
+    """Return the mean over choice samples of 1 / number of options, or None without choice samples."""
     return _mean([1 / len(sample.options) for sample in samples if _is_choice(sample)])
 
 
@@ -38,7 +38,7 @@ def cell_facts(
     metrics: Sequence[Metric],
     unavailable: Mapping[str, Mapping[Cell, str]],
 ) -> dict[tuple[str, Cell], CellFacts]:
-    """Metric name and cell to what is known of the figure.
+    """Return the facts about each figure, by metric name and cell.
 
     The chance level of a metric per question is the chance that all rows of a question are guessed, each
     independently of the others.

@@ -15,7 +15,7 @@ _DRAWN = 4_000_000
 
 
 def wilson(right: float, n: float, *, level: float = LEVEL) -> tuple[float, float]:
-    """Wilson's score interval for `right` of `n` independent trials.
+    """Return Wilson's score interval for `right` of `n` independent trials.
 
     Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference,
     JASA 22 (1927). Unlike the normal interval it stays within 0–1 and keeps a width at 0 and at n.
@@ -43,7 +43,7 @@ def cluster_bootstrap(
     resamples: int = RESAMPLES,
     seed: int = SEED,
 ) -> tuple[float, float]:
-    """Percentile interval of sum(credit) / sum(n) when whole clusters are drawn with replacement.
+    """Return the percentile interval of sum(credit) / sum(n), with whole clusters drawn with replacement.
 
     Clusters with equal counts are interchangeable, so how often each *kind* of cluster is drawn is
     multinomial: the same distribution as drawing clusters one by one, at a cost that does not grow
@@ -58,11 +58,13 @@ def cluster_bootstrap(
         [np.asarray(credit, dtype=np.float64), np.asarray(n, dtype=np.float64)], axis=1
     )
     if len(counts) == 0 or (counts[:, 1] < 1).any():
-        raise ValueError("every cluster needs at least one item, and there must be one")
+        raise ValueError(
+            "credit and n need at least one cluster, and every cluster at least one item"
+        )
     kinds, multiplicity = np.unique(counts, axis=0, return_counts=True)
     rng = np.random.default_rng(seed)
     shares: list[npt.NDArray[np.float64]] = []
-    # Scores make as many kinds as there are clusters: draw as many at a time as fit into 32 MB.
+    # With graded scores every cluster may be a kind of its own: draw in steps of at most 32 MB.
     step = max(1, _DRAWN // len(kinds))
     for start in range(0, resamples, step):
         size = min(step, resamples - start)
@@ -73,12 +75,13 @@ def cluster_bootstrap(
 
 
 def interval(credit: npt.ArrayLike, n: npt.ArrayLike) -> tuple[float, float, str]:
-    """The interval for a share, or a mean of scores, whose items come in clusters, and the method's name.
+    """Return the interval of a share, or a mean of scores, over clustered items, and the method's name.
 
-    "wilson" when every cluster has one item and its credit is 0 or 1. Otherwise "cluster-bootstrap", except where
-    it has nothing to vary (one cluster, or the same share in all, as of a model that gives every rotation the
-    same letter): there "wilson-clusters", Wilson's interval with each cluster counted as a single trial,
-    the widest that the data can justify: no score from 0 to 1 varies more than right and wrong do.
+    The method is "wilson" when every cluster has one item with a credit of 0 or 1, and "cluster-bootstrap"
+    otherwise. A bootstrap over one cluster, or over clusters with equal shares (a model that gives every rotation
+    the same letter), has no spread. There the method is "wilson-clusters": Wilson's interval with each cluster as
+    a single trial. It is the widest that the data justify, because scores from 0 to 1 vary no more than right
+    and wrong do.
 
     Args:
         credit, n: Right items, or sum of the scores, and scored items of each cluster; shape (clusters,).

@@ -1,4 +1,4 @@
-"""From judged samples to the figures of a leaderboard."""
+"""Figures of a leaderboard, computed from scored samples."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _NO_VALUE: Row = {
 
 @dataclass(slots=True)
 class _Judged:
-    """What a figure needs of one outcome.
+    """Facts about one outcome that figures are computed from.
 
     `verdicts`: scorer to right, wrong, no answer ("none") or error. `scores`: scorer to its score from 0 to 1.
     """
@@ -57,7 +57,7 @@ class _Judged:
 
 @dataclass(slots=True)
 class _Tally:
-    """Units (samples or questions) of one figure, by cluster and by what became of them.
+    """Counts of the units (samples or questions) of one figure, by cluster and outcome.
 
     `credit` is the sum over a cluster's scored units: of 1 for each that is right, or of the scores.
     """
@@ -74,7 +74,7 @@ class _Tally:
     def add(
         self, cluster: str, rows: Sequence[tuple[str, _Judged]], graded: Mapping[str, str] | None
     ) -> None:
-        """Count a unit that consists of these rows, each with its state; it is right when all of them are.
+        """Count a unit of these rows, each with its state. It is right when all its rows are.
 
         Args:
             graded: Answer form to the scorer whose score is the credit; None credits what is right.
@@ -111,22 +111,22 @@ def metric_rows(
     known: Mapping[tuple[str, Cell], CellFacts] | None = None,
     skipped: int = 0,
 ) -> list[Row]:
-    """Rows with the leaderboard's columns: one per scorer, metric and cell.
+    """Return rows with the leaderboard's columns, one per scorer, metric and cell.
 
-    The value is right / scored, and for the metric that a grading scorer names (`Verdict.metric`), which gets
-    rows of its own, the mean of its scores. No answer counts as wrong. An error (of the model, or of this scorer)
-    is not scored; `value_low` and `value_high` are the value if all errors and all missing samples were
-    wrong, and if they were right. A question is right when all its rows are, has an error when one of
-    them has, and does not apply when one of them does not.
+    The value is right / scored. A metric named by a grading scorer (`Verdict.metric`) has rows of its own, whose
+    value is the mean of the scores. No answer counts as wrong. An error, of the model or of this scorer, is not
+    scored: `value_low` and `value_high` are the value if all errors and missing samples were wrong, and if
+    they were right. A question is right when all its rows are. It has an error, or does not apply, when one
+    of its rows has or does not.
 
     Args:
         outcomes: Sample rows and their verdict rows, in the dataset's order, any number per sample.
         scorer: The headline scorer, or one for each answer form. Its rows come first and exist even
             without a verdict; where forms have different ones, the row's scorer joins them by "+".
             Another scorer's rows count the answer forms that it judged in this run.
-        expected: How many samples of the whole task count in each cell; None when not known: then
+        expected: Number of samples of the whole task in each cell. None when not known: then
             nothing is complete.
-        repeats: How often each sample was to be run.
+        repeats: Intended runs of each sample.
         facts: Columns that are the same in all rows.
         known: Metric name and cell to the chance level and to the reason, if any, why there is no value.
         skipped: Bad rows that were left out of the task; with any, nothing is complete.
@@ -179,9 +179,9 @@ def metric_rows(
 
 @dataclass(frozen=True)
 class _View:
-    """Which scorer decides on which answer forms; other forms are left out of its figures.
+    """Scorer of each answer form that a figure counts; other forms are left out.
 
-    `graded`: the figure is the mean of the scores.
+    `graded`: the value is the mean of the scores.
     """
 
     name: str
@@ -193,7 +193,7 @@ class _View:
 def _figures(
     views: Iterable[_View], metrics: Sequence[Metric], grades: Mapping[str, str]
 ) -> Iterator[tuple[_View, Metric]]:
-    """Every figure once: the task's metrics of each view, then those that its grading scorers name."""
+    """Yield every figure once: the task's metrics of each view, then the metrics of its grading scorers."""
     done: set[tuple[str, str]] = set()
     for view in views:
         yield from ((view, metric) for metric in metrics)
@@ -222,7 +222,7 @@ def _views(
 
 
 def _protocol(view: _View, found: Mapping[str, set[tuple[str, str]]], *, complete: bool) -> Row:
-    """Columns that say which rules decided. Verdicts made by two versions of a scorer do not add up."""
+    """Return the columns of the scorer and its rules. Verdicts by two versions of a scorer are incomplete."""
     used = sorted(filter(None, set(view.by_form.values())))
     protocols = [protocol for name in used for protocol in sorted(found.get(name, ()))]
     return {
@@ -260,7 +260,7 @@ def _state(verdict: Mapping[str, Any]) -> str:
 
 
 def _score(verdict: Mapping[str, Any]) -> float:
-    """The score, or, in a file without that column, 1 for right."""
+    """Return the score; in an older file without that column, 1 for right."""
     score = verdict.get("score")
     return float(bool(verdict["correct"])) if score is None else float(score)
 
@@ -268,11 +268,11 @@ def _score(verdict: Mapping[str, Any]) -> float:
 def _figure(
     view: _View, metric: Metric, members: Sequence[_Judged], absent: int | None, question_rows: int
 ) -> Row:
-    """One figure.
+    """Return one figure.
 
     Args:
-        absent: How many outcomes of the cell there should be beside `members`.
-        question_rows: Most rows of a question.
+        absent: Number of missing outcomes of the cell; None when not known.
+        question_rows: Largest number of rows of a question.
     """
     members = [member for member in members if member.form in view.by_form]
     tally = _Tally()
@@ -308,7 +308,7 @@ def _figure(
 
 
 def _bounds(tally: _Tally, credit: float, scored: int, absent: int | None, metric: Metric) -> Row:
-    if metric.per == "question" and absent:  # how many questions the absent rows make is not known
+    if metric.per == "question" and absent:  # the number of questions in absent rows is not known
         return {"value_low": None, "value_high": None}
     absent = absent or 0
     possible = scored + tally.errors + absent
@@ -323,7 +323,7 @@ def _bounds(tally: _Tally, credit: float, scored: int, absent: int | None, metri
 def _units(
     members: Sequence[_Judged], view: _View, metric: Metric, question_rows: int
 ) -> Iterable[tuple[str, Sequence[tuple[str, _Judged]]]]:
-    """Cluster and rows, each with its state, of every sample or question.
+    """Return cluster and rows, each with its state, of every sample or question.
 
     Where rows are absent (`question_rows` is not 0), a question with fewer rows than that, or than the fullest
     one, cannot be called right yet and counts as not judged.

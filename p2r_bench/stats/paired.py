@@ -1,4 +1,4 @@
-"""Whether two runs over the same rows differ by more than chance."""
+"""Paired comparison of two runs over the same rows."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Difference:
         low, high: 95 % interval of the difference, by bootstrap over clusters.
         p: Two-sided, by flipping whole clusters between the runs.
         gained, lost: Rows that only the second, or only the first, has right.
-        rows, clusters: How many there are.
+        rows, clusters: Number of each.
     """
 
     before: float
@@ -50,8 +50,8 @@ def paired_difference(
 ) -> Difference:
     """Compare two runs row by row; rows of one cluster (an image and its rotations) go together.
 
-    A paired permutation test: were both runs alike, each cluster's two results might as well be exchanged. p is the share of `FLIPS` random exchanges, the one seen counted in, that
-    differ at least as much.
+    p comes from a paired permutation test: if the runs were alike, the two results of a cluster could be exchanged.
+    It is the share of `FLIPS` random exchanges, the observed one included, that differ at least as much.
 
     Args:
         before, after: Row to whether it is right.
@@ -94,7 +94,7 @@ def _interval(
 
 
 def _flipped(gains: npt.NDArray[np.int64], rng: np.random.Generator) -> float:
-    """Clusters without a difference change nothing; equal ones are flipped together as a binomial draw."""
+    """Return p. Clusters with equal differences are flipped together, as one binomial draw."""
     total = np.zeros(FLIPS, dtype=np.int64)
     for size, count in zip(*np.unique(np.abs(gains), return_counts=True), strict=True):
         total += size * (2 * rng.binomial(count, 0.5, FLIPS) - count)

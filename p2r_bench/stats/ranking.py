@@ -1,4 +1,4 @@
-"""Which figures may be ranked, among which others, and why the rest may not."""
+"""Ranks of figures, among comparable rows only."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _CONDITIONS = (
 
 
 def ranked(rows: Iterable[Row]) -> list[dict[str, Any]]:
-    """The rows with columns `rank` and `unranked`, best first within each figure of a task.
+    """Return the rows with columns `rank` and `unranked`, best first within each figure of a task.
 
     Rows are ranked among those with the same figure and the same `conditions`; equal values share a
-    rank. A row that cannot be ranked has rank None and the reasons in `unranked`; it stands at the place
-    of its value.
+    rank. A row that cannot be ranked has rank None and the reasons in `unranked`, and is sorted by its value
+    like the others.
     """
     figures: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
@@ -39,17 +39,17 @@ def ranked(rows: Iterable[Row]) -> list[dict[str, Any]]:
 
 
 def conditions(row: Row) -> tuple[Any, ...]:
-    """The facts that two rows must share to be compared: data, profile, and scorer with its rules."""
+    """Return the facts that comparable rows share: data, profile, and scorer with its rules."""
     return tuple(row[name] for name in _CONDITIONS)
 
 
 def data_kind(row: Row) -> str:
-    """`published`, `partial`, `synthetic` or `unknown`. Reported rows are about published data."""
+    """Return `published`, `partial`, `synthetic` or `unknown`. Reported rows are about published data."""
     return "published" if row["source"] == "reported" else row["data_kind"] or "unknown"
 
 
 def reasons(row: Row) -> list[str]:
-    """Why a row has no rank; empty for one that has."""
+    """Return the reasons why a row has no rank; empty for a ranked row."""
     if row["source"] == "reported":
         return ["reported"]
     kind = data_kind(row)

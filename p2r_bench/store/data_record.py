@@ -1,4 +1,4 @@
-"""What a run's manifest holds of its task's data: kind, chance levels, skipped rows."""
+"""Facts about a task's data in a run's manifest: kind, chance levels, skipped rows."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class DataRecord:
 
     Attributes:
         kind, note, chance: As in `DataFacts`.
-        skipped_rows: Bad rows that were left out.
-        figures: Metric name and cell to what is known of the figure.
+        skipped_rows: Number of bad rows that were left out.
+        figures: Metric name and cell to the facts about the figure.
     """
 
     kind: DataKind = "unknown"
@@ -27,7 +27,7 @@ class DataRecord:
     figures: Mapping[tuple[str, Cell], CellFacts] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """The record as JSON-able values."""
+        """Return the record as JSON-able values."""
         return {
             "kind": self.kind,
             "note": self.note,
@@ -41,7 +41,7 @@ class DataRecord:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> DataRecord:
-        """The record that `as_json` made; `{}` is one without any facts."""
+        """Return the record that `as_json` made; `{}` gives a record without facts."""
         figures = {
             (one["metric"], (one["subset"], one["category"])): CellFacts(
                 one["chance"], one["n_chance"], one["reason"], one["question_rows"]

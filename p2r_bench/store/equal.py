@@ -1,4 +1,4 @@
-"""Whether two runs came to the same."""
+"""Comparison of two runs, row by row."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Row = Mapping[str, Any]
 
 
 def differences(run_a: str | Path, run_b: str | Path, *, ignore: Iterable[str] = ()) -> list[str]:
-    """What differs between the parquet files of two runs, one line each; empty when they are equal.
+    """Return the differences between the parquet files of two runs, one line each; empty when they are equal.
 
-    Equal means: the same rows with the same values, whatever their order, but for the volatile columns
-    (timings, times of day, cached tokens).
+    Equal runs have the same rows with the same values, in any order. Volatile columns (timings, times of day,
+    cached tokens) are not compared.
 
     Args:
         run_a, run_b: Run folders with finished parquet files.
-        ignore: Columns to leave out as well, such as `run_id`.
+        ignore: Further columns to leave out, such as `engine`.
 
     Raises:
         UserError: A file is missing or damaged.
@@ -49,13 +49,13 @@ def _table_differences(
 
 
 def _by_key(table: Table, path: Path) -> dict[tuple[Any, ...], Row]:
-    # The run's own name is no part of what it came to.
+    # Equal runs may have different names.
     names = [name for name in table.key if name != "run_id"]
     return {tuple(row[name] for name in names): row for row in read_rows(path, table)}
 
 
 def _stable(column: Column, value: Any) -> Any:
-    """A value without the volatile fields in it."""
+    """Return a value without its volatile fields."""
     if not column.fields or value is None:
         return value
     kept = [field for field in column.fields if not field.volatile]

@@ -18,11 +18,11 @@ class Cause:
     """Errors that differ only in numbers and sample ids.
 
     Attributes:
-        type: Type of the error, such as timeout.
+        type: Type of the error, such as "timeout".
         role: Role of the call that failed, or None.
         scorer: The scorer that failed; None when the sample itself has no prediction.
         message: The message of the first of them.
-        samples: Where they happened: (sample_id, repeat), in the dataset's order.
+        samples: Keys (sample_id, repeat) of the samples with the error, in the dataset's order.
     """
 
     type: str
@@ -33,18 +33,18 @@ class Cause:
 
     @property
     def title(self) -> str:
-        """ "timeout in perceive", or "http_429 of scorer verifier"."""
+        """Type and place: "timeout in perceive", or "http_429 of scorer verifier"."""
         place = f" in {self.role}" if self.role else ""
         return f"{self.type}{place}" + (f" of scorer {self.scorer}" if self.scorer else "")
 
     def as_json(self) -> dict[str, Any]:
-        """The cause as a JSON object."""
+        """Return the cause as a JSON object."""
         samples = [{"sample_id": name, "repeat": repeat} for name, repeat in self.samples]
         return {**vars(self), "count": len(self.samples), "samples": samples}
 
 
 def causes(run: RunReader) -> list[Cause]:
-    """The causes of a run's errors, the most frequent first."""
+    """Return the causes of a run's errors, the most frequent first."""
     found: dict[tuple[Any, ...], Cause] = {}
     for key, scorer, error in _errors(run):
         kind, role = error["error_type"] or "error", error["error_role"]

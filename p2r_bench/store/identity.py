@@ -1,4 +1,4 @@
-"""What makes two commands the same run, and what a session of a run must share with the one before."""
+"""Identity of a run, and the conditions that its sessions share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from p2r_bench.types import digest_of
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """Everything that decides which run a command continues. Names and paths are not part of it.
+    """All facts that decide which run a command continues. Names and paths are not among them.
 
     Attributes:
         task: Name of the task.
@@ -25,7 +25,7 @@ class RunIdentity:
         data_digest: Identity of the data, from the task.
         profile_hash: Hash of the profile.
         seed: The run's seed.
-        repeats: How often each sample is run.
+        repeats: Number of runs of each sample.
     """
 
     task: str
@@ -40,18 +40,18 @@ class RunIdentity:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256, in hex, over all fields."""
+        """SHA-256 of all fields, in hex."""
         return digest_of(asdict(self))
 
 
 @dataclass(frozen=True)
 class RunLabels:
-    """Names for people: recorded, shown, and free to differ between sessions of the same run.
+    """Readable names. They are recorded and shown, and may differ between sessions of a run.
 
     Attributes:
         models: Role to the model's name as the user gave it.
         profile: The profile's name.
-        profile_text: The profile as TOML, whole.
+        profile_text: The whole profile.
         fingerprints: Role to the fingerprint of its served model when the run began, as recorded.
     """
 
@@ -69,7 +69,7 @@ class Session:
         pinned: Nested facts that must not change between the sessions of a run: engines per role
             (name, dtype, attention, device), versions, hardware. A change is refused without
             `allow_mixed`, so ports, host names and times do not belong here.
-        noted: Facts that are only recorded: command, git state, endpoints.
+        noted: Facts that are recorded and never compared: command, git state, endpoints.
         engines: Role to the engine's name, for the leaderboard.
     """
 
@@ -82,17 +82,17 @@ _FINGERPRINT = "#"
 
 
 def with_fingerprint(name: str, digest: str) -> str:
-    """The digest of a served model: its name and the digest of its fingerprint."""
+    """Return the digest of a served model: its name and the digest of its fingerprint."""
     return f"{name}{_FINGERPRINT}{digest}"
 
 
 def name_of_model(digest: str) -> str:
-    """The digest of a model without the fingerprint that one of a served model may have."""
+    """Return a model's digest without its fingerprint, which only served models have."""
     return digest.partition(_FINGERPRINT)[0]
 
 
 def run_id(identity: RunIdentity, labels: RunLabels) -> str:
-    """Folder name of a run, "qwen3-vl-4b-instruct-p2r-hrbench-1a2b3c4d": model, mode, task, hash."""
+    """Return the folder name of a run from model, mode, task and hash: "qwen3-vl-4b-p2r-hrbench-1a2b3c4d"."""
     names = list(
         dict.fromkeys(name.rstrip("/").rpartition("/")[2] for name in labels.models.values())
     )
@@ -106,7 +106,7 @@ def _slug(text: str) -> str:
 
 
 def changed_facts(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Facts that differ, one line each: "engines.reason.dtype: float32 before, bfloat16 now"."""
+    """Return facts that differ, one line each: "engines.reason.dtype: float32 before, bfloat16 now"."""
     old, new = dict(_flat(before)), dict(_flat(now))
     absent = "not recorded"
     return [
@@ -121,5 +121,5 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")
         else:
-            # Tuples come back from the manifest as lists.
+            # JSON turns tuples into lists.
             yield f"{prefix}{key}", list(value) if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""`leaderboard.parquet`, the figures of all runs in a folder, which needs only pandas to be read."""
+"""`leaderboard.parquet`: the figures of all runs in a folder, readable with pandas alone."""
 
 from __future__ import annotations
 
@@ -21,10 +21,9 @@ _WAIT_SECONDS = 60.0
 
 
 def read_leaderboard(out_dir: str | Path) -> list[Row]:
-    """The reference rows and the rows of the runs in a folder; the column `reference` tells them apart.
+    """Return the reference rows and the rows of the runs in a folder, with a column `reference`.
 
-    A run that is complete in the folder stands in the place of its reference rows; an incomplete one
-    stands beside them.
+    A complete run in the folder replaces its reference rows. An incomplete one is listed beside them.
 
     Raises:
         UserError: A file is damaged or of a newer version.
@@ -39,7 +38,7 @@ def read_leaderboard(out_dir: str | Path) -> list[Row]:
 
 
 def read_runs(out_dir: str | Path) -> list[Row]:
-    """The rows of `leaderboard.parquet` that runs have written; none when there is no file.
+    """Return the rows of `leaderboard.parquet` that runs have written; none without the file.
 
     Raises:
         UserError: The file is damaged or of a newer version.
@@ -52,16 +51,16 @@ def read_runs(out_dir: str | Path) -> list[Row]:
         return [row for row in read_rows(path, LEADERBOARD) if row["source"] != "reported"]
     except UserError as error:
         raise UserError(
-            f"{error} `p2r-bench leaderboard --rebuild` makes it anew from the run folders."
+            f"{error} `p2r-bench leaderboard --rebuild` makes it again from the run folders."
         ) from error
 
 
 def update_leaderboard(out_dir: str | Path, rows: Sequence[Row]) -> Path:
-    """Replace a run's rows; other runs' rows stay. Several processes may call this.
+    """Replace a run's rows and keep those of other runs. Several processes may call this at the same time.
 
-    An incomplete figure never replaces a complete one. A run whose headline figures are stored complete
-    keeps all its rows when the new ones are not, as after a try-out of a run whose folder is gone; the
-    new figures are then in the run's own `metrics.parquet` only.
+    An incomplete figure never replaces a complete one. A run whose stored headline figures are complete
+    keeps all its rows when the new ones are incomplete, as after a short trial of a run whose folder was
+    deleted. The new figures are then in the run's `metrics.parquet` only.
 
     Raises:
         UserError: The file is damaged, of a newer version, or cannot be written.
@@ -85,7 +84,7 @@ def remove_runs(out_dir: str | Path, run_ids: Collection[str]) -> Path:
 
 
 def replace_leaderboard(out_dir: str | Path, rows: Iterable[Row]) -> Path:
-    """Write the file anew. The one before, readable or not, stays beside it as `leaderboard.parquet.bak`.
+    """Write a new file. The one before, readable or not, is kept as `leaderboard.parquet.bak`.
 
     Raises:
         UserError: The file cannot be written.
@@ -117,7 +116,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _complete_runs(rows: Iterable[Row]) -> set[str]:
-    """Ids of the runs whose headline figures are all complete."""
+    """Return the ids of the runs whose headline figures are all complete."""
     complete: dict[str, bool] = {}
     for row in rows:
         if row["headline"]:
@@ -136,5 +135,5 @@ def _key(row: Row) -> tuple[Any, ...]:
 
 
 def _place(row: Row) -> tuple[str, str]:
-    """Order of the file: run after run, their rows as they came."""
+    """Sort key of the file: by task and run; the rows of a run keep their order."""
     return (row["task"] or "", row["run_id"] or "")

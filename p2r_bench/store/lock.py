@@ -1,4 +1,4 @@
-"""One writer at a time, across processes."""
+"""Lock for one writer at a time, across processes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from p2r_bench.errors import UserError
 
 
 class Lock:
-    """An exclusive lock on `path`, freed by the operating system when its process dies.
+    """Exclusive lock on `path`, released by the operating system when its process dies.
 
-    The owner's pid and host stand in a second file, because a waiter may empty the first one.
+    The owner's pid and host are in a second file, because a waiting process may empty the first one.
     """
 
     def __init__(self, path: Path) -> None:
@@ -23,14 +23,14 @@ class Lock:
         self._owner = path.with_name(path.name + ".owner")
 
     def acquire(self, what: str, *, timeout: float = 0.0) -> None:
-        """Take the lock.
+        """Acquire the lock.
 
         Args:
-            what: What is locked, for the message.
+            what: Name of the locked thing, for messages.
             timeout: Seconds to wait for another owner.
 
         Raises:
-            UserError: Somebody else has it, or the folder cannot be written.
+            UserError: Another owner holds it, or the folder cannot be written.
         """
         try:
             self._lock.acquire(timeout=timeout)
@@ -39,14 +39,14 @@ class Lock:
             )
         except Timeout as error:
             raise UserError(
-                f"{what} is being written by {self._read_owner()}. Wait for it to end, or stop it; "
-                "the same command then continues where it was."
+                f"{what} is being written by {self._read_owner()}. Wait until it ends, or stop it; "
+                "the same command then continues the run."
             ) from error
         except OSError as error:
             raise UserError(f"{what} cannot be written: {error.strerror or error}.") from error
 
     def release(self) -> None:
-        """Give it back; safe to call twice."""
+        """Release the lock. Safe to call twice."""
         if self._lock.is_locked:
             with suppress(OSError):
                 self._owner.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The figures that come with p2r-bench: published ones, and those of the bundled models. Runs never write them."""
+"""Figures that ship with p2r-bench: published ones, and those of the bundled models. Runs never write them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _IN_CHECKOUT = Path(__file__).parents[2] / "results" / "reference.parquet"
 
 
 def reference_path() -> Path:
-    """`reference.parquet` of the installed package, or `results/reference.parquet` of the checkout."""
+    """Return the path of the installed package's `reference.parquet`, or of the checkout's `results/reference.parquet`."""
     return _SHIPPED if _SHIPPED.exists() else _IN_CHECKOUT
 
 
 def reference_rows() -> list[Row]:
-    """Rows with the leaderboard's columns, published figures (source "reported") first.
+    """Return rows with the leaderboard's columns, published figures (source "reported") first.
 
-    The published figures are those of the tables in arXiv 2607.01191 as printed, with one decimal of a
-    percent and not free of misprints: they are not compared exactly. Columns that nobody printed are None.
+    The published figures are copied from the tables of arXiv 2607.01191, with one decimal of a percent and some
+    misprints, so they are never compared exactly. Columns that were not published are None.
 
     Raises:
         UserError: The file is missing, damaged or of a newer version.

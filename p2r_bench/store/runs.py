@@ -1,4 +1,4 @@
-"""The runs in a folder: what there is, how far each has come, and removing one."""
+"""List and removal of the runs in a folder."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class RunSummary:
     """One run folder.
 
     Attributes:
-        done: Samples with an outcome that is not run again, repeats included; `errors` failed.
+        done: Samples that will not run again, repeats included; `errors`: samples that failed.
         expected: Samples of the whole task times repeats; None when not known.
-        complete: Whether every sample of the task is done and judged.
-        created: When the run was made, and `last` when its last session began; ISO 8601, UTC.
-        problem: Why nothing more is known of the folder; None for a readable one.
+        complete: True when every sample of the task is done and scored.
+        created: When the run was created; `last`: when its last session began. ISO 8601, UTC.
+        problem: Why the folder cannot be read; None for a readable one.
     """
 
     run_id: str
@@ -41,18 +41,18 @@ class RunSummary:
     problem: str | None = None
 
     def record(self) -> dict[str, Any]:
-        """The summary as a JSON object."""
+        """Return the summary as a JSON object."""
         return {**asdict(self), "path": str(self.path)}
 
 
 def list_runs(out_dir: str | Path) -> list[RunSummary]:
-    """The runs under `out_dir`/runs, the last used first. A damaged one is listed with its problem."""
+    """Return the runs under `out_dir`/runs, the most recent first. A damaged one is listed with its problem."""
     paths = [path.parent for path in (Path(out_dir) / "runs").glob(f"*/{FILE}")]
     return sorted(map(_summary, paths), key=lambda run: (run.last, run.run_id), reverse=True)
 
 
 def remove_run(path: Path, out_dir: str | Path) -> None:
-    """Remove a run's folder and its rows of the leaderboard.
+    """Remove a run's folder and its rows in the leaderboard.
 
     Raises:
         UserError: Another process is writing the run, or the folder cannot be removed.
@@ -92,7 +92,7 @@ def _summary(path: Path) -> RunSummary:
 
 
 def _whole(manifest: Manifest) -> int | None:
-    """Samples of the whole task, repeats included: its overall figure, or the sum over its subsets."""
+    """Return the number of samples of the whole task, repeats included; None when not known."""
     cells = manifest.expected
     if not cells:
         return None

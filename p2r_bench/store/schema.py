@@ -1,4 +1,4 @@
-"""The columns of every parquet file that a run leaves, with their meaning. `docs/schema.md` lists them all."""
+"""Columns of a run's parquet files, with their meaning. `docs/schema.md` lists them all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 
 SCHEMA_VERSION = 1
-"""Raised when a column changes its meaning or goes away; a new column does not raise it."""
+"""Incremented when a column changes its meaning or is removed, and not for a new column."""
 
 VERSION_KEY = b"p2r_bench.schema"
 
@@ -24,7 +24,7 @@ class Column:
 
     Attributes:
         type: The pyarrow type; for a list of structs it is made from `fields`.
-        volatile: Whether it may differ between two equal runs (timings, times of day, cache hits).
+        volatile: True when it may differ between equal runs (timings, times of day, cache hits).
     """
 
     name: str
@@ -36,7 +36,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A parquet file: what a row is, its key, and its columns."""
+    """A parquet file: the meaning of a row, its key, and its columns."""
 
     name: str
     row: str
@@ -56,7 +56,7 @@ class Table:
         return tuple(c.name for c in self.columns)
 
     def documented(self) -> Iterator[tuple[str, Column]]:
-        """Every column and nested field with its dotted name."""
+        """Yield every column and nested field with its dotted name."""
         yield from _documented(self.columns, "")
 
 
@@ -91,7 +91,7 @@ _TOKENS = (
     Column(
         "prompt_tokens",
         _LARGE,
-        "Prompt tokens, images included; null when the engine does not tell.",
+        "Prompt tokens, images included; null when the engine does not report them.",
     ),
     Column("cached_tokens", _LARGE, "Prompt tokens found in the prefix cache.", volatile=True),
     Column("output_tokens", _LARGE, "Generated tokens."),
@@ -199,7 +199,7 @@ SAMPLES = Table(
         Column("answer", _TEXT, "The right answer."),
         Column("answer_form", _TEXT, "choice, number, free, word, caption or yes_no."),
         _boxes("gt_boxes", "Ground-truth boxes; null when the dataset publishes none."),
-        Column("meta", _TEXT, "JSON of whatever else the task keeps of the row."),
+        Column("meta", _TEXT, "JSON of further fields of the dataset's row."),
         Column("status", _TEXT, "ok, error (nothing is known or scored) or not_applicable."),
         Column(
             "extracted_answer",
@@ -218,7 +218,7 @@ SAMPLES = Table(
         Column(
             "parse_status",
             _TEXT,
-            "boxes, empty, invalid or unparsed: how the perceiver's text read.",
+            "boxes, empty, invalid or unparsed: result of parsing the perceiver's text.",
         ),
         Column("ignored", pa.list_(_TEXT), "Why entries of the perceiver's list were left out."),
         Column(
@@ -244,7 +244,7 @@ SAMPLES = Table(
         _seconds("engine_seconds", "Sum over the calls."),
         _seconds("judge_seconds", "Sum over the judges."),
         _seconds("total_seconds", "From the sample's start to its outcome."),
-        Column("usage", _TEXT, "JSON of what the mode itself reports as used.", volatile=True),
+        Column("usage", _TEXT, "JSON of the usage that the mode reports.", volatile=True),
         Column("session", _SMALL, "Position in the manifest's sessions.", volatile=True),
         Column("created", _TEXT, "When the outcome was recorded; ISO 8601, UTC.", volatile=True),
     ),
@@ -259,14 +259,16 @@ VERDICTS = Table(
         Column("scorer", _TEXT, "Name of the scorer."),
         Column("version", _TEXT, "Version of the scorer's rules."),
         Column("params_hash", _TEXT, "Hash of its parameters."),
-        Column("extracted", _TEXT, "What was matched with the right answer; null for no answer."),
+        Column(
+            "extracted", _TEXT, "Text that was compared with the right answer; null for no answer."
+        ),
         Column(
             "span_start",
             _SMALL,
             "Start of `extracted` in the model's answer, where it is a part of it.",
         ),
         Column("span_end", _SMALL, "End of `extracted` in the model's answer."),
-        Column("correct", _BOOL, "Whether it is right; null with status error."),
+        Column("correct", _BOOL, "True when the answer is right; null with status error."),
         Column(
             "score", _FLOAT, "Credit from 0 to 1; 1 or 0 as `correct` unless the scorer grades."
         ),
@@ -296,18 +298,18 @@ _METRIC_COLUMNS = (
     Column("reason_model", _TEXT, "Model of the reason role, where the roles' models differ."),
     Column("mode", _TEXT, "Name of the mode."),
     Column("mode_version", _TEXT, "Distribution and version that the mode comes from."),
-    Column("mode_params", _TEXT, "JSON of the mode's parameters; null when it was given none."),
+    Column("mode_params", _TEXT, "JSON of the mode's parameters; null without parameters."),
     Column("task", _TEXT, "Name of the task."),
     Column("subset", _TEXT, "Subset of the task; null for all."),
     Column("category", _TEXT, "Category; null for overall."),
-    Column("scorer", _TEXT, "Which scorer's verdicts are counted."),
+    Column("scorer", _TEXT, "Scorer whose verdicts are counted."),
     Column(
         "scorer_version",
         _TEXT,
         "Its version; several are joined by a comma, and such a row is incomplete.",
     ),
     Column("scorer_params_hash", _TEXT, "Hash of its parameters, likewise."),
-    Column("headline", _BOOL, "Whether the row belongs to the run's headline scorer."),
+    Column("headline", _BOOL, "True for the run's headline scorer."),
     Column(
         "metric",
         _TEXT,
@@ -358,14 +360,16 @@ _METRIC_COLUMNS = (
         "Value expected of guessing, 0–1, from the options of all choice questions of the cell.",
     ),
     Column("n_chance", _LARGE, "Choice questions (rows) that `chance` is taken over."),
-    Column(
-        "mixed", _BOOL, "Whether sessions with different engines, versions or hardware took part."
-    ),
-    Column("repeats", _SMALL, "How often each sample was run."),
+    Column("mixed", _BOOL, "True when sessions had different engines, versions or hardware."),
+    Column("repeats", _SMALL, "Number of runs of each sample."),
     Column("seed", _LARGE, "The run's seed."),
     Column("calls_per_sample", _FLOAT, "Mean calls of a sample with status ok."),
-    Column("prompt_tokens_per_sample", _FLOAT, "Mean prompt tokens, where the engine tells."),
-    Column("output_tokens_per_sample", _FLOAT, "Mean generated tokens, where the engine tells."),
+    Column(
+        "prompt_tokens_per_sample", _FLOAT, "Mean prompt tokens, where the engine reports them."
+    ),
+    Column(
+        "output_tokens_per_sample", _FLOAT, "Mean generated tokens, where the engine reports them."
+    ),
     Column("visual_tokens_per_sample", _FLOAT, "Mean visual tokens."),
     _seconds("seconds_per_sample", "Mean time from a sample's start to its outcome."),
     _seconds(
@@ -376,13 +380,13 @@ _METRIC_COLUMNS = (
     Column("profile_hash", _TEXT, "Hash of the profile."),
     Column("data_digest", _TEXT, "Identity of the data."),
     Column("data_kind", _TEXT, "published, partial, synthetic or unknown; see datasets.md."),
-    Column("data_note", _TEXT, "Why the data is of that kind; null where that is plain."),
+    Column("data_note", _TEXT, "Why the data is of that kind, where it is not obvious."),
     Column("engine", _TEXT, "The engines' names, joined by +."),
     Column("run_id", _TEXT, "The run; null for reported rows."),
     Column(
         "source", _TEXT, "measured, or reported: taken from a publication, never compared exactly."
     ),
-    Column("created", _TEXT, "When the row was made; ISO 8601, UTC.", volatile=True),
+    Column("created", _TEXT, "When the row was created; ISO 8601, UTC.", volatile=True),
 )
 
 _METRIC_KEY = ("run_id", "scorer", "metric", "subset", "category")
