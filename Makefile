@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 BENCHMARKS := schedules floor images memory pipeline aggregate start_up
 
 .DELETE_ON_ERROR:
-.PHONY: help demo train-demo train-control test test-all lint format bench clean
+.PHONY: help demo train-demo train-control test test-all test-faults lint format bench clean
 
 help:
 	@echo "make demo           synthesise data, run the bundled model in four modes, print the leaderboard"
@@ -15,6 +15,7 @@ help:
 	@echo "make train-control  the same with rewards that say nothing: it must gain nothing"
 	@echo "make test           the tests"
 	@echo "make test-all       the tests, the slow ones, and the integration sessions"
+	@echo "make test-faults    what breaks servers, data, images and runs on purpose"
 	@echo "make lint           ruff and mypy"
 	@echo "make format         let ruff rewrite the code"
 	@echo "make bench          the benchmarks"
@@ -57,6 +58,12 @@ train-demo train-control: train-%:
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest
+
+FAULTS := tests/faults tests/test_terminal.py tests/tasks/test_paths.py tests/tasks/test_damaged_rows.py \
+	tests/run/test_runner.py tests/run/test_interruptions.py tests/store/test_journal.py
+
+test-faults: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not vllm and not ray" $(FAULTS)
 
 test-all: test
 	$(BIN)/nox
