@@ -21,7 +21,7 @@ from p2r_bench.plugins import registry
 from p2r_bench.run import environment
 from p2r_bench.types import Engine, EngineConfig
 from p2r_bench_pra_grpo.config import Config
-from p2r_bench_pra_grpo.services.canary import sing
+from p2r_bench_pra_grpo.services.health import check_health
 from p2r_bench_pra_grpo.stage import Stage
 
 MANIFEST = "training.json"
@@ -61,7 +61,7 @@ def load_test(folder: Path, config: Config, profile: Profile) -> dict[str, Any]:
     async def generate() -> dict[str, Any]:
         try:
             await made.start()
-            completion = await sing(made, profile)
+            completion = await check_health(made, profile)
             return {
                 "digest": model_digest(folder),
                 "tokens": completion.output_tokens,

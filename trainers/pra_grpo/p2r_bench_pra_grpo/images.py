@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
+from typing import cast
 
 from PIL import Image
 
@@ -45,7 +46,7 @@ class SampleImages:
         data = await asyncio.to_thread(read_image, ref)
         prepared = await self._work.prepare(recipes, EncodedImage(ref, data), priority)
         try:
-            yield tuple(prepared.lend())
+            yield tuple(cast(Sequence[Image.Image], prepared.lend()))
         finally:
             prepared.release()
 

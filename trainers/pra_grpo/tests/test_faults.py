@@ -17,8 +17,8 @@ from p2r_bench_pra_grpo.config import Config, load_config, profile_of
 from p2r_bench_pra_grpo.data.load import load_samples
 from p2r_bench_pra_grpo.metrics import StepFile
 from p2r_bench_pra_grpo.rewarding import make_rewarder
-from p2r_bench_pra_grpo.services.desk import ServiceDesk
 from p2r_bench_pra_grpo.services.frozen import FrozenModel, connect, frozen_model
+from p2r_bench_pra_grpo.services.manager import ServiceManager
 from p2r_bench_pra_grpo.services.naming import served_name
 from p2r_bench_pra_grpo.stage import NoReward, ServiceDown, Stage
 from p2r_bench_pra_grpo.trainer import PRAGRPO
@@ -122,15 +122,15 @@ def test_a_reasoner_that_dies_in_the_middle_gives_no_reward(config: Config) -> N
 def test_a_server_with_another_model_is_refused(config: Config, name: str) -> None:
     service = replace(config.services.reasoner, model=name)
     given = replace(config, services=replace(config.services, reasoner=service))
-    desk = ServiceDesk(given, [], lambda line: None)
+    services = ServiceManager(given, [], lambda line: None)
     stage = Stage(1, "perceiver", Path(config.model), Path(config.model), config.out, 0)
     if name == "frozen":
-        desk.need_frozen(stage)
+        services.ensure_frozen(stage)
     else:
         with pytest.raises(
             UserError, match=r"serves frozen, not another\. Serve .* under that name"
         ):
-            desk.need_frozen(stage)
+            services.ensure_frozen(stage)
 
 
 def test_without_a_name_the_weights_decide_what_must_be_served(config: Config) -> None:
@@ -139,7 +139,7 @@ def test_without_a_name_the_weights_decide_what_must_be_served(config: Config) -
     stage = Stage(1, "perceiver", Path(config.model), Path(config.model), config.out, 0)
     expected = served_name(Path(config.model), service)
     with pytest.raises(UserError, match=f"not {expected}"):
-        ServiceDesk(given, [], lambda line: None).need_frozen(stage)
+        ServiceManager(given, [], lambda line: None).ensure_frozen(stage)
 
 
 def test_a_server_that_is_not_there_is_named_with_the_way_out(config: Config) -> None:
@@ -147,7 +147,7 @@ def test_a_server_that_is_not_there_is_named_with_the_way_out(config: Config) ->
     given = replace(config, services=replace(config.services, reasoner=service))
     stage = Stage(1, "perceiver", Path(config.model), Path(config.model), config.out, 0)
     with pytest.raises(UserError, match=r"does not answer\. Serve"):
-        ServiceDesk(given, [], lambda line: None).need_frozen(stage)
+        ServiceManager(given, [], lambda line: None).ensure_frozen(stage)
 
 
 def train(config: Config, server: FakeServer, behaviour: str) -> Stage:
@@ -405,14 +405,14 @@ def test_a_second_url_of_the_verifier_is_refused_and_not_ignored(tmp_path: Path)
 def test_a_verifier_is_tried_before_it_is_needed(verified: tuple[Config, FakeServer]) -> None:
     config, server = verified
     samples = load_samples(config)
-    ServiceDesk(config, samples, lambda line: None).need_verifier()
+    ServiceManager(config, samples, lambda line: None).ensure_verifier()
     server.behaviour = "500"
     with pytest.raises(UserError, match=r"verifier: .*as told"):
-        ServiceDesk(config, samples, lambda line: None).need_verifier()
+        ServiceManager(config, samples, lambda line: None).ensure_verifier()
     server.behaviour = "answers"
     server.reply = lambda text: "VERDICT: INCORRECT"
     with pytest.raises(UserError, match='says that "a red fox" is not "a red fox"'):
-        ServiceDesk(config, samples, lambda line: None).need_verifier()
+        ServiceManager(config, samples, lambda line: None).ensure_verifier()
 
 
 def test_an_unreachable_verifier_is_refused_at_the_start(
@@ -423,4 +423,4 @@ def test_an_unreachable_verifier_is_refused_at_the_start(
     gone = replace(config.services.verifier, urls=("http://127.0.0.1:9/v1",))
     given = replace(config, services=replace(config.services, verifier=gone))
     with pytest.raises(UserError, match=r"verifier: .* does not answer"):
-        ServiceDesk(given, load_samples(config), lambda line: None).need_verifier()
+        ServiceManager(given, load_samples(config), lambda line: None).ensure_verifier()

@@ -20,7 +20,7 @@ from p2r_bench_pra_grpo.rounds import evaluation
 from p2r_bench_pra_grpo.rounds.stage_steps import StageSteps
 from p2r_bench_pra_grpo.rounds.state import State
 from p2r_bench_pra_grpo.rounds.steps import Step, model_of, steps
-from p2r_bench_pra_grpo.services.desk import ServiceDesk
+from p2r_bench_pra_grpo.services.manager import ServiceManager
 from p2r_bench_pra_grpo.stage import Backend, View
 
 Say = Callable[[str], None]
@@ -102,7 +102,7 @@ class Rounds:
             "verifier_model": verifier_model(config, samples),
         }
         state.identify(identity_of(self.config), found)
-        desk = ServiceDesk(config, samples, self._say)
+        services = ServiceManager(config, samples, self._say)
         try:
             for step in steps(config):
                 if why := evaluation.reason_to_stop(config, state.steps):
@@ -110,9 +110,9 @@ class Rounds:
                     self._say(why)
                     return
                 if step.name not in state.steps:
-                    self._take(step, state, config, profile, samples, desk)
+                    self._take(step, state, config, profile, samples, services)
         finally:
-            desk.close()
+            services.close()
 
     def _located(self) -> Config:
         """The configuration with the start model as a folder, fetched from the hub if need be."""
@@ -135,7 +135,7 @@ class Rounds:
         config: Config,
         profile: Profile,
         samples: Sequence[Sample],
-        desk: ServiceDesk,
+        services: ServiceManager,
     ) -> None:
         _heed_termination()
         self._say(step.name)
@@ -148,7 +148,7 @@ class Rounds:
                 profile,
                 samples,
                 self._backend,
-                desk,
+                services,
                 state,
                 self._view,
                 self._say,
@@ -159,7 +159,7 @@ class Rounds:
 
             result = plot_round(config, step.round, state.steps)
         else:
-            desk.need_verifier()
+            services.ensure_verifier()
             result = evaluation.evaluate_model(config, self._named(step))
             self._say(f"{step.name}: {evaluation.shown(result)}")
         self._watch(step, "done")

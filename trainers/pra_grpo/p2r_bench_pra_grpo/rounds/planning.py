@@ -18,7 +18,7 @@ from p2r_bench_pra_grpo.rounds.evaluation import (
 )
 from p2r_bench_pra_grpo.rounds.state import State
 from p2r_bench_pra_grpo.rounds.steps import Step, model_of, start_folder, steps
-from p2r_bench_pra_grpo.services.desk import frozen_name, verifier_server
+from p2r_bench_pra_grpo.services.manager import frozen_name, verifier_server
 from p2r_bench_pra_grpo.services.naming import served_name
 from p2r_bench_pra_grpo.services.server import Server
 from p2r_bench_pra_grpo.stage import Backend, Stage

@@ -18,8 +18,8 @@ from p2r_bench_pra_grpo.config import Config
 from p2r_bench_pra_grpo.data.load import samples_digest
 from p2r_bench_pra_grpo.rounds.state import State
 from p2r_bench_pra_grpo.rounds.steps import Kind
-from p2r_bench_pra_grpo.services.desk import ServiceDesk, frozen_name
 from p2r_bench_pra_grpo.services.frozen import FrozenModel, frozen_model
+from p2r_bench_pra_grpo.services.manager import ServiceManager, frozen_name
 from p2r_bench_pra_grpo.services.server import Say
 from p2r_bench_pra_grpo.stage import Backend, Frozen, Stage, View
 
@@ -36,7 +36,7 @@ class StageSteps:
         profile: Profile,
         samples: Sequence[Sample],
         backend: Backend,
-        desk: ServiceDesk,
+        services: ServiceManager,
         state: State,
         view: View,
         say: Say,
@@ -46,7 +46,7 @@ class StageSteps:
         self._profile = profile
         self._samples = samples
         self._backend = backend
-        self._desk = desk
+        self._services = services
         self._state = state
         self._view = view
         self._say = say
@@ -65,10 +65,10 @@ class StageSteps:
 
     def serve(self) -> Result:
         """The frozen model, where there is one, and the verifier answer."""
-        self._desk.need_verifier()
+        self._services.ensure_verifier()
         if self.stage.frozen is None:
             return {"frozen": None}
-        self._desk.need_frozen(self.stage)
+        self._services.ensure_frozen(self.stage)
         frozen = self._frozen_model()
 
         async def look() -> None:
@@ -80,7 +80,7 @@ class StageSteps:
 
     def boxes(self) -> Result:
         """The frozen perceiver's texts are on disk."""
-        self._desk.need_frozen(self.stage)
+        self._services.ensure_frozen(self.stage)
         frozen, store = self._frozen_model(), self._store()
 
         async def fill() -> list[str]:
@@ -95,10 +95,10 @@ class StageSteps:
 
     def train(self) -> Result:
         """The last checkpoint of the stage is on disk."""
-        self._desk.need_verifier()
+        self._services.ensure_verifier()
         samples, frozen = list(self._samples), self._frozen()
         if self.stage.role == "reasoner":
-            self._desk.release_frozen(self.stage)  # it has said all it has to say
+            self._services.stop_frozen(self.stage)  # it has said all it has to say
             store = self._store()
             samples = [s for s in samples if s in store]
         self.stage.folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ class StageSteps:
 
     def merge(self) -> Result:
         """The checkpoint is a model folder."""
-        self._desk.release_frozen(self.stage)
+        self._services.stop_frozen(self.stage)
         folder = self._backend.merge(self.stage)
         if folder.resolve() != self.stage.model.resolve():
             raise RuntimeError(
@@ -153,7 +153,7 @@ class StageSteps:
 
     def _frozen(self) -> Frozen | None:
         if self.stage.role == "perceiver":
-            self._desk.need_frozen(self.stage)
+            self._services.ensure_frozen(self.stage)
             return self._frozen_model()
         return StoredBoxes(self._store()) if self.stage.role == "reasoner" else None
 

@@ -19,7 +19,7 @@ from p2r_bench_pra_grpo.boxes import BoxStore, StoredBoxes
 from p2r_bench_pra_grpo.config import Config, ServiceConfig, Services, profile_of
 from p2r_bench_pra_grpo.images import SampleImages
 from p2r_bench_pra_grpo.services.breaker import Breaker
-from p2r_bench_pra_grpo.services.canary import sing
+from p2r_bench_pra_grpo.services.health import check_health
 from p2r_bench_pra_grpo.services.naming import served_name
 from p2r_bench_pra_grpo.stage import Frozen
 
@@ -63,7 +63,7 @@ class FrozenModel:
         self._images: SampleImages | None = None
         self._breaker = Breaker(
             name,
-            self._sing,
+            self._check_health,
             opens_after=limits.pause_after,
             gives_up_after=limits.pause_at_most,
         )
@@ -76,7 +76,7 @@ class FrozenModel:
         """
         try:
             await self._engine.start()
-            await self._sing()
+            await self._check_health()
         except EngineError as error:
             await self._engine.close()
             raise UserError(f"{self._name} does not answer: {error}") from error
@@ -126,8 +126,8 @@ class FrozenModel:
         self._breaker.answered()
         return replace(completion, request=request)
 
-    async def _sing(self) -> None:
-        _whole(await sing(self._engine, self._profile))
+    async def _check_health(self) -> None:
+        _whole(await check_health(self._engine, self._profile))
 
 
 def frozen_model(

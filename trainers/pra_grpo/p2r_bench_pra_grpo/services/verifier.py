@@ -86,7 +86,7 @@ async def try_verifier(params: Mapping[str, Any]) -> None:
         EngineError: It does not say so.
     """
     ref = ImageRef(data=b"")
-    sample = Sample("canary", "canary", ref, "What animal is it?", "a red fox", answer_form="free")
+    sample = Sample("health", "health", ref, "What animal is it?", "a red fox", answer_form="free")
     with tempfile.TemporaryDirectory() as cache:
         judge = make_judge("verifier", {**params, "cache_dir": cache})
         try:

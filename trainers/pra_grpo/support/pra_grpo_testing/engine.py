@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from p2r_bench import hookimpl
 from p2r_bench.hookspecs import Register
-from p2r_bench.testing.registering import registered
+from pra_grpo_testing.registering import registered
 
 
 @hookimpl

@@ -28,7 +28,8 @@ def complete_groups(groups: Tensor, least: int = 2) -> Tensor:
         groups: (n,) integers; equal numbers are rollouts of the same prompt.
     """
     _, member_of, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
-    return (sizes >= least)[member_of]
+    complete: Tensor = (sizes >= least)[member_of]
+    return complete
 
 
 def group_advantages(
@@ -51,11 +52,12 @@ def group_advantages(
     _, member_of, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
     zeros = rewards.new_zeros(len(sizes))
     mean = zeros.index_add(0, member_of, rewards) / sizes
-    centred = rewards - mean[member_of]
+    centred: Tensor = rewards - mean[member_of]
     if not by_std:
         return centred
     variance = zeros.index_add(0, member_of, centred.square()) / (sizes - 1)
-    return centred / (variance.sqrt()[member_of] + epsilon)
+    advantages: Tensor = centred / (variance.sqrt()[member_of] + epsilon)
+    return advantages
 
 
 def aggregate(

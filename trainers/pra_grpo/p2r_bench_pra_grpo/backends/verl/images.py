@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from PIL import Image
 
@@ -46,7 +46,7 @@ async def images_of(messages: Sequence[Mapping[str, Any]]) -> list[Image.Image]:
     data = await asyncio.to_thread(read_image, source)
     prepared = await _work().prepare(recipes, EncodedImage(source, data))
     try:
-        return list(prepared.lend())
+        return list(cast(Sequence[Image.Image], prepared.lend()))
     finally:
         prepared.release()
 

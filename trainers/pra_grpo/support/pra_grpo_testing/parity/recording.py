@@ -10,7 +10,6 @@ from PIL import Image
 
 from p2r_bench import hookimpl
 from p2r_bench.hookspecs import Register
-from p2r_bench.testing.registering import registered
 from p2r_bench.types import (
     Capabilities,
     Cell,
@@ -24,6 +23,7 @@ from p2r_bench.types import (
 )
 from pra_grpo_testing.parity.rendered import Rendered, rendered
 from pra_grpo_testing.parity.samples import boxes_for
+from pra_grpo_testing.registering import registered
 
 ANSWER = "<think>So it is.</think><answer>B</answer>"
 

@@ -1,4 +1,4 @@
-"""One small request with an image, to see that a model answers."""
+"""Health check of a model: one small request with an image."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ SIDE = 320
 TOKENS = 8
 
 
-def canary_request(profile: Profile) -> Request:
-    """A perceive request about a grey picture, with the profile's own prompt and pixel budget."""
-    ref = ImageRef(data=b"", digest="canary", size=(SIDE, SIDE))
-    sample = Sample("canary", "canary", ref, "Is the picture grey?", "yes", answer_form="yes_no")
+def health_request(profile: Profile) -> Request:
+    """Return a perceive request about a grey picture, with the profile's own prompt and pixel budget."""
+    ref = ImageRef(data=b"", digest="health", size=(SIDE, SIDE))
+    sample = Sample("health", "health", ref, "Is the picture grey?", "yes", answer_form="yes_no")
     return TwoStage(profile).perceive_request(sample, max_tokens=TOKENS, seed=0)
 
 
-async def sing(engine: Engine, profile: Profile) -> Completion:
-    """The answer to the canary's request.
+async def check_health(engine: Engine, profile: Profile) -> Completion:
+    """Return the answer to the health request.
 
     Raises:
-        EngineError: There is none, or it has no text and no tokens.
+        EngineError: The request fails, or its answer has neither text nor tokens.
     """
-    request = canary_request(profile)
+    request = health_request(profile)
     images = [Image.new("RGB", recipe.size, "grey") for recipe in request.recipes]
     completion = await engine.generate(request, images)
     if not completion.text and not completion.output_tokens:

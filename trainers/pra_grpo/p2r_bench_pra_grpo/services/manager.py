@@ -20,7 +20,7 @@ VERIFIED_FORMS = frozenset({"free", "caption"})
 _SERVED_AS: Mapping[str, str] = {"reason": "reasoner", "perceive": "perceiver"}
 
 
-class ServiceDesk:
+class ServiceManager:
     """Has servers running while they are needed.
 
     Args:
@@ -34,7 +34,7 @@ class ServiceDesk:
         self._running: dict[str, Server] = {}
         self._verifies = any(s.answer_form in VERIFIED_FORMS for s in samples)
 
-    def need_frozen(self, stage: Stage) -> None:
+    def ensure_frozen(self, stage: Stage) -> None:
         """Have the stage's frozen model served, where it is served at all.
 
         Raises:
@@ -53,7 +53,7 @@ class ServiceDesk:
         self._running[role] = server
         server.ensure()
 
-    def need_verifier(self) -> None:
+    def ensure_verifier(self) -> None:
         """Have the verifier served and see that it can tell an equal answer, where one is configured and needed.
 
         Raises:
@@ -71,7 +71,7 @@ class ServiceDesk:
             except EngineError as error:
                 raise UserError(f"verifier: {error}") from error
 
-    def release_frozen(self, stage: Stage) -> None:
+    def stop_frozen(self, stage: Stage) -> None:
         """Stop the stage's frozen model, if it was started here."""
         role = frozen_name(stage)
         if role is None or stage.frozen is None:
