@@ -72,7 +72,6 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy --config-file trainers/pra_grpo/pyproject.toml
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ def _draw(
     """A column faintly, and its running mean over a fifteenth of the steps; False where it has no value."""
     if all(value is None for value in values):
         return False
-    column = pd.Series(values, dtype=float)
+    column = pd.Series([math.nan if value is None else value for value in values])
     mean = column.rolling(max(1, len(steps) // 15), center=True, min_periods=1).mean()
     style = {"color": f"C{place}", "marker": "." if len(steps) < 30 else ""}
     axis.plot(steps, column, alpha=0.3, **style)

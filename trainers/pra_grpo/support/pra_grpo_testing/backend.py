@@ -94,7 +94,7 @@ class ScriptedBackend:
     async def _group(
         self, stage: Stage, step: int, sample: Sample, rewarder: Rewarder, frozen: Frozen | None
     ) -> list[Reward | None]:
-        count = self.config.grpo_for(stage.role).group
+        count = self.config.grpo_for(stage.role).num_generations
         return [
             await self._rollout(stage, sample, rewarder, frozen, 1000 * stage.seed + 10 * step + n)
             for n in range(count)

@@ -60,7 +60,7 @@ def write_p2r10k(folder: Path, rows: int = 4, forms: Sequence[str] = ("mca",)) -
 def write_model(folder: Path, weights: Sequence[float] = (0.0,)) -> Path:
     """A model folder with a configuration and one tensor, which no engine but a scripted one can use."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").write_text('{"model_type": "scripted"}', "utf-8")
+    (folder / "config.json").write_text('{"model_type": "qwen3_vl"}', "utf-8")
     data = struct.pack(f"<{len(weights)}f", *weights)
     entry = {"dtype": "F32", "shape": [len(weights)], "data_offsets": [0, len(data)]}
     header = json.dumps({"weights": entry}).encode()
