@@ -85,7 +85,7 @@ def test_a_reasoner_that_answers_earns_the_boxes_their_reward(
         ("500", "http_500", 2),
         ("slow", "timeout", 2),
         ("garbage", "bad_response", 1),
-        ("no text", "bad_response", 1),
+        ("no text", "empty", 1),
         ("aborts", "aborted", 2),
     ],
 )
