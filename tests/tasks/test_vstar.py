@@ -193,7 +193,7 @@ def test_join_that_is_not_complete_is_refused(tmp_path: Path, rows: list[int]) -
         ({"bbox": []}, "bbox: not one box per target_object"),
         ({"options": ["blue"]}, "options: .* two or more"),
         ({"question": ""}, "question: '' where text should be"),
-        ({"target_object": None}, "target_object: None where a list of texts should be"),
+        ({"target_object": None}, "target_object: nothing where a list of texts should be"),
     ],
 )
 def test_bad_annotation_is_an_error_that_names_file_and_field(
