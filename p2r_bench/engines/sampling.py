@@ -61,7 +61,11 @@ class RowSampler:
             )
         self._generator: torch.Generator | None = None
         if sampling.temperature > 0:
-            self._generator = torch.Generator().manual_seed(sampling.seed)
+            self._generator = torch.Generator()
+            if sampling.seed is None:
+                self._generator.seed()
+            else:
+                self._generator.manual_seed(sampling.seed)
             self._filters.append(TemperatureLogitsWarper(sampling.temperature))
             if sampling.min_p:
                 self._filters.append(MinPLogitsWarper(sampling.min_p))
