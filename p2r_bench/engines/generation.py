@@ -56,7 +56,7 @@ class Generator:
         # A masked padding token must only not look like an image's placeholder.
         self.padding_id = min(end_ids)
         # `generate` takes defaults from here: the checkpoint's file must decide nothing.
-        model.generation_config = GenerationConfig(
+        model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
             eos_token_id=sorted(end_ids), pad_token_id=self.padding_id
         )
 

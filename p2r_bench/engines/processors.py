@@ -44,7 +44,7 @@ def load_processor(folder: Path, config: Any, name: str) -> ProcessorMixin:
             return processor
     except (ImportError, OSError, ValueError, KeyError, TypeError, AttributeError):
         pass  # loading its parts one by one finds which of them is at fault
-    base = PROCESSOR_MAPPING.get(type(config), None)
+    base: Any = PROCESSOR_MAPPING.get(type(config), None)
     if base is None:
         raise UserError(
             f"{name}: transformers has no processor for model_type {config.model_type!r}. Serve the model with an "
@@ -62,15 +62,14 @@ def load_processor(folder: Path, config: Any, name: str) -> ProcessorMixin:
     processor_class: Any = type(
         base.__name__, (base,), {"check_argument_for_proper_class": _check_part}
     )
-    processor: ProcessorMixin = processor_class(**{**settings, **absent, **parts})
-    return processor
+    made: ProcessorMixin = processor_class(**{**settings, **absent, **parts})
+    return made
 
 
-def _check_part(self: ProcessorMixin, name: str, part: object) -> object:
+def _check_part(self: Any, name: str, part: object) -> object:
     """Allow a part of a processor to be absent."""
-    return (
-        None if part is None else ProcessorMixin.check_argument_for_proper_class(self, name, part)
-    )
+    check: Any = ProcessorMixin.check_argument_for_proper_class
+    return None if part is None else check(self, name, part)
 
 
 def _tokenizer(folder: Path, name: str) -> Any:

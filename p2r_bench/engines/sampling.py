@@ -79,9 +79,7 @@ class RowSampler:
         """Whether the likeliest token is taken as the model has it."""
         return self._generator is None and not self._penalties
 
-    def choose(
-        self, ids: torch.Tensor, scores: torch.Tensor, suppressed: torch.Tensor
-    ) -> torch.Tensor:
+    def choose(self, ids: Any, scores: Any, suppressed: torch.Tensor) -> torch.Tensor:
         """Return the chosen token, a scalar.
 
         Args:
@@ -92,7 +90,8 @@ class RowSampler:
         scores = self._penalties(ids, scores)
         scores = scores.index_fill(-1, suppressed, float("-inf"))
         if self._generator is None:
-            return scores[0].argmax()
+            likeliest: torch.Tensor = scores[0].argmax()
+            return likeliest
         mass = self._filters(ids, scores)[0].softmax(-1).cumsum(-1)
         point = torch.rand((), generator=self._generator).to(mass.device) * mass[-1]
         # Rounding must not reach the end of the distribution, where tokens have no probability.

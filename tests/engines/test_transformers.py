@@ -251,9 +251,10 @@ def test_a_batch_holds_neighbours_in_length(using: Using) -> None:
         await answers(engine, pairs)
         return [[row.prompt.length for row in batch] for batch in rows]
 
-    batches = using(watch, batch_size="4", prefill_tokens="1200")
+    batches = using(watch, batch_size="4", prefill_tokens="700")
     assert all(max(batch) - min(batch) < 100 for batch in batches)
-    assert max(map(len, batches)) == 4  # the long ones fit by two
+    assert len(batches) < len(pairs)
+    assert all(len(batch) * max(batch) <= 700 for batch in batches)
 
 
 def test_urgent_requests_start_first(using: Using) -> None:
