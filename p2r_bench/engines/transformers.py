@@ -143,7 +143,8 @@ class TransformersEngine:
 
     async def generate(self, request: Request, images: Sequence[Image.Image]) -> Completion:
         """Run one request; see `Engine.generate`."""
-        if self._worker is None or self._prompts is None or self._preparing is None:
+        worker = self._worker
+        if worker is None or self._prompts is None or self._preparing is None:
             raise EngineError("the engine is not running", kind="closed")
         if request.schema is not None:
             raise EngineError(
@@ -154,12 +155,17 @@ class TransformersEngine:
         from p2r_bench.engines.generation import Row
 
         begun = time.monotonic()
-        with self._worker.preparing():
-            prompt = await asyncio.get_running_loop().run_in_executor(
-                self._preparing, self._prompts.build, request, images
-            )
+        with worker.preparing():
+            try:
+                prompt = await asyncio.get_running_loop().run_in_executor(
+                    self._preparing, self._prompts.build, request, images
+                )
+            except asyncio.CancelledError:
+                if self._preparing is None and not _is_cancelled():  # `close` dropped it
+                    raise EngineError("the engine was closed", kind="closed") from None
+                raise
             prepared = time.monotonic()
-            future = self._worker.submit(Row(prompt, request.sampling), request.priority)
+            future = worker.submit(Row(prompt, request.sampling), request.priority)
         finished = await asyncio.wrap_future(future)
         row = finished.row
         completion = Completion(
@@ -193,6 +199,12 @@ class TransformersEngine:
             del loaded, worker
             with suppress(RuntimeError):  # after a sticky device error every call fails
                 torch.cuda.empty_cache()
+
+
+def _is_cancelled() -> bool:
+    """Return whether somebody has cancelled the current task."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _room(model: Any) -> int:
