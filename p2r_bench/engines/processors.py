@@ -190,17 +190,18 @@ class PromptBuilder:
             UserError: It makes another number.
         """
         size = self.family.fit(PROBE_SIZE, PROBE_BUDGET)
+        expected = self._expected([size])
         try:
             tensors = self._process(self.processor.image_token, [Image.new("RGB", size)])
-            counted: object = int((tensors["input_ids"] == self.image_id).sum())
+            counted = int((tensors["input_ids"] == self.image_id).sum())
+            outcome = f"makes {counted} visual tokens of"
         except (ValueError, RuntimeError, AttributeError, TypeError) as error:
-            counted = f"an error ({error}), not"
-        expected = self._expected([size])
-        if expected is not None and counted != expected:
+            counted, outcome = -1, f"fails ({error}) on"
+        if counted < 0 or (expected is not None and counted != expected):
             raise UserError(
-                f"{name}: its processor makes {counted} visual tokens of an image of {size[0]}×{size[1]} pixels, and "
-                f"the family {self.family.name} has {expected}. Copy preprocessor_config.json from the "
-                "model that this one was made from."
+                f"{name}: its processor {outcome} an image of {size[0]}×{size[1]} pixels, which has {expected} visual "
+                f"tokens in the family {self.family.name}. Copy preprocessor_config.json from the model that this one "
+                "was made from."
             )
 
     def _expected(self, sizes: Sequence[Size]) -> int | None:

@@ -405,7 +405,11 @@ def test_a_device_that_is_not_there_is_refused(using: Using) -> None:
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [
-        ("preprocessor_config.json", {"patch_size": 14}, "visual tokens of an image .* has 77"),
+        (
+            "preprocessor_config.json",
+            {"patch_size": 14},
+            "its processor .* an image .* has 70 visual tokens",
+        ),
         ("config.json", {"model_type": "idefics3"}, "no model family serves .*'idefics3'"),
     ],
 )
