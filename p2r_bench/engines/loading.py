@@ -1,4 +1,4 @@
-"""A checkpoint of the Qwen3-VL family in memory: model, tokenizer, image rule, end and forbidden tokens."""
+"""A checkpoint in memory: model, processor, end tokens and suppressed tokens."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageTextToText, AutoTokenizer
+from transformers import AutoConfig, AutoModelForImageTextToText, ProcessorMixin
 from transformers.utils import logging as _transformers_logging
 
 from p2r_bench.engines.attention import Attention, choose_attention
 from p2r_bench.engines.model_files import check_processor_files
-from p2r_bench.engines.patches import Patches, patches_of
+from p2r_bench.engines.processors import load_processor
 from p2r_bench.engines.safetensors_file import read_header
 from p2r_bench.engines.special_tokens import end_ids, suppressed_ids
 from p2r_bench.engines.weights import check_adapter_loaded, check_all_loaded
 from p2r_bench.errors import UserError
+from p2r_bench.families import Family, family_serving
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """What the engine needs of a checkpoint.
+    """A model and what belongs to it.
 
     Attributes:
+        family: The model family that serves the checkpoint's `model_type`.
         end_ids: Tokens that end an answer: those of the tokenizer, the configuration and the generation
             configuration, of which nothing else is used.
         suppressed_ids: Tokens that are never sampled.
@@ -35,12 +37,17 @@ class Loaded:
     """
 
     model: Any
-    tokenizer: Any
-    patches: Patches
+    processor: ProcessorMixin
+    family: Family
     end_ids: tuple[int, ...]
     suppressed_ids: tuple[int, ...]
     context: int
     facts: dict[str, str]
+
+    @property
+    def tokenizer(self) -> Any:
+        """The processor's tokenizer."""
+        return self.processor.tokenizer
 
 
 def load(
@@ -53,7 +60,8 @@ def load(
         device, dtype: "auto", or torch's names.
 
     Raises:
-        UserError: Device, dtype, attention or architecture cannot be used, or not all weights load.
+        UserError: Device, dtype, attention or architecture cannot be used, no model family serves the checkpoint, or
+            not all weights load.
     """
     check_processor_files(folder)
     where = choose_device(device)
@@ -66,6 +74,13 @@ def load(
             raise UserError(
                 f"{name}: not an image-text-to-text model that transformers {transformers.__version__} knows: {error}"
             ) from error
+        family = family_serving(config.model_type)
+        if family is None:
+            raise UserError(
+                f"{name}: no model family serves its model_type {config.model_type!r} (`p2r-bench plugins` lists the "
+                "families). Serve the model with an OpenAI-compatible server and use --engine openai, or register a "
+                "family."
+            )
         implementation = choose_attention(
             attention, device=where, dtype=precision, model_class=model_class
         )
@@ -86,15 +101,14 @@ def load(
             raise UserError(
                 f"{name}: the weights in {folder} cannot be loaded on {where}: {error}"
             ) from error
-        tokenizer = _tokenizer(folder, name)
-        patches = patches_of(_image_processor(folder, name), name)
-    _check_family(model, patches, name)
+        processor = load_processor(folder, config, name)
+    tokenizer = processor.tokenizer
     return Loaded(
         model=model,
-        tokenizer=tokenizer,
-        patches=patches,
+        processor=processor,
+        family=family,
         end_ids=end_ids(tokenizer, config, model.generation_config),
-        suppressed_ids=suppressed_ids(tokenizer, config),
+        suppressed_ids=suppressed_ids(tokenizer, config, family.never_sampled),
         context=int(config.get_text_config().max_position_embeddings),
         facts={
             "device": torch.cuda.get_device_name(where) if where.startswith("cuda") else where,
@@ -133,34 +147,6 @@ def choose_dtype(asked: str, device: str) -> str:
     return "float16" if device == "mps" else "float32"
 
 
-def _tokenizer(folder: Path, name: str) -> Any:
-    try:
-        return AutoTokenizer.from_pretrained(folder)
-    except Exception as error:  # the tokenizers library raises plain Exception
-        raise UserError(
-            f"{name}: the tokenizer in {folder} cannot be loaded: {error}. Copy tokenizer.json and "
-            "tokenizer_config.json from the model that this one was made from."
-        ) from error
-
-
-def _image_processor(folder: Path, name: str) -> Any:
-    automatic: Any = AutoImageProcessor
-    try:
-        return automatic.from_pretrained(folder)
-    except ImportError:
-        # Earlier releases insist on torchvision, which this engine does without.
-        from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import (
-            Qwen2VLImageProcessorPil,
-        )
-
-        return Qwen2VLImageProcessorPil.from_pretrained(folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{name}: the image processor in {folder} cannot be loaded: {error}. Copy "
-            "preprocessor_config.json from the model that this one was made from."
-        ) from error
-
-
 def _with_lora(model: Any, path: str) -> Any:
     """The model with a LoRA adapter merged into its weights."""
     try:
@@ -175,22 +161,6 @@ def _with_lora(model: Any, path: str) -> Any:
     if found:
         check_adapter_loaded(peft.get_peft_model_state_dict(adapted), found, path)
     return adapted.merge_and_unload()
-
-
-def _check_family(model: Any, patches: Patches, name: str) -> None:
-    vision = getattr(model.config, "vision_config", None)
-    model_rule = (getattr(vision, "patch_size", None), getattr(vision, "spatial_merge_size", None))
-    if not hasattr(model.base_model, "get_rope_index") or None in model_rule:
-        raise UserError(
-            f"{name}: {type(model).__name__} is not of the Qwen3-VL family, the only one that the transformers "
-            "engine runs. Serve the model with an OpenAI-compatible server and use --engine openai."
-        )
-    if model_rule != (patches.patch, patches.merge):
-        raise UserError(
-            f"{name}: its image processor makes patches of {patches.patch} pixels and merges {patches.merge}, and "
-            f"its vision tower takes {model_rule[0]} and {model_rule[1]}. Copy preprocessor_config.json from the "
-            "model that this one was made from."
-        )
 
 
 @contextmanager

@@ -11,6 +11,31 @@ from p2r_bench.errors import EngineError, UserError
 from p2r_bench.types import Request
 
 
+def prompt_text(request: Request, tokenizer: Any, template: str, image_token: str) -> str:
+    """Return the text of a request by a chat template, with one placeholder for each image.
+
+    Raises:
+        EngineError: The text holds the image placeholder itself.
+    """
+    text = str(
+        tokenizer.apply_chat_template(
+            chat_messages(request, lambda _: {"type": "image"}),
+            chat_template=template,
+            tokenize=False,
+            add_generation_prompt=True,
+        )
+    )
+    found, images = text.count(image_token), len(request.recipes)
+    if found != images:
+        raise EngineError(
+            f"{request.id}: {found} image placeholders in the prompt for {images} images; "
+            f"the question must not contain {image_token}",
+            kind="prompt",
+            retryable=False,
+        )
+    return text
+
+
 class PromptText:
     """Reads the text of requests. Not for several threads at once.
 
@@ -30,21 +55,8 @@ class PromptText:
         Raises:
             EngineError: The text holds the image placeholder itself.
         """
-        text = self.tokenizer.apply_chat_template(
-            chat_messages(request, lambda _: {"type": "image"}),
-            chat_template=self.template,
-            tokenize=False,
-            add_generation_prompt=True,
-        )
+        text = prompt_text(request, self.tokenizer, self.template, self._image_token)
         pieces = text.split(self._image_token)
-        images = len(request.recipes)
-        if len(pieces) != images + 1:
-            raise EngineError(
-                f"{request.id}: {len(pieces) - 1} image placeholders in the prompt for {images} images; "
-                f"the question must not contain {self._image_token}",
-                kind="prompt",
-                retryable=False,
-            )
         # Special tokens part the text before it is split further, so its pieces can be read alone.
         return [self.tokenizer(piece, add_special_tokens=False)["input_ids"] for piece in pieces]
 

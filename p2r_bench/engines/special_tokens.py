@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Any
+
+_PLACEHOLDER = re.compile(r"(image|video|vision|audio|boi|eoi|boa|eoa)\w*_token_(id|index)")
+"""Keys of a configuration that hold ids of placeholders."""
 
 # Placeholders of images and videos: sampled, they would name pixels that are not there.
 VISION_TOKENS = (
@@ -23,10 +28,16 @@ def end_ids(tokenizer: Any, config: Any, generation_config: Any) -> tuple[int, .
     return tuple(sorted(i for i in ends if i is not None))
 
 
-def suppressed_ids(tokenizer: Any, config: Any) -> tuple[int, ...]:
-    """The vision tokens, by name and by what a Qwen3-VL configuration says."""
+def suppressed_ids(
+    tokenizer: Any, config: Any, names: Iterable[str] = VISION_TOKENS
+) -> tuple[int, ...]:
+    """Return the tokens that stand for images, videos and audio: by name, and by what the configuration says."""
     vocabulary = tokenizer.get_vocab()
-    ids = {vocabulary[token] for token in VISION_TOKENS if token in vocabulary}
-    ids |= {config.image_token_id, config.video_token_id}
-    ids |= {config.vision_start_token_id, config.vision_end_token_id}
-    return tuple(sorted(ids))
+    ids = {vocabulary[name] for name in names if name in vocabulary}
+    ids |= {
+        value
+        for key, value in vars(config).items()
+        if _PLACEHOLDER.fullmatch(key) and isinstance(value, int)
+    }
+    size = config.get_text_config().vocab_size
+    return tuple(sorted(i for i in ids if 0 <= i < size))

@@ -1,4 +1,4 @@
-"""The `transformers` engine: a checkpoint in this process, with continuous batching."""
+"""The `transformers` engine: a checkpoint in this process."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from p2r_bench.engines.loading import Loaded
-    from p2r_bench.engines.prompts import PromptBuilder
+    from p2r_bench.engines.processors import PromptBuilder
     from p2r_bench.engines.worker import Worker
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """What `--engine-arg` sets."""
+    """Values of `--engine-arg`."""
 
     device: str = argument("auto", "cuda, cuda:N, mps or cpu")
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = argument(
@@ -40,7 +40,7 @@ class Arguments:
     batch_tokens: int | None = argument(
         None, "most tokens, prompts and outputs, that decode together", least=1, automatic=True
     )
-    prefill_tokens: int = argument(8192, "most prompt tokens that are read at once", least=1)
+    prefill_tokens: int = argument(32768, "most prompt tokens that decode together", least=1)
     threads: int | None = argument(None, "CPU threads of torch", least=1, automatic=True)
     lora: str | None = argument(
         None, "folder of a LoRA adapter, merged into the weights (needs peft)"
@@ -48,10 +48,10 @@ class Arguments:
 
 
 class TransformersEngine:
-    """Runs a Qwen3-VL checkpoint with transformers.
+    """Runs a checkpoint of a known model family with transformers.
 
     Model: a bundled name, a local folder or a hub id. Sampled requests draw from their own seed, so
-    a request's tokens do not depend on what else runs, but for the last digits of its logits.
+    a request's tokens do not depend on the rest of its batch, but for the last digits of its logits.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -81,10 +81,10 @@ class TransformersEngine:
         try:
             import torch
 
-            from p2r_bench.engines.decoding import Batch
+            from p2r_bench.engines.generation import Generator
             from p2r_bench.engines.loading import load
+            from p2r_bench.engines.processors import PromptBuilder
             from p2r_bench.engines.prompt_text import chat_template
-            from p2r_bench.engines.prompts import PromptBuilder
             from p2r_bench.engines.worker import Worker
         except ImportError as error:
             raise UserError(
@@ -103,22 +103,26 @@ class TransformersEngine:
             attention=arguments.attention,
             lora=arguments.lora,
         )
-        template = chat_template(folder, loaded.tokenizer)
         self._prompts = PromptBuilder(
-            loaded.tokenizer, template, loaded.model.base_model, loaded.patches, loaded.context
+            loaded.processor,
+            chat_template(folder, loaded.tokenizer),
+            loaded.family,
+            image_id=int(loaded.model.config.image_token_id),
+            context=loaded.context,
+            dtype=loaded.model.dtype,
         )
-        batch = Batch(
+        self._prompts.check(self.config.model)
+        generator = Generator(
             loaded.model,
             loaded.tokenizer,
-            loaded.patches,
             end_ids=loaded.end_ids,
             suppressed_ids=loaded.suppressed_ids,
         )
         self._worker = Worker(
-            batch,
+            generator,
             rows=arguments.batch_size,
             tokens=arguments.batch_tokens or _room(loaded.model),
-            prefill_tokens=arguments.prefill_tokens,
+            prompt_tokens=arguments.prefill_tokens,
         )
         self._loaded = loaded
 
@@ -129,17 +133,18 @@ class TransformersEngine:
         arguments = self.arguments
         return Capabilities(
             schema=False,
-            # Enough waiting ones for the places of those that finish.
+            # One batch runs while the next is prepared.
             concurrency=2 * arguments.batch_size,
             context_tokens=self._loaded.context,
-            factor=self._loaded.patches.factor,
+            factor=self._loaded.family.alignment,
             facts={"engine": "transformers", **self._loaded.facts},
             canaries=("box", "order", "tokens"),  # each request has keys and values of its own
         )
 
     async def generate(self, request: Request, images: Sequence[Image.Image]) -> Completion:
         """Run one request; see `Engine.generate`."""
-        if self._worker is None or self._prompts is None or self._preparing is None:
+        worker = self._worker
+        if worker is None or self._prompts is None or self._preparing is None:
             raise EngineError("the engine is not running", kind="closed")
         if request.schema is not None:
             raise EngineError(
@@ -147,20 +152,26 @@ class TransformersEngine:
                 kind="unsupported",
                 retryable=False,
             )
-        from p2r_bench.engines.decoding import Row
+        from p2r_bench.engines.generation import Row
 
         begun = time.monotonic()
-        prompt = await asyncio.get_running_loop().run_in_executor(
-            self._preparing, self._prompts.build, request, images
-        )
-        prepared = time.monotonic()
-        future = self._worker.submit(Row(prompt, request.sampling), request.priority)
+        with worker.preparing():
+            try:
+                prompt = await asyncio.get_running_loop().run_in_executor(
+                    self._preparing, self._prompts.build, request, images
+                )
+            except asyncio.CancelledError:
+                if self._preparing is None and not _is_cancelled():  # `close` dropped it
+                    raise EngineError("the engine was closed", kind="closed") from None
+                raise
+            prepared = time.monotonic()
+            future = worker.submit(Row(prompt, request.sampling), request.priority)
         finished = await asyncio.wrap_future(future)
         row = finished.row
         completion = Completion(
             text=row.text,
             finish_reason=row.finish or "stop",
-            prompt_tokens=len(prompt.ids),
+            prompt_tokens=prompt.length,
             cached_tokens=0,
             output_tokens=len(row.output),
             visual_tokens=prompt.visual_tokens,
@@ -190,6 +201,12 @@ class TransformersEngine:
                 torch.cuda.empty_cache()
 
 
+def _is_cancelled() -> bool:
+    """Return whether somebody has cancelled the current task."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def _room(model: Any) -> int:
     """Tokens of keys and values that fit beside the weights: three fifths of what is free, or 2¹⁸ off CUDA."""
     import torch
@@ -197,8 +214,7 @@ def _room(model: Any) -> int:
     if model.device.type != "cuda":
         return 1 << 18
     text = model.config.get_text_config()
-    per_token = (
-        2 * text.num_hidden_layers * text.num_key_value_heads * text.head_dim * model.dtype.itemsize
-    )
+    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    per_token = 2 * text.num_hidden_layers * text.num_key_value_heads * size * model.dtype.itemsize
     free, _ = torch.cuda.mem_get_info(model.device)
     return int(0.6 * free / per_token)

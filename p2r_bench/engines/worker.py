@@ -1,79 +1,92 @@
-"""The thread that owns the model: lets waiting rows in, decodes, and hands out what is done."""
+"""The thread that owns the model: forms batches, runs them and delivers their answers."""
 
 from __future__ import annotations
 
-import heapq
 import itertools
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 
-from p2r_bench.engines.decoding import Batch, Row
+from p2r_bench.engines.generation import Generator, Row
 from p2r_bench.errors import EngineDead, EngineError
 
 log = logging.getLogger(__name__)
 
 SAME_FAILURES = 3
-"""After so many equal failures of the model in a row, with no step that worked in between, the engine counts as dead."""
+"""Equal failures of the model in a row after which the engine counts as dead."""
+LINGER_SECONDS = 0.05
+"""Time for which a batch that is not full waits for further requests."""
 
 
 @dataclass(frozen=True)
 class Finished:
-    """A row that is done, with the seconds it waited and ran."""
+    """A row with its output, and the seconds for which it waited and ran."""
 
     row: Row
     queue_s: float
     engine_s: float
 
 
-@dataclass(order=True)
+@dataclass(eq=False)
 class Job:
-    """A row and who waits for it. Cancelling `future` at any time drops the row."""
+    """A row and the future of its caller. Cancelling `future` ends the row."""
 
     priority: int
     number: int
-    row: Row = field(compare=False)
-    future: Future[Finished] = field(compare=False, default_factory=Future)
-    submitted: float = field(compare=False, default_factory=time.monotonic)
-    started: float = field(compare=False, default=0.0)
+    row: Row
+    future: Future[Finished] = field(default_factory=Future)
+    submitted: float = field(default_factory=time.monotonic)
 
 
 class Worker:
-    """Runs a batch in a thread of its own.
+    """Runs rows in a thread of its own, batch after batch.
 
-    Rows wait in order of priority, then arrival. While others run, new ones are let in once they are at
-    least a quarter as many, so that prompts are read several at a time; nothing ever waits for a
-    request that has not arrived. Prompts of similar length are read together.
+    A batch starts with the most urgent row, by priority, then arrival. Rows of its priority that are nearest in length
+    join first, then those of later priorities. It starts once it is full, or once no request is being prepared and
+    none has arrived for a moment.
 
     Args:
-        rows: Most rows that decode together.
-        tokens: Most tokens, prompts and outputs at their longest, of all rows that decode together.
-        prefill_tokens: Most tokens of prompts, padding included, that are read at once.
+        rows: Most rows of a batch.
+        tokens: Most tokens of a batch, prompts, outputs at their longest and padding included.
+        prompt_tokens: Most tokens of the prompts of a batch, padding included.
     """
 
-    def __init__(self, batch: Batch, *, rows: int, tokens: int, prefill_tokens: int) -> None:
-        self.batch = batch
+    def __init__(self, generator: Generator, *, rows: int, tokens: int, prompt_tokens: int) -> None:
+        self.generator = generator
         self.max_rows = rows
         self.max_tokens = tokens
-        self.prefill_tokens = prefill_tokens
+        self.max_prompt_tokens = prompt_tokens
         self._waiting: list[Job] = []
-        self._running: dict[Row, Job] = {}
+        self._running: list[Job] = []
+        self._preparing = 0
         self._numbers = itertools.count()
         self._changed = threading.Condition()
         self._closing = False
         self._ended: EngineError | None = None
-        self._involved: list[Job] = []
         self._last_failure = ""
         self._failures = 0
         self._thread = threading.Thread(
             target=self._run, name="p2r-bench-transformers", daemon=True
         )
         self._thread.start()
+
+    @contextmanager
+    def preparing(self) -> Iterator[None]:
+        """Announce a request: a batch that is not full waits for it."""
+        with self._changed:
+            self._preparing += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._preparing -= 1
+                self._changed.notify()
 
     def submit(self, row: Row, priority: int) -> Future[Finished]:
         """Queue a row. The future raises EngineError when the row cannot be run.
@@ -88,101 +101,110 @@ class Worker:
             if self._closing:
                 raise EngineError("the engine is closed", kind="closed")
             job = Job(priority, next(self._numbers), row)
-            heapq.heappush(self._waiting, job)
+            self._waiting.append(job)
             self._changed.notify()
         return job.future
 
     def close(self) -> None:
-        """Fail what is queued or running, and wait for the thread to end."""
+        """Fail all rows that are queued or running, and wait for the thread to end."""
         with self._changed:
             self._closing = True
             self._changed.notify()
         self._thread.join()
 
     def _run(self) -> None:
-        """Work until closed or dead; whatever ends it, no future stays pending."""
+        """Work until closed or dead, and leave no future pending."""
         end = EngineError("the engine was closed", kind="closed")
         try:
-            while (entering := self._next()) is not None:
-                self._advance(entering)
+            while (batch := self._next()) is not None:
+                self._running = batch
+                self._answer(batch)
+                self._running = []
         except EngineDead as error:
             end = error
         except BaseException as error:  # noqa: BLE001 - a thread that ends silently leaves callers waiting
             end = EngineDead(f"the engine's thread failed: {error!r}")
             end.__cause__ = error
         finally:
-            self._end(end)
+            with self._changed:
+                self._ended = end
+                left = [*self._waiting, *self._running]
+                self._waiting.clear()
+            for job in left:
+                self._fail(job, end)
 
     def _next(self) -> list[Job] | None:
-        """Wait until there is work; the jobs that may start now, or None once closed."""
+        """Wait for a batch; None once closed."""
         with self._changed:
-            while not (self._waiting or self._running or self._closing):
-                self._changed.wait()
-            return None if self._closing else self._entering()
+            while not self._closing:
+                self._waiting = [job for job in self._waiting if not job.future.cancelled()]
+                if len(self._waiting) >= self.max_rows or (
+                    self._waiting and not self._preparing and not self._changed.wait(LINGER_SECONDS)
+                ):
+                    return self._take()
+                if not self._waiting or self._preparing:
+                    self._changed.wait()
+            return None
 
-    def _end(self, error: EngineError) -> None:
-        with self._changed:
-            self._ended = error
-            left = [*self._waiting, *self._running.values(), *self._involved]
-            self._waiting.clear()
-        self._running.clear()
-        self._involved = []
-        self.batch.clear()
-        for job in left:
-            self._fail(job, error)
-
-    def _entering(self) -> list[Job]:
-        """Take the jobs off the queue that may start now. Called with the lock held."""
-        self._waiting = [job for job in self._waiting if not job.future.cancelled()]
-        heapq.heapify(self._waiting)
-        running = len(self._running)
-        entering: list[Job] = []
-        if len(self._waiting) * 4 < running:
-            return entering
-        tokens = sum(row.most for row in self._running)
-        while self._waiting and running + len(entering) < self.max_rows:
-            tokens += self._waiting[0].row.most
-            if tokens > self.max_tokens and (running or entering):
+    def _take(self) -> list[Job]:
+        """Take a batch off the queue. Called with the lock held."""
+        first = min(self._waiting, key=lambda job: (job.priority, job.number))
+        near = first.row.prompt.length
+        order = sorted(
+            (job for job in self._waiting if job.row.prompt.kind == first.row.prompt.kind),
+            key=lambda job: (
+                job is not first,
+                job.priority,
+                abs(job.row.prompt.length - near),
+                job.number,
+            ),
+        )
+        batch: list[Job] = []
+        longest = output = 0
+        for job in order[: self.max_rows]:
+            longest = max(longest, job.row.prompt.length)
+            output = max(output, job.row.sampling.max_tokens)
+            rows = len(batch) + 1
+            if batch and (
+                rows * longest > self.max_prompt_tokens
+                or rows * (longest + output) > self.max_tokens
+            ):
                 break
-            entering.append(heapq.heappop(self._waiting))
-        return entering
+            batch.append(job)
+        self._waiting = [job for job in self._waiting if job not in batch]
+        return sorted(batch, key=lambda job: job.row.prompt.length)
 
-    def _advance(self, entering: Sequence[Job]) -> None:
-        """Let rows in and choose one more token for all that run."""
-        self._involved = [*self._running.values(), *entering]
+    def _answer(self, batch: Sequence[Job]) -> None:
+        started = time.monotonic()
+        jobs = {job.row: job for job in batch}
         try:
-            self.batch.remove([row for row, job in self._running.items() if job.future.cancelled()])
-            self._running = {row: self._running[row] for row in self.batch.rows}
-            self._involved = [*self._running.values(), *entering]
-            now = time.monotonic()
-            for job in entering:
-                job.started = now
-            for group in prefill_groups(entering, self.prefill_tokens):
-                self._running.update({job.row: job for job in group})
-                self._deliver(self.batch.add([job.row for job in group]))
-            if self._running:
-                self._deliver(self.batch.step())
+            self.generator.run(
+                list(jobs), lambda row: self._closing or jobs[row].future.cancelled()
+            )
             self._failures = 0
         except torch.OutOfMemoryError as error:
-            self._shrink([job for job in self._involved if not job.future.done()], error)
+            self._shrink(batch, error)
+            return
         except Exception as error:  # noqa: BLE001 - whatever the model raises belongs to its rows
             self._count_failure(error)
-            for job in self._involved:
+            for job in batch:
                 failure = EngineError(f"the model failed: {error!r}", kind="model")
                 self._fail(job, failure, cause=error)
-        self._involved = []
+            return
+        for job in batch:
+            self._deliver(job, started)
 
     def _count_failure(self, error: Exception) -> None:
-        """Clear the batch after a failure of the model.
+        """Free the device's memory after a failure of the model.
 
         Raises:
             EngineDead: The device fails as well, or the same failure came too often in a row.
         """
         try:
-            self._abandon()
+            self._free_memory()
         except Exception as of_device:
             raise EngineDead(
-                f"{self.batch.device} fails after an error of the model: {error!r}"
+                f"{self.generator.device} fails after an error of the model: {error!r}"
             ) from of_device
         self._failures = self._failures + 1 if repr(error) == self._last_failure else 1
         self._last_failure = repr(error)
@@ -191,47 +213,37 @@ class Worker:
                 f"the model failed {SAME_FAILURES} times in a row: {error!r}"
             ) from error
 
-    def _shrink(self, involved: Sequence[Job], error: Exception) -> None:
-        """Out of memory: start the rows again, in batches half the size; a row that is too large alone fails."""
-        self._abandon()
-        if len(involved) == 1:
-            message = f"out of memory on {self.batch.device} with this request alone: {error}"
-            self._fail(
-                involved[0],
-                EngineError(message, kind="out_of_memory", retryable=False),
-                cause=error,
-            )
+    def _shrink(self, batch: Sequence[Job], error: Exception) -> None:
+        """Queue the rows of a batch without memory again, for batches of half its size; fail a row that was alone."""
+        self._free_memory()
+        device = self.generator.device
+        if len(batch) == 1:
+            message = f"out of memory on {device} with this request alone: {error}"
+            failure = EngineError(message, kind="out_of_memory", retryable=False)
+            self._fail(batch[0], failure, cause=error)
             return
-        self.max_rows = max(1, len(involved) // 2)
+        self.max_rows = max(1, len(batch) // 2)
         log.warning(
             "%s is out of memory with %d rows; continuing with at most %d (--engine-arg batch_size=%d)",
-            self.batch.device,
-            len(involved),
-            self.max_rows,
-            self.max_rows,
+            *(device, len(batch), self.max_rows, self.max_rows),
         )
         with self._changed:
-            for job in involved:
-                job.row.restart()
-                heapq.heappush(self._waiting, job)
+            self._waiting.extend(batch)
 
-    def _abandon(self) -> None:
-        """Clear the batch and free the device's memory; raises what a device in a sticky error state raises."""
-        self._running.clear()
-        self.batch.clear()
-        if self.batch.device.type == "cuda":
-            torch.cuda.synchronize(self.batch.device)
+    def _free_memory(self) -> None:
+        """Free the device's memory; raises what a device in a sticky error state raises."""
+        if self.generator.device.type == "cuda":
+            torch.cuda.synchronize(self.generator.device)
             torch.cuda.empty_cache()
 
-    def _deliver(self, rows: Sequence[Row]) -> None:
-        now = time.monotonic()
-        for row in rows:
-            job = self._running.pop(row)
-            if row.finish == "nan":
-                message = "the model's outputs are not numbers; try --engine-arg dtype=float32"
-                self._fail(job, EngineError(message, kind="nan", retryable=False))
-                continue
-            finished = Finished(row, job.started - job.submitted, now - job.started)
+    def _deliver(self, job: Job, started: float) -> None:
+        if job.row.finish == "nan":
+            message = "the model's outputs are not numbers; try --engine-arg dtype=float32"
+            self._fail(job, EngineError(message, kind="nan", retryable=False))
+        elif job.row.finish == "cancelled":
+            self._fail(job, EngineError("the engine was closed", kind="closed"))
+        else:
+            finished = Finished(job.row, started - job.submitted, time.monotonic() - started)
             try:
                 job.future.set_result(finished)
             except InvalidStateError:
@@ -244,14 +256,3 @@ class Worker:
             job.future.set_exception(error)
         except InvalidStateError:
             log.debug("a finished or cancelled request cannot fail any more")
-
-
-def prefill_groups(jobs: Sequence[Job], tokens: int) -> list[list[Job]]:
-    """Jobs whose prompts are read together: neighbours in length, at most `tokens` with padding, at least one."""
-    groups: list[list[Job]] = []
-    for job in sorted(jobs, key=lambda job: len(job.row.prompt.ids)):
-        if groups and len(job.row.prompt.ids) * (len(groups[-1]) + 1) <= tokens:
-            groups[-1].append(job)
-        else:
-            groups.append([job])
-    return groups

@@ -15,7 +15,7 @@ AUTO = "auto"
 DEFAULT = "qwen3-vl"
 """Family of the published checkpoints (arXiv 2607.01191); "auto" means it where no checkpoint is known."""
 
-__all__ = ["AUTO", "DEFAULT", "BoxNotation", "Budget", "Family", "find_family"]
+__all__ = ["AUTO", "DEFAULT", "BoxNotation", "Budget", "Family", "family_serving", "find_family"]
 
 
 def find_family(name: str) -> Family:
@@ -25,6 +25,14 @@ def find_family(name: str) -> Family:
         UserError: No plugin registers the name; the message has the closest ones.
     """
     return _made(DEFAULT if name == AUTO else name)
+
+
+def family_serving(model_type: str) -> Family | None:
+    """Return the registered family that serves a `model_type` of config.json; None where none does."""
+    from p2r_bench.plugins import discover
+
+    families = map(find_family, discover().names("family"))
+    return next((family for family in families if model_type in family.model_types), None)
 
 
 @cache

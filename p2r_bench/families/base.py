@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -65,6 +65,14 @@ class Family:
     def processor_size(self, budget: Budget) -> dict[str, Any]:
         """Return keyword arguments of the family's image processor in transformers that allow the budget."""
         return {}
+
+    def processor_arguments(self, sizes: Sequence[Size]) -> dict[str, Any]:
+        """Return keyword arguments of the family's image processor in transformers that keep images of these sizes.
+
+        Args:
+            sizes: Results of `fit`: the images of one request.
+        """
+        return {"do_resize": False}
 
     def most_visual_tokens(self, budget: Budget) -> int | None:
         """Return the visual tokens of the largest image inside a budget; None when not known."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from p2r_bench.families.base import Budget, Family
 from p2r_bench.families.notation import BoxNotation
@@ -59,3 +61,9 @@ class Gemma(Family):
     def processor_size(self, budget: Budget) -> dict[str, object]:
         """The processor's token budget."""
         return {"max_soft_tokens": self.tokens(budget)}
+
+    def processor_arguments(self, sizes: Sequence[Size]) -> dict[str, Any]:
+        """The smallest token budget that holds every image, as the processor pads images to it."""
+        most = max(map(self.visual_tokens, sizes), default=0)
+        budget = next((t for t in TOKEN_BUDGETS if t >= most), TOKEN_BUDGETS[-1])
+        return {"do_resize": False, "max_soft_tokens": budget}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 from p2r_bench.families.base import Budget, Family
 from p2r_bench.families.notation import BoxNotation
@@ -51,6 +53,10 @@ class InternVL(Family):
     def processor_size(self, budget: Budget) -> dict[str, object]:
         """The processor's limits on tiles."""
         return {"crop_to_patches": True, "min_patches": 1, "max_patches": self._most(budget)}
+
+    def processor_arguments(self, sizes: Sequence[Size]) -> dict[str, Any]:
+        """Tiling, which leaves a grid of tiles at its size."""
+        return self.processor_size(Budget(0, MOST_TILES * TILE**2))
 
     def _most(self, budget: Budget) -> int:
         return max(1, min(MOST_TILES, budget.max_pixels // TILE**2))

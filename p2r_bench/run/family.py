@@ -8,7 +8,7 @@ from pathlib import Path
 from p2r_bench.adapter import Profile
 from p2r_bench.bundled import resolve_model
 from p2r_bench.errors import UserError
-from p2r_bench.families import AUTO, DEFAULT, Family, find_family
+from p2r_bench.families import AUTO, DEFAULT, Family, family_serving, find_family
 from p2r_bench.plugins import registry
 from p2r_bench.run.spec import EngineChoice, RunSpec
 
@@ -28,10 +28,11 @@ def with_family(profile: Profile, spec: RunSpec) -> Profile:
         kind = _model_type(choice.model)
         family = profile.model_family
         if kind is not None and family.model_types and kind not in family.model_types:
+            fitting = family_serving(kind)
             raise UserError(
                 f"--model {choice.model}: its config.json says model_type {kind!r}, and the profile "
                 f"{profile.name!r} is for the family {family.name} ({', '.join(family.model_types)}): "
-                f"--family {_serving(kind) or 'server'} fits it. All models of a run share one family"
+                f"--family {fitting.name if fitting else 'server'} fits it. All models of a run share one family"
             )
     return profile
 
@@ -39,23 +40,19 @@ def with_family(profile: Profile, spec: RunSpec) -> Profile:
 def _family_of(choice: EngineChoice) -> str:
     kind = _model_type(choice.model)
     if kind is not None:
-        name = _serving(kind)
-        if name is None:
+        family = family_serving(kind)
+        if family is None:
             raise UserError(
                 f"--model {choice.model}: no family serves its model_type {kind!r}; known are "
                 f"{', '.join(registry().names('family'))}. --family server leaves sizes to the engine"
             )
-        return name
+        return family.name
     by_name = next((f.name for f in _families() if f.serves(choice.model)), None)
     return by_name or ("server" if choice.engine == "openai" else DEFAULT)
 
 
 def _families() -> list[Family]:
     return [find_family(name) for name in registry().names("family")]
-
-
-def _serving(model_type: str) -> str | None:
-    return next((f.name for f in _families() if model_type in f.model_types), None)
 
 
 def _model_type(model: str) -> str | None:

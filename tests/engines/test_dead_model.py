@@ -24,12 +24,12 @@ def engine_config(tiny_folder: Path) -> EngineConfig:
 
 
 def break_forward(engine: TransformersEngine) -> None:
-    assert engine._worker is not None
+    assert engine._loaded is not None
 
-    def broken(**inputs: Any) -> Any:
+    def broken(*args: Any) -> Any:
         raise RuntimeError("CUDA error: device-side assert triggered")
 
-    engine._worker.batch.model.forward = broken
+    engine._loaded.model.register_forward_pre_hook(broken)
 
 
 async def started(config: EngineConfig) -> TransformersEngine:
@@ -60,7 +60,7 @@ def test_a_model_that_keeps_failing_fails_pending_and_later_requests(
     assert "device-side assert" in str(later)
 
 
-@pytest.mark.parametrize("where", ["_abandon", "_entering"])
+@pytest.mark.parametrize("where", ["_free_memory", "_take"])
 def test_a_worker_that_fails_itself_leaves_nobody_waiting(
     engine_config: EngineConfig, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:

@@ -54,6 +54,29 @@ def texts(completions: Sequence[Completion]) -> list[str]:
     return [completion.text for completion in completions]
 
 
+def outcomes(results: Sequence[Any]) -> list[str]:
+    return [r.text if isinstance(r, Completion) else r.kind for r in results]
+
+
+def model_of(engine: TransformersEngine) -> Any:
+    assert engine._loaded is not None
+    return engine._loaded.model
+
+
+def run_rows(engine: TransformersEngine) -> list[list[Any]]:
+    """The rows of every batch that the engine runs from now on, in a list that grows."""
+    assert engine._worker is not None
+    generator, batches = engine._worker.generator, list[list[Any]]()
+    run = generator.run
+
+    def recorded(rows: Any, *args: Any) -> None:
+        batches.append(list(rows))
+        run(rows, *args)
+
+    generator.run = recorded  # type: ignore[method-assign]
+    return batches
+
+
 class OutputPenalties(LogitsProcessor):
     """Presence and frequency penalties as the OpenAI API defines them, which the library lacks."""
 
@@ -182,19 +205,9 @@ def test_vision_tokens_are_never_sampled(using: Using, tiny_folder: Path) -> Non
     pairs = [make_request(s, temperature=(0.0, 50.0)[s % 2], max_tokens=40) for s in range(6)]
 
     async def outputs(engine: TransformersEngine) -> set[int]:
-        assert engine._worker is not None
-        rows = [engine._worker.batch]
-        seen: set[int] = set()
-        append = rows[0]._append
-
-        def record(row: Any, token: int) -> None:
-            seen.add(token)
-            append(row, token)
-
-        rows[0]._append = record  # type: ignore[method-assign]
+        rows = run_rows(engine)
         # The model's favourite is a placeholder, for every prompt.
-        head = engine._worker.batch.model.lm_head
-        head.register_forward_hook(
+        model_of(engine).lm_head.register_forward_hook(
             lambda module, inputs, logits: logits.index_add(
                 -1,
                 torch.tensor(sorted(forbidden)),
@@ -202,32 +215,46 @@ def test_vision_tokens_are_never_sampled(using: Using, tiny_folder: Path) -> Non
             )
         )
         await answers(engine, pairs)
-        return seen
+        return {token for batch in rows for row in batch for token in row.output}
 
     chosen = using(outputs)
     assert len(chosen) > 10
     assert not chosen & forbidden
 
 
-def test_rows_leave_at_their_own_cap_and_others_take_their_place(using: Using) -> None:
+def test_each_row_of_a_batch_has_its_own_cap_and_stop_strings(using: Using) -> None:
     pairs = [make_request(seed, max_tokens=1 + 3 * (seed % 7)) for seed in range(20)]
+    pairs += [make_request(seed, max_tokens=20, stop=("a", "e")) for seed in range(20, 24)]
 
     async def watch(engine: TransformersEngine) -> tuple[list[Any], list[int]]:
-        assert engine._worker is not None
-        batch, sizes = engine._worker.batch, []
-        step = batch.step
-
-        def counted() -> Any:
-            sizes.append(len(batch.rows))
-            return step()
-
-        batch.step = counted  # type: ignore[method-assign]
-        return await answers(engine, pairs), sizes
+        rows = run_rows(engine)
+        return await answers(engine, pairs), [len(batch) for batch in rows]
 
     completions, sizes = using(watch, batch_size="4")
     assert max(sizes) == 4
-    assert texts(completions) == texts(using(lambda e: answers(e, pairs)))
-    assert sum(sizes) == sum(c.output_tokens - 1 for c in completions)
+    assert len(sizes) < 12
+    assert outcomes(completions) == outcomes(using(lambda e: answers(e, pairs)))
+    for (request, _), completion in zip(pairs, completions, strict=True):
+        if isinstance(completion, Completion) and completion.finish_reason == "length":
+            assert completion.output_tokens == request.sampling.max_tokens
+        if isinstance(completion, Completion) and request.sampling.stop:
+            assert not set("ae") & set(completion.text)
+
+
+def test_a_batch_holds_neighbours_in_length(using: Using) -> None:
+    pairs = [
+        make_request(n, sizes=(), text="a" * (400 if n % 2 else 20), max_tokens=2) for n in range(8)
+    ]
+
+    async def watch(engine: TransformersEngine) -> list[list[int]]:
+        rows = run_rows(engine)
+        await answers(engine, pairs)
+        return [[row.prompt.length for row in batch] for batch in rows]
+
+    batches = using(watch, batch_size="4", prefill_tokens="700")
+    assert all(max(batch) - min(batch) < 100 for batch in batches)
+    assert len(batches) < len(pairs)
+    assert all(len(batch) * max(batch) <= 700 for batch in batches)
 
 
 def test_urgent_requests_start_first(using: Using) -> None:
@@ -249,18 +276,16 @@ def test_urgent_requests_start_first(using: Using) -> None:
 
 def test_a_cancelled_request_stops_decoding(using: Using) -> None:
     async def run(engine: TransformersEngine) -> int:
-        assert engine._worker is not None
+        rows = run_rows(engine)
         task = asyncio.ensure_future(
             engine.generate(*make_request(1, max_tokens=1500, text="hello"))
         )
-        batch = engine._worker.batch
-        while not batch.rows:
+        while not rows:
             await asyncio.sleep(0.001)
-        row = batch.rows[0]
         task.cancel()
         await asyncio.wait([task])
         await engine.generate(*make_request(2))
-        return len(row.output)
+        return len(rows[0][0].output)
 
     assert using(run) < 1500
 
@@ -269,20 +294,13 @@ class Crowded:
     """Makes a model run out of memory when more rows than `most` decode together."""
 
     def __init__(self, engine: TransformersEngine, most: int) -> None:
-        assert engine._worker is not None
-        model = engine._worker.batch.model
         self.most, self.refused = most, 0
-        self._forward = model.forward
-        model.forward = self
+        model_of(engine).register_forward_pre_hook(self, with_kwargs=True)
 
-    def __call__(self, **inputs: Any) -> Any:
-        cache = inputs["past_key_values"]
-        if len(inputs["input_ids"]) > self.most:
-            if cache.get_seq_length():  # leave a half-done step behind, as a real one does
-                self._forward(**inputs)
+    def __call__(self, module: Any, args: Any, inputs: dict[str, Any]) -> None:
+        if len(inputs["input_ids"]) > self.most and inputs["input_ids"].shape[1] == 1:
             self.refused += 1
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 7.00 GiB.")
-        return self._forward(**inputs)
 
 
 def test_out_of_memory_is_met_with_smaller_batches(using: Using) -> None:
@@ -311,8 +329,7 @@ def test_a_request_that_does_not_fit_alone_is_an_error_and_others_go_on(using: U
 
 def test_numbers_that_overflow_are_an_error_not_an_answer(using: Using) -> None:
     async def overflow(engine: TransformersEngine) -> list[Any]:
-        assert engine._worker is not None
-        head = engine._worker.batch.model.lm_head
+        head = model_of(engine).lm_head
         head.register_forward_hook(lambda module, inputs, logits: logits * float("nan"))
         return await answers(engine, [make_request(1), make_request(2)])
 
@@ -323,16 +340,12 @@ def test_numbers_that_overflow_are_an_error_not_an_answer(using: Using) -> None:
 
 def test_a_failing_model_fails_its_requests_and_the_engine_goes_on(using: Using) -> None:
     async def run(engine: TransformersEngine) -> tuple[list[Any], Completion]:
-        assert engine._worker is not None
-        model = engine._worker.batch.model
-        forward = model.forward
-
-        def broken(**inputs: Any) -> Any:
+        def broken(*args: Any) -> Any:
             raise RuntimeError("device-side assert")
 
-        model.forward = broken
+        hook = model_of(engine).register_forward_pre_hook(broken)
         failed = await answers(engine, [make_request(1), make_request(2)])
-        model.forward = forward
+        hook.remove()
         return failed, await engine.generate(*make_request(3))
 
     failed, fine = using(run)
@@ -389,15 +402,41 @@ def test_a_device_that_is_not_there_is_refused(using: Using) -> None:
         using(lambda e: answers(e, []), device="tpu")
 
 
-def test_a_model_of_another_family_is_refused(
-    using: Using, tiny_folder: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        (
+            "preprocessor_config.json",
+            {"patch_size": 14},
+            "its processor .* an image .* has 70 visual tokens",
+        ),
+        ("config.json", {"model_type": "idefics3"}, "no model family serves .*'idefics3'"),
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_its_family_is_refused(
+    using: Using,
+    tiny_folder: Path,
+    tmp_path: Path,
+    name: str,
+    values: dict[str, object],
+    message: str,
 ) -> None:
     folder = tmp_path / "other"
     shutil.copytree(tiny_folder, folder)
-    path = folder / "preprocessor_config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"patch_size": 14}))
-    with pytest.raises(UserError, match="makes patches of 14 pixels"):
+    path = folder / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    with pytest.raises(UserError, match=message):
         using(lambda e: answers(e, []), folder=folder)
+
+
+def test_an_image_that_the_processor_resizes_is_an_error(using: Using) -> None:
+    async def resized(engine: TransformersEngine) -> list[Any]:
+        assert engine._prompts is not None
+        engine._prompts.processor.image_processor.merge_size = 1
+        return await answers(engine, [make_request(1, sizes=((64, 64),))])
+
+    (error,) = using(resized)
+    assert (error.kind, error.retryable) == ("images", False)
 
 
 def test_a_file_template_goes_before_the_tokenizers_own(

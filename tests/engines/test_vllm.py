@@ -21,9 +21,8 @@ from transformers import AutoConfig, AutoTokenizer
 from p2r_bench.bundled import resolve_model
 from p2r_bench.engines import vllm_sharing as sharing
 from p2r_bench.engines.arguments import describe
-from p2r_bench.engines.patches import Patches
+from p2r_bench.engines.processors import PromptBuilder, load_processor
 from p2r_bench.engines.prompt_text import PromptText, chat_template
-from p2r_bench.engines.prompts import PromptBuilder
 from p2r_bench.engines.transformers import TransformersEngine
 from p2r_bench.engines.vllm import VLLMEngine
 from p2r_bench.engines.vllm_arguments import Arguments
@@ -32,11 +31,11 @@ from p2r_bench.engines.vllm_ranks import Ranks
 from p2r_bench.engines.vllm_requests import Format
 from p2r_bench.engines.vllm_starting import Running, engine_arguments, read_checkpoint
 from p2r_bench.errors import EngineError, UserError
+from p2r_bench.families import find_family
 from p2r_bench.types import EngineConfig
 from tests.engines.requests_made import make_request
 
 TINY = Path(resolve_model("p2r-tiny"))
-PATCHES = Patches(16, 2, 2, 1 / 255, (0.5,) * 3, (0.5,) * 3)
 
 
 def make_format(context: int = 8192) -> Format:
@@ -253,9 +252,14 @@ def test_a_copy_is_always_one_that_exists(sources: list[int], copies: int) -> No
 
 def test_prompts_have_the_transformers_engines_token_ids() -> None:
     form = make_format()
-    config = SimpleNamespace(image_token_id=form.text.image_id)
-    base = SimpleNamespace(config=config, get_rope_index=_positions)
-    builder = PromptBuilder(form.text.tokenizer, form.text.template, base, PATCHES, 8192)
+    processor = load_processor(TINY, AutoConfig.from_pretrained(TINY), "p2r-tiny")
+    builder = PromptBuilder(
+        processor,
+        form.text.template,
+        find_family("qwen3-vl"),
+        image_id=form.text.image_id,
+        context=8192,
+    )
     for number in range(30):
         request, images = make_request(number)
         prompt = form.prompt(request, images)
@@ -263,15 +267,9 @@ def test_prompts_have_the_transformers_engines_token_ids() -> None:
         counts = iter([image.width * image.height // 1024 for image in images])
         for token in prompt["prompt_token_ids"]:
             expanded += [token] * (next(counts) if token == form.text.image_id else 1)
-        assert tuple(expanded) == builder.build(request, images).ids
+        assert expanded == builder.build(request, images).ids
         uuids = prompt.get("multi_modal_uuids", {"image": []})["image"]
         assert uuids == [recipe.digest for recipe in request.recipes]
-
-
-def _positions(input_ids: Any, **_: Any) -> tuple[Any, Any]:
-    import torch
-
-    return torch.zeros((3, 1, input_ids.shape[1])), torch.zeros(1)
 
 
 def test_a_prompt_that_is_too_long_with_its_images_is_refused() -> None:
