@@ -41,6 +41,7 @@ async def one_run(options: argparse.Namespace, rows: int) -> dict[str, float]:
                 data_dir=folder,
                 out=out,
                 limit=rows,
+                family="qwen3-vl",  # whose visual tokens the benchmark's server counts
                 pixels=options.pixels,
                 canaries="off",  # the server does not look at the images
             )

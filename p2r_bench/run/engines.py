@@ -123,18 +123,21 @@ def _check_role(can: Capabilities, role: str, profile: Profile, images: int, whe
     image = profile.image
     floor = image.second_min_pixels or image.min_pixels
     family = profile.model_family
-    if can.factor is not None and family.alignment % can.factor:
+    # A family that does not settle leaves sizes to the server, so the processor's own sizes decide nothing.
+    sized = family.settles
+    if sized and can.factor is not None and family.alignment % can.factor:
         raise UserError(
             f"{where}: the family {family.name} makes sides multiples of {family.alignment}, which are no "
-            f"multiples of the model's {can.factor}: --family names another family"
+            f"multiples of {can.factor}, for which the engine checks sizes: --family names another family; for a "
+            "server, --engine-arg pixels=unchecked goes on without the check, which is recorded"
         )
-    if can.min_pixels is not None and floor < can.min_pixels:
+    if sized and can.min_pixels is not None and floor < can.min_pixels:
         raise UserError(
             f"{where}: the model's processor enlarges images below {can.min_pixels} pixels, and "
             f"image.min_pixels is {floor}: the model would not see the profile's pixels. Lower the processor's limit "
             f"(vLLM: --mm-processor-kwargs), or use a profile that extends this one with image.min_pixels = {can.min_pixels}"
         )
-    if can.max_pixels is not None and image.max_pixels > can.max_pixels:
+    if sized and can.max_pixels is not None and image.max_pixels > can.max_pixels:
         raise UserError(
             f"{where}: the model's processor shrinks images above {can.max_pixels} pixels, and "
             f"image.max_pixels is {image.max_pixels}: the model would not see the profile's pixels. Raise the "
