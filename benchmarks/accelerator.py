@@ -166,7 +166,7 @@ class BusyShare:
 
 
 def utilization() -> Callable[[], float] | None:
-    """What reads the device's utilization in percent, or None: from torch where pynvml is there, else `nvidia-smi`."""
+    """Return a function that reads the device's utilization in percent (torch with pynvml, else `nvidia-smi`), or None."""
     with suppress(Exception):
         torch.cuda.utilization()
         return lambda: float(torch.cuda.utilization())

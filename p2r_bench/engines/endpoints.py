@@ -78,7 +78,7 @@ class Endpoint:
 
 @dataclass
 class Patience:
-    """How long servers may take to come up.
+    """Patience with servers that are still loading.
 
     Attributes:
         until: Time (`time.monotonic`) until which a server that cannot be reached or is loading is asked again.
@@ -125,7 +125,7 @@ class Endpoints:
         )
 
     async def post(self, path: str, body: Body, read: Callable[[Any], T]) -> tuple[T, Endpoint]:
-        """What `read` makes of the JSON that a server answers, and which server.
+        """Return the result of `read` on a server's JSON answer, and the server.
 
         Args:
             read: Raises EngineError when the answer is none; a retryable one is asked for again.
@@ -337,7 +337,7 @@ def _not_up(error: EngineError) -> bool:
 
 
 def _secrets(headers: Iterable[str]) -> list[str]:
-    """What errors must not show of the values of headers: long words, such as the key after "Bearer"."""
+    """Return the secrets in header values that errors must not show: long words, such as the key after "Bearer"."""
     return [word for value in headers for word in value.split() if len(word) >= _SECRET_LENGTH]
 
 

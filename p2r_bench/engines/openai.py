@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Arguments:
-    """What `--engine-arg` sets."""
+    """The arguments of `--engine-arg`."""
 
     base_url: tuple[str, ...] = argument(
         (), "URL of the server, or of several that serve the same model; else from OPENAI_BASE_URL"
@@ -134,7 +134,7 @@ class OpenAIEngine:
         self._found, self._served = found[0], served[0]
 
     def capabilities(self) -> Capabilities:
-        """What was found at start."""
+        """The capabilities found at start."""
         if self._found is None:
             raise RuntimeError("the engine has not been started")
         from p2r_bench.engines.data_urls import url_encoder
@@ -242,7 +242,7 @@ class OpenAIEngine:
         return replies
 
     def _refused_logprobs(self, request: Request, error: EngineError) -> bool:
-        """Whether an error may be about log-probabilities; if so, they are not asked for again."""
+        """Return whether an error may be about log-probabilities; if so, they are not requested again."""
         asked = request.logprobs and self._gives_logprobs
         if asked and getattr(error, "status", None) in (400, 422):
             self._gives_logprobs = False

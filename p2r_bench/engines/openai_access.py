@@ -48,7 +48,7 @@ def query(arguments: Arguments) -> dict[str, str]:
 
 
 def dialect(arguments: Arguments) -> Dialect:
-    """How requests are written for the server.
+    """The form in which a server takes requests.
 
     Raises:
         UserError: `omit` names an unknown field, or `extra_body` one that comes from the profile.
@@ -89,7 +89,7 @@ def _checked(value: str, what: str) -> str:
 
 
 def way_out(error: Exception, arguments: Arguments, fields: Collection[str]) -> str:
-    """What a user can do about a server's refusal at start; empty when there is nothing to say.
+    """Return the way out of a server's refusal at start, or an empty text.
 
     Args:
         error: A `CallError`, or another EngineError.

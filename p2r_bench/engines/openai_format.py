@@ -39,7 +39,7 @@ STANDARD_FIELDS = frozenset(
 
 @dataclass(frozen=True)
 class Dialect:
-    """How one server wants its requests.
+    """The form in which one server takes requests.
 
     Attributes:
         max_tokens_field: Its name of the token cap.

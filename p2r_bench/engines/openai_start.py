@@ -34,7 +34,7 @@ MakeBody = Callable[[Request, Sequence["Image.Image"], bool], Awaitable[Body]]
 
 @dataclass
 class Start:
-    """What one start of the engine asks its servers.
+    """The questions of one start of the engine to its servers.
 
     Attributes:
         body: Makes bodies.
@@ -76,7 +76,7 @@ class Start:
         return entries[self.model]
 
     async def find(self, endpoint: Endpoint) -> Found:
-        """What the server can do; see `server_probe.probe`.
+        """Return the server's capabilities; see `server_probe.probe`.
 
         Raises:
             UserError: It does not answer, or cannot serve this run.

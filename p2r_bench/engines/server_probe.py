@@ -1,4 +1,4 @@
-"""What a server can do, found out with a few one-token requests before the first sample."""
+"""Capabilities of a server, found with a few one-token requests before the first sample."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Send = Callable[[Request, Sequence[Image.Image], bool], Awaitable[Completion]]
 
 @dataclass(frozen=True)
 class Found:
-    """What a server can do.
+    """Capabilities of a server.
 
     Attributes:
         extra: It takes the sampling fields that the standard has not.
@@ -151,7 +151,7 @@ async def _text(send: Send) -> tuple[bool, Completion]:
 
 
 def _is_refusal(error: EngineError) -> bool:
-    """Whether a server will not do it, unlike one that is busy or cannot be reached for a while."""
+    """Return whether a server refuses the request, unlike one that is busy or out of reach for a while."""
     return not error.retryable or error.kind in ("http_500", "bad_response", "error_body")
 
 

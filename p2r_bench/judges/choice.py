@@ -155,7 +155,7 @@ class _Reply:
         return table.LEADS.fullmatch(before, start) is not None
 
     def _conditional(self, at: int) -> bool:
-        """Whether the sentence makes a condition before this place: "if it were blue, …"."""
+        """Return whether the sentence states a condition before this place: "if it were blue, …"."""
         before = self.text[max(0, at - 200) : at]
         return CONDITION.search(_SENTENCE_START.split(before)[-1]) is not None
 
@@ -249,12 +249,12 @@ class _Reply:
         return word if having == [key] else None
 
     def _own_letter(self, key: str, at: int) -> bool:
-        """Whether the letter of this option follows its text: "blue (B)"."""
+        """Return whether the letter of this option follows its text: "blue (B)"."""
         letter = table.OWN_LETTER.match(self.text, at)
         return letter is not None and letter[1].upper() == key.upper()
 
     def _bound(self, text: re.Match[str]) -> bool:
-        """Whether the text is a number after a sign of comparison."""
+        """Return whether the text is a number after a sign of comparison."""
         number = text[1].lstrip("-")[:1].isdecimal()
         before = self.text[max(0, text.start() - 3) : text.start()]
         return number and table.COMPARED.search(before) is not None

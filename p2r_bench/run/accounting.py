@@ -1,4 +1,4 @@
-"""What a session of a run has used: time by stage, tokens, how full the engine was, images, memory."""
+"""Resources used by a session of a run: time by stage, tokens, engine load, images, memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TOKENS = ("prompt_tokens", "cached_tokens", "output_tokens", "visual_tokens")
 
 
 class EngineMeter:
-    """How many requests are inside an engine, over time.
+    """Number of requests inside an engine over time.
 
     Attributes:
         busy_s: Seconds with at least one request inside.
@@ -119,7 +119,7 @@ class Ledger:
 
 
 def _shares(meters: Sequence[Mapping[str, float]], seconds: float) -> dict[str, float | None]:
-    """How busy all engines together were; see `EngineMeter.read` for what is given."""
+    """Return the load of all engines together; see `EngineMeter.read` for what is given."""
     capacity = sum(meter["capacity"] for meter in meters)
     if not capacity:
         return {"capacity": 0, "busy_share": None, "fullness": None}
@@ -158,7 +158,7 @@ def _tokens(stage: Mapping[str, Any]) -> str:
     names = {"prompt": "in", "cached": "of them cached", "visual": "visual", "output": "out"}
     known = {name: stage[f"{name}_tokens"] for name in names}
     told = [f"{n / stage['calls']:.0f} {names[name]}" for name, n in known.items() if n is not None]
-    return ", ".join(told) or "not told"
+    return ", ".join(told) or "unavailable"
 
 
 def peak_mb() -> float:

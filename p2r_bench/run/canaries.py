@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one canary: `unclear` when the model's reply decides nothing, or the request failed."""
+    """The outcome of one canary: `unclear` when the model's reply decides nothing, or the request failed."""
 
     name: str
     result: Result
@@ -64,7 +64,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Policy:
-    """Which canaries are left out, and whether a failure that may be the model's refuses the run as well."""
+    """The canaries to skip, and whether a failure that may be the model's also refuses the run."""
 
     skipped: frozenset[str] = frozenset()
     strict: bool = False
@@ -326,7 +326,7 @@ def _colour(text: str) -> str | None:
 
 
 def _alike(one: Completion, other: Completion) -> bool:
-    """Whether two replies are the same but for the noise of floats."""
+    """Return whether two replies are the same except for float noise."""
     if one.text != other.text:
         return False
     pairs = zip(one.logprobs or (), other.logprobs or (), strict=False)

@@ -25,7 +25,7 @@ STAND_IN = json.dumps([{"bbox_2d": [375, 375, 625, 625], "label": "stand-in"}])
 
 @dataclass(frozen=True)
 class Preview:
-    """What a run would send.
+    """The requests that a run would send.
 
     Attributes:
         samples: Sample id to its requests in order, and to the status of a sample without any.

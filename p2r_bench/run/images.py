@@ -23,7 +23,7 @@ from p2r_bench.tasks.reading import place
 from p2r_bench.types import ImageEncoder, ImageRef, Recipe, Size, WireImage
 
 BYTES_PER_PIXEL = 4
-"""What Pillow holds of an RGB pixel."""
+"""Bytes of an RGB pixel in Pillow."""
 DEFAULT_BUDGET = 1 << 30
 """Bytes of images held at once by default: 1 GiB."""
 SMALL_PIXELS = 1 << 20
@@ -31,7 +31,7 @@ SMALL_PIXELS = 1 << 20
 
 
 def pixel_bytes(size: Size) -> int:
-    """What an RGB image of this size takes in memory."""
+    """Return the bytes of an RGB image of this size in memory."""
     return BYTES_PER_PIXEL * size[0] * size[1]
 
 
@@ -243,7 +243,7 @@ class ImageWork:
         source: EncodedImage,
         priority: int,
     ) -> Image.Image:
-        """What an entry of the source's is, which is made unless somebody has begun to."""
+        """Return the entry's value, computing it unless that is already in progress."""
         if not entry.begun:
             entry.begin(self._pool.submit(make, priority))
             self._drop_with(source, entry.key)

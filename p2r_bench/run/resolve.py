@@ -63,7 +63,7 @@ class Resolved:
         return self.spec.scorer or own or DEFAULT_SCORER
 
     def data_record(self) -> DataRecord:
-        """What the run's manifest holds of the data."""
+        """The manifest's record of the data."""
         facts = self.facts
         figures = cell_facts(self.samples, self.cells, self.task.metrics, facts.unavailable)
         return DataRecord(facts.kind, facts.note, facts.chance, len(self.skipped), figures)
@@ -121,7 +121,7 @@ def profile_of(spec: RunSpec) -> Profile:
 
 
 def source_of(spec: RunSpec) -> DataSource:
-    """Where the data of a spec's task is."""
+    """Return the source of the data of a spec's task."""
     return DataSource(spec.data_dir, params=spec.task_params, allow_outside=spec.allow_outside)
 
 

@@ -43,7 +43,7 @@ class Identified:
 
 
 def is_served(engine: Engine) -> bool:
-    """Whether an engine knows its model by name only."""
+    """Return whether an engine knows its model by name only."""
     return not getattr(engine, "identifies_weights", True)
 
 
@@ -184,7 +184,7 @@ def _matching(runs: Iterable[Manifest], prints: Mapping[str, Fingerprint]) -> Ma
 
 
 def _apart(run: Manifest, prints: Mapping[str, Fingerprint]) -> str | None:
-    """How the models of a run differ from those served now, with both fingerprints; None when they do not."""
+    """Return how a run's models differ from those served now, with both fingerprints; None when they do not."""
     for role, now in prints.items():
         before = stored(run, role)
         if before is None:

@@ -109,7 +109,7 @@ class Breaker:
 
 
 async def outlast(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
-    """What an attempt comes to, made again and again with growing waits while it fails, for so many seconds at most.
+    """Retry an attempt with exponential back-off for at most so many seconds, and return its result.
 
     Raises:
         EngineError, UserError: The last attempt's; of kind "timeout" where it did not come to an end.
