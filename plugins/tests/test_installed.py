@@ -102,7 +102,7 @@ def test_zoom_tools_stands_beside_p2r(tmp_path: Path, bench: Path) -> None:
         "--engine-arg",
         SEES,
     )
-    printed = p2r("leaderboard", "--source", "measured", folder=tmp_path)
+    printed = p2r("leaderboard", "--source", "measured", "--wide", folder=tmp_path)
     assert "zoom-tools" in printed and " calls " in printed
     table = pd.read_parquet(tmp_path / "results" / "leaderboard.parquet")
     rows = table[

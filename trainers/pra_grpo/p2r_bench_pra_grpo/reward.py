@@ -24,7 +24,7 @@ TERMS: Mapping[StageRole, tuple[str, ...]] = {
 }
 """Names of the terms of every reward of a stage, in order."""
 
-_EXAMPLE_LABEL = re.compile(r'"label"\s*:\s*"([^"]*)"')
+_EXAMPLE_LABEL = re.compile(r'"label"\s*:\s*"([^"]*)"|<ref>([^<]*)</ref>')
 
 
 class Rewarder:
@@ -159,10 +159,10 @@ def unlabelled(boxes: Iterable[Box], forbidden: frozenset[str] | set[str]) -> bo
 
 
 def placeholders(profile: Profile) -> frozenset[str]:
-    """The labels of the examples in the profile's perceiver prompt, stripped and without case."""
-    return frozenset(
-        label.strip().casefold() for label in _EXAMPLE_LABEL.findall(profile.pack.perceive)
-    )
+    """Return the labels of the examples in the perceiver's prompt, stripped and casefolded."""
+    shown = profile.pack.perceive + profile.model_family.boxes.example
+    found = _EXAMPLE_LABEL.findall(shown)
+    return frozenset((quoted or tagged).strip().casefold() for quoted, tagged in found)
 
 
 def iou(a: Box, b: Box) -> float:

@@ -107,8 +107,9 @@ def test_own_placeholders_are_forbidden_too() -> None:
     assert perceived(text, terms=terms).value == 0.0
 
 
-def test_the_prompts_own_example_label_is_known() -> None:
-    assert placeholders(load_profile("p2r")) == {"what it shows"}
+@pytest.mark.parametrize("family", ["qwen3-vl", "internvl", "gemma"])
+def test_the_prompts_own_example_label_is_known(family: str) -> None:
+    assert placeholders(load_profile("p2r").with_family(family)) == {"what it shows"}
 
 
 def test_an_empty_list_asks_for_the_whole_image_and_is_no_offence() -> None:

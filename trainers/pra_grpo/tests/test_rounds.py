@@ -191,7 +191,7 @@ def test_another_configuration_in_the_same_folder_is_refused(tmp_path: Path) -> 
     train(values)
     changed = PRAGRPO({**values, "grpo": {**values["grpo"], "beta": 0.02}})
     for refused in (changed.run, changed.plan):
-        with pytest.raises(UserError, match=r"grpo\.perceiver\.kl: 0\.01 before, 0\.02 now"):
+        with pytest.raises(UserError, match=r"grpo\.perceiver\.beta: 0\.01 before, 0\.02 now"):
             refused()
 
 
