@@ -21,7 +21,6 @@ from p2r_bench.run.spec import (
     Pixels,
     Positive,
     Resources,
-    Schedule,
     TextOrPath,
     Texts,
 )
@@ -89,7 +88,6 @@ class Options(BaseModel):
     sample_ids: Repeated = ()
     retry_errors: bool = True
     allow_mixed: bool = False
-    schedule: Schedule = "pipelined"
     canaries: str = "warn"
     in_flight: Positive | None = None
     image_memory: Annotated[Positive, BeforeValidator(_bytes)] = DEFAULT_BUDGET

@@ -192,7 +192,7 @@ class AsyncSession:
         recorder = recording.Recorder(
             self._folder, self._resolved, self._judges, self._view, self._tally
         )
-        ordered = todo if self.spec.schedule == "barrier" else near_each_other(todo)
+        ordered = near_each_other(todo)
         try:
             resumed = bool(self._folder.done)
             return await stop.finishes(launcher.run(ordered, recorder.record, resumed=resumed))

@@ -142,11 +142,6 @@ def test_other_rows_on_a_replica_are_refused() -> None:
         drive(WORK, FakeActor(other))
 
 
-def test_the_barrier_schedule_is_for_one_process() -> None:
-    with pytest.raises(UserError, match="--launcher local"):
-        drive(WORK, FakeActor(WORK), schedule="barrier")
-
-
 def test_a_disk_that_refuses_stops_the_run() -> None:
     async def full(outcome: Any) -> None:
         raise UserError("no space left")

@@ -55,10 +55,6 @@ class RayLauncher:
 
     async def start(self) -> EngineFacts:
         """Start the replicas and compare the facts of their engines. See `Launcher.start`."""
-        if self._job.spec.schedule == "barrier":
-            raise UserError(
-                "--schedule barrier is a baseline for one process: use --launcher local"
-            )
         self._actors = self._cluster.open()
         waiting = (
             "still waiting for replicas: for room in the cluster, or for their engines to start"
