@@ -5,6 +5,7 @@ from __future__ import annotations
 PUBLIC = {
     "p2r_bench": "what most plugins need, under one name",
     "p2r_bench.adapter": "profiles, prompts, boxes, crops, rendering, answers",
+    "p2r_bench.atomic": "files written whole or not at all",
     "p2r_bench.commands": "the group of commands that `register_commands` receives",
     "p2r_bench.errors": "the errors",
     "p2r_bench.families": "model families",
@@ -27,6 +28,7 @@ PUBLIC = {
     "p2r_bench.tasks.shards": "parquet and arrow shards",
     "p2r_bench.tasks.synth_hr": "Synth-HR",
     "p2r_bench.tasks.vstar": "V*",
+    "p2r_bench.terminal": "text from outside, escaped for a terminal",
     "p2r_bench.testing": "contracts and fixtures for tests of plugins",
     "p2r_bench.types": "the types and protocols that cross a boundary",
 }
