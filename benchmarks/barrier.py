@@ -15,8 +15,8 @@ from PIL import Image
 
 from p2r_bench.errors import UserError
 from p2r_bench.run.engines import EngineSet
-from p2r_bench.run.feed import Ready, Todo, Work, read_ahead
-from p2r_bench.run.images import (
+from p2r_bench.run.images.prefetch import Ready, Todo, Work, read_ahead
+from p2r_bench.run.images.rendering import (
     EncodedImage,
     Prepared,
     RowImages,
@@ -25,10 +25,10 @@ from p2r_bench.run.images import (
     pixel_bytes,
     rendered,
 )
-from p2r_bench.run.launcher import LocalLauncher
-from p2r_bench.run.launchers import Launchers
-from p2r_bench.run.pipeline import Pipeline, first_error
 from p2r_bench.run.resolve import Resolved
+from p2r_bench.run.schedule.launcher import LocalLauncher
+from p2r_bench.run.schedule.launchers import Launchers
+from p2r_bench.run.schedule.pipeline import Pipeline, first_error
 from p2r_bench.store.identity import RunIdentity
 from p2r_bench.types import ErrorInfo, ImageEncoder, Judge, Recipe
 

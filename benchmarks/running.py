@@ -12,9 +12,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from p2r_bench.run.engines import EngineSet
-from p2r_bench.run.launchers import Launchers
 from p2r_bench.run.result import RunResult
 from p2r_bench.run.runner import run
+from p2r_bench.run.schedule.launchers import Launchers
 from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.tasks.hr_bench import HRBench
 from p2r_bench.types import DataSource, Engine, Sample

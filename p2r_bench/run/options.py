@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, PrivateAttr, ValidationError
 
 from p2r_bench.errors import UserError
-from p2r_bench.run.images import DEFAULT_BUDGET
+from p2r_bench.run.images.rendering import DEFAULT_BUDGET
 from p2r_bench.run.pairs import resources
 from p2r_bench.run.spec import (
     DEFAULT_ENGINE,

@@ -10,10 +10,10 @@ from p2r_bench.judges.select import headline_scorer
 from p2r_bench.redaction import redacted_arguments
 from p2r_bench.run import environment
 from p2r_bench.run.accounting import Ledger, judge_seconds
-from p2r_bench.run.launcher import EngineFacts, Launcher
-from p2r_bench.run.pipeline import Outcome
 from p2r_bench.run.progress import ProgressView, Tally
 from p2r_bench.run.resolve import Resolved
+from p2r_bench.run.schedule.launcher import EngineFacts, Launcher
+from p2r_bench.run.schedule.pipeline import Outcome
 from p2r_bench.run.served import Identified
 from p2r_bench.run.spec import EngineChoice
 from p2r_bench.store.identity import Session

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from p2r_bench.run.images import DEFAULT_BUDGET
+from p2r_bench.run.images.rendering import DEFAULT_BUDGET
 from p2r_bench.run.validation import STRICT, user_error
 
 DEFAULT_MODEL = "p2r-tiny"

@@ -13,10 +13,10 @@ from PIL import Image
 from benchmarks import barrier
 from benchmarks.barrier import BarrierLaunchers
 from p2r_bench.adapter import decode
-from p2r_bench.run import images
-from p2r_bench.run.launchers import Launchers
+from p2r_bench.run.images import rendering as images
 from p2r_bench.run.result import RunResult
 from p2r_bench.run.runner import run
+from p2r_bench.run.schedule.launchers import Launchers
 from p2r_bench.run.spec import RunSpec
 from p2r_bench.store.equal import differences
 from p2r_bench.types import Completion, Request

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2r_bench.errors import UserError
-from p2r_bench.run.feed import Work
+from p2r_bench.run.images.prefetch import Work
 from p2r_bench.run.ray import launcher as launching
 from p2r_bench.run.ray.launcher import batches_of
 from p2r_bench.types import ImageRef, Sample

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from p2r_bench.run.feed import Work
-from p2r_bench.run.order import near_each_other
+from p2r_bench.run.images.prefetch import Work
+from p2r_bench.run.schedule.order import near_each_other
 from p2r_bench.types import ImageRef, Sample
 
 

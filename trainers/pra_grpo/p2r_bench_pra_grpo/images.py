@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 from PIL import Image
 
-from p2r_bench.run.images import EncodedImage, ImageWork
+from p2r_bench.run.images.rendering import EncodedImage, ImageWork
 from p2r_bench.tasks.reading import read_image
 from p2r_bench.types import Recipe, Request, Sample
 

@@ -10,11 +10,11 @@ from p2r_bench.adapter import Profile
 from p2r_bench.run.accounting import EngineMeter
 from p2r_bench.run.canaries import Policy
 from p2r_bench.run.engines import EngineSet, check_capabilities, max_images_of
-from p2r_bench.run.feed import Todo
-from p2r_bench.run.hopeless import FirstFailures
-from p2r_bench.run.images import ImageWork
-from p2r_bench.run.pipeline import Pipeline, Record
-from p2r_bench.run.solving import Solver
+from p2r_bench.run.images.prefetch import Todo
+from p2r_bench.run.images.rendering import ImageWork
+from p2r_bench.run.schedule.circuit_breaker import FirstFailures
+from p2r_bench.run.schedule.pipeline import Pipeline, Record
+from p2r_bench.run.schedule.solving import Solver
 from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.types import Judge, Mode
 
@@ -47,7 +47,7 @@ class Launcher(Protocol):
             resumed: Samples of the run have succeeded before.
 
         Raises:
-            UserError: The disk refused, a plugin broke its contract, or the engine fails all samples (`run.hopeless`).
+            UserError: The disk refused, a plugin broke its contract, or the engine fails all samples (`run.schedule.circuit_breaker`).
         """
 
     def canaries(self) -> Mapping[str, Any]:

@@ -1,14 +1,12 @@
-"""When failures mean that the set-up is wrong, of a session or of one replica."""
+"""Circuit breaker: stops a run whose engine fails, before it turns every row into an error."""
 
 from __future__ import annotations
-
-from collections import Counter
 
 from p2r_bench.errors import UserError
 from p2r_bench.types import Prediction
 
-HOPELESS_AFTER = 16
-"""Failures of the engine without a success between them that stop a session; calls in a row that stop a replica."""
+TRIP_AFTER = 16
+"""Failures of the engine without a success between them that stop a session."""
 OF_THE_ROW = frozenset({"image", "images", "image_bytes", "too_long", "refused"})
 """Kinds of errors that another row may not meet."""
 OUTAGE = frozenset(
@@ -28,15 +26,15 @@ class FirstFailures:
         succeeded: An earlier session of the run has had a success.
     """
 
-    def __init__(self, after: int | None = HOPELESS_AFTER, *, succeeded: bool = False) -> None:
+    def __init__(self, after: int | None = TRIP_AFTER, *, succeeded: bool = False) -> None:
         self._after = after
         self._succeeded = succeeded
         self._failed = 0
         self._cause = ""
-        self.hopeless: UserError | None = None
+        self.tripped: UserError | None = None
 
     def note(self, prediction: Prediction) -> None:
-        """Count one outcome; sets `hopeless` when that makes too many."""
+        """Count one outcome; sets `tripped` when that makes too many."""
         error = prediction.error
         if error is None:
             self._succeeded, self._failed = True, 0
@@ -51,36 +49,7 @@ class FirstFailures:
         self._failed += 1
         if self._failed == self._after:
             which = "last" if self._succeeded else "first"
-            self.hopeless = UserError(
+            self.tripped = UserError(
                 f"the {which} {self._failed} samples all failed, so the run was stopped; the first error: "
                 f"{self._cause}. They are recorded as errors and are tried again by the same command"
             )
-
-
-class Streaks:
-    """Finds the replica whose calls all fail while others succeed: left alone, it would soon fail all rows."""
-
-    def __init__(self) -> None:
-        self._lengths: Counter[str] = Counter()
-        self._successes = 0
-        self._before: dict[str, int] = {}
-
-    def note(self, replica: str, prediction: Prediction) -> None:
-        """Count one outcome. Failures that are not of a call, such as an unreadable image, do not count."""
-        if prediction.status != "error":
-            self._successes += 1
-            self.forget(replica)
-        elif prediction.error is not None and prediction.error.role is not None:
-            self._before.setdefault(replica, self._successes)
-            self._lengths[replica] += 1
-
-    def broken(self, replica: str) -> int:
-        """How many calls of a broken replica failed in a row; 0 for one that is not."""
-        length = self._lengths[replica]
-        others_succeed = self._successes > self._before.get(replica, 0)
-        return length if length >= HOPELESS_AFTER and others_succeed else 0
-
-    def forget(self, replica: str) -> None:
-        """It starts anew."""
-        self._lengths.pop(replica, None)
-        self._before.pop(replica, None)
