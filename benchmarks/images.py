@@ -29,8 +29,8 @@ from benchmarks.parts import Asked, images_alone, ready_made, ready_rows, reques
 from benchmarks.running import samples_of
 from benchmarks.usage import cpu_seconds
 from p2r_bench.adapter import Profile, load_profile
-from p2r_bench.run.feed import Ready
-from p2r_bench.run.images import DEFAULT_BUDGET, EncodedImage
+from p2r_bench.run.images.prefetch import Ready
+from p2r_bench.run.images.rendering import DEFAULT_BUDGET, EncodedImage
 from p2r_bench.types import Recipe, Request
 
 IN_FLIGHT = 64

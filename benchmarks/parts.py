@@ -11,10 +11,10 @@ from PIL import Image
 
 from p2r_bench.adapter import Profile, decode, render
 from p2r_bench.modes.p2r import P2R
-from p2r_bench.run.feed import Ready, Work, read_ahead
-from p2r_bench.run.images import EncodedImage, ImageWork
-from p2r_bench.run.order import near_each_other
-from p2r_bench.run.seeds import CallSeeds
+from p2r_bench.run.images.prefetch import Ready, Work, read_ahead
+from p2r_bench.run.images.rendering import EncodedImage, ImageWork
+from p2r_bench.run.schedule.order import near_each_other
+from p2r_bench.run.schedule.seeds import CallSeeds
 from p2r_bench.types import Completion, Engine, Request, Sample
 
 Asked = Mapping[str, Sequence[Request]]

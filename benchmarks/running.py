@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from p2r_bench.run.engines import EngineSet
 from p2r_bench.run.result import RunResult
 from p2r_bench.run.runner import run
+from p2r_bench.run.schedule.launchers import Launchers
 from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.tasks.hr_bench import HRBench
 from p2r_bench.types import DataSource, Engine, Sample
@@ -50,14 +51,14 @@ class Timed:
         return self.result.added / self.seconds
 
 
-async def timed_run(spec: RunSpec, engines: EngineSet) -> Timed:
-    """A run with a started engine. Every row must come to an answer.
+async def timed_run(spec: RunSpec, engines: EngineSet, launchers: Launchers | None = None) -> Timed:
+    """Run with a started engine. Every row must have an answer.
 
     Raises:
         SystemExit: Rows ended in errors: a figure would mean nothing.
     """
     begun = time.perf_counter()
-    result = await run(spec, engines)
+    result = await run(spec, engines, launchers=launchers)
     seconds = time.perf_counter() - begun
     errors = sum(row["n_errors"] for row in result.metrics if row["headline"])
     if errors or not result.complete:

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import data, engines
+from benchmarks.barrier import BarrierLaunchers
 from benchmarks.output import emit, options_of
 from benchmarks.running import TASK, Timed, results_folder, samples_of, timed_run
-from p2r_bench.run.spec import RunSpec, Schedule
+from p2r_bench.run.spec import RunSpec
 
 PUBLISHED_MEMORY = 36 << 30
 """Bytes that the published way takes for the decoded 8K images of a batch of 256."""
@@ -34,8 +35,8 @@ def barrier_memory() -> int:
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Both schedules over the same rows."""
     folder = data.large_rows(options.cache_dir, options.rows, options.resolution)
-    barrier = await _run(options, folder, "barrier")
-    pipelined = await _run(options, folder, "pipelined")
+    barrier = await _run(options, folder, barrier=True)
+    pipelined = await _run(options, folder, barrier=False)
     different = [
         {"sample_id": sample, "pipelined": texts, "barrier": barrier.texts.get(sample)}
         for sample, texts in pipelined.texts.items()
@@ -55,8 +56,8 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-async def _run(options: argparse.Namespace, folder: Path, schedule: Schedule) -> Timed:
-    caching = schedule == "pipelined"
+async def _run(options: argparse.Namespace, folder: Path, *, barrier: bool) -> Timed:
+    caching = not barrier
     memory = {} if caching else {"image_memory": options.barrier_memory}
     async with engines.started(options, samples_of(folder), caching=caching) as running:
         with results_folder() as out:
@@ -67,10 +68,9 @@ async def _run(options: argparse.Namespace, folder: Path, schedule: Schedule) ->
                 out=out,
                 limit=options.rows,
                 pixels=options.pixels,
-                schedule=schedule,
                 **memory,
             )
-            return await timed_run(spec, running)
+            return await timed_run(spec, running, BarrierLaunchers(running) if barrier else None)
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plugins": FOUNDATION | {"hookspecs", "commands", "builtin"},
     "run": FOUNDATION | PARTS | {"adapter", "families", "stats", "bundled", "plugins", "terminal"},
     "session": FOUNDATION | {"run"},
+    "public": set(),
     "scaffold": FOUNDATION,
     "cli": FOUNDATION | PARTS
     | {"adapter", "stats", "synth", "bundled", "report", "commands", "hookspecs", "plugins", "run"}

@@ -139,13 +139,6 @@ if TYPE_CHECKING:
     show_default=True,
     help="Start-up checks of the engine: warn, strict, off, or skip=NAME,… of box, order, tokens, images, cache.",
 )
-@click.option(
-    "--schedule",
-    type=click.Choice(["pipelined", "barrier"]),
-    default="pipelined",
-    show_default=True,
-    help="How calls are ordered; barrier is the published way, a baseline for timings.",
-)
 @click.option("--in-flight", type=click.IntRange(1), help="Samples worked on at once.")
 @click.option(
     "--image-memory",

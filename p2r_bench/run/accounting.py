@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from p2r_bench.types import Completion, Verdict
 
 if TYPE_CHECKING:
-    from p2r_bench.run.pipeline import Outcome
+    from p2r_bench.run.schedule.pipeline import Outcome
 
 TIMES = ("queue", "image", "engine")
 TOKENS = ("prompt_tokens", "cached_tokens", "output_tokens", "visual_tokens")

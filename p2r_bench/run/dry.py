@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from p2r_bench.errors import UserError
-from p2r_bench.run.feed import Ready, read_ahead
-from p2r_bench.run.images import EncodedImage
+from p2r_bench.run.images.prefetch import Ready, read_ahead
+from p2r_bench.run.images.rendering import EncodedImage
 from p2r_bench.run.resolve import Resolved, resolve
 from p2r_bench.run.spec import RunSpec
 from p2r_bench.types import Completion, Recipe, Request

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, PrivateAttr, ValidationError
 
 from p2r_bench.errors import UserError
-from p2r_bench.run.images import DEFAULT_BUDGET
+from p2r_bench.run.images.rendering import DEFAULT_BUDGET
 from p2r_bench.run.pairs import resources
 from p2r_bench.run.spec import (
     DEFAULT_ENGINE,
@@ -21,7 +21,6 @@ from p2r_bench.run.spec import (
     Pixels,
     Positive,
     Resources,
-    Schedule,
     TextOrPath,
     Texts,
 )
@@ -89,7 +88,6 @@ class Options(BaseModel):
     sample_ids: Repeated = ()
     retry_errors: bool = True
     allow_mixed: bool = False
-    schedule: Schedule = "pipelined"
     canaries: str = "warn"
     in_flight: Positive | None = None
     image_memory: Annotated[Positive, BeforeValidator(_bytes)] = DEFAULT_BUDGET

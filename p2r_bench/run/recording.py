@@ -10,12 +10,12 @@ from p2r_bench.judges.select import headline_scorer
 from p2r_bench.redaction import redacted_arguments
 from p2r_bench.run import environment
 from p2r_bench.run.accounting import Ledger, judge_seconds
-from p2r_bench.run.launcher import EngineFacts, Launcher
-from p2r_bench.run.pipeline import Outcome
 from p2r_bench.run.progress import ProgressView, Tally
 from p2r_bench.run.resolve import Resolved
+from p2r_bench.run.schedule.launcher import EngineFacts, Launcher
+from p2r_bench.run.schedule.pipeline import Outcome
 from p2r_bench.run.served import Identified
-from p2r_bench.run.spec import EngineChoice, Schedule
+from p2r_bench.run.spec import EngineChoice
 from p2r_bench.store.identity import Session
 from p2r_bench.store.rows import now, sample_row, verdict_row
 from p2r_bench.store.run_folder import RunFolder
@@ -93,15 +93,13 @@ def begin(
         for role, fact in facts.items()
     }
     spec = resolved.spec
-    session = session_of(known, resolved.choices, spec.schedule)
+    session = session_of(known, resolved.choices)
     folder.begin(session, allow_mixed=spec.allow_mixed, expected=resolved.cells)
     prints = {role: one.record() for role, one in identified.prints.items()}
     folder.note({"fingerprints": prints, "canaries": canaries})
 
 
-def session_of(
-    engines: EngineFacts, choices: Mapping[str, EngineChoice], schedule: Schedule = "pipelined"
-) -> Session:
+def session_of(engines: EngineFacts, choices: Mapping[str, EngineChoice]) -> Session:
     """Return the facts that a run records of a session with these engines."""
     return Session(
         pinned={
@@ -113,7 +111,6 @@ def session_of(
             "command": environment.command(),
             "git": environment.git_state(),
             "engine_args": {role: redacted_arguments(c.args) for role, c in choices.items()},
-            "schedule": schedule,
         },
         engines={role: choice.engine for role, choice in choices.items()},
     )

@@ -16,8 +16,8 @@ from p2r_bench.judges.select import DEFAULT_SCORER
 from p2r_bench.plugins import registry
 from p2r_bench.run.engines import max_images_of, roles_of
 from p2r_bench.run.family import with_family
-from p2r_bench.run.feed import Work
 from p2r_bench.run.given import GivenSamples
+from p2r_bench.run.images.prefetch import Work
 from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.stats.chance import cell_facts
 from p2r_bench.store.data_record import DataRecord

@@ -16,16 +16,16 @@ from p2r_bench.judges.select import close_judges, headline_scorers, make_judges
 from p2r_bench.run import recording
 from p2r_bench.run.canaries import Policy
 from p2r_bench.run.engines import EngineSet
-from p2r_bench.run.feed import Work
 from p2r_bench.run.given import GivenSamples
-from p2r_bench.run.launcher import Launcher
-from p2r_bench.run.launchers import Launchers
+from p2r_bench.run.images.prefetch import Work
 from p2r_bench.run.options import Options
-from p2r_bench.run.order import near_each_other
 from p2r_bench.run.progress import ProgressView, Silent, Tally
 from p2r_bench.run.rejudge import judge_missing
 from p2r_bench.run.resolve import Resolved, check, resolve
 from p2r_bench.run.result import RunResult
+from p2r_bench.run.schedule.launcher import Launcher
+from p2r_bench.run.schedule.launchers import Launchers
+from p2r_bench.run.schedule.order import near_each_other
 from p2r_bench.run.served import Identified, identify, vouched_for
 from p2r_bench.run.signals import Stopper, listening
 from p2r_bench.run.spec import RunSpec
@@ -192,7 +192,7 @@ class AsyncSession:
         recorder = recording.Recorder(
             self._folder, self._resolved, self._judges, self._view, self._tally
         )
-        ordered = todo if self.spec.schedule == "barrier" else near_each_other(todo)
+        ordered = near_each_other(todo)
         try:
             resumed = bool(self._folder.done)
             return await stop.finishes(launcher.run(ordered, recorder.record, resumed=resumed))

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from p2r_bench.run.images import DEFAULT_BUDGET
+from p2r_bench.run.images.rendering import DEFAULT_BUDGET
 from p2r_bench.run.validation import STRICT, user_error
 
 DEFAULT_MODEL = "p2r-tiny"
@@ -20,7 +20,6 @@ DEFAULT_ENGINE = "transformers"
 Launching = Literal["local", "ray"]
 OnBadRow = Literal["stop", "skip"]
 Pixels = Literal["exact", "fast"]
-Schedule = Literal["pipelined", "barrier"]
 
 Positive = Annotated[int, Field(ge=1)]
 AnyPath = Annotated[Path, Field(strict=False)]
@@ -86,8 +85,6 @@ class RunSpec:
         allow_outside: Read image files outside the data folder that the data names.
         sample_ids: Only these samples.
         retry_errors: Run samples again whose last outcome is an error.
-        schedule: "pipelined", or "barrier": the published evaluation's way, as a baseline (`run.barrier`).
-            The answers are the same; it is not part of a run's identity.
         canaries: What happens with the start-up checks of an engine: "warn" refuses what is certain and warns of
             what depends on the model, "strict" refuses both, "skip=NAME,…" leaves some out, "off" all.
         in_flight: Samples worked on at once; None takes twice what keeps the engine full.
@@ -123,7 +120,6 @@ class RunSpec:
     sample_ids: Texts = ()
     retry_errors: bool = True
     allow_mixed: bool = False
-    schedule: Schedule = "pipelined"
     canaries: str = "warn"
     in_flight: Positive | None = None
     image_memory: Positive = DEFAULT_BUDGET

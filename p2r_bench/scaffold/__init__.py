@@ -116,5 +116,11 @@ class Skeleton:
             class_name=self.class_name,
             distribution=self.distribution,
             usage=self.usage,
-            core=".".join(__version__.split(".")[:2]),
+            core=_core_versions(),
         )
+
+
+def _core_versions() -> str:
+    """Return the versions of p2r-bench that a new plugin fits: minor versions may change public modules."""
+    major, minor, *_ = __version__.split(".")
+    return f">={major}.{minor},<{major}.{int(minor) + 1}"

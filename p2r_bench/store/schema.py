@@ -135,7 +135,7 @@ _STAGE = (
     ),
     _seconds(
         "queue_seconds",
-        "Time in queues: for room for the images, at a barrier, in the engine's queue.",
+        "Time in queues: for room for the images, in the engine's queue.",
     ),
     _seconds("image_seconds", "Time to make the images of the request."),
     _seconds("engine_seconds", "Time in the engine, without its queue where it tells that."),

@@ -16,7 +16,7 @@ from p2r_bench.adapter import render
 from p2r_bench.engines.data_urls import check_bytes, png_url, url_encoder
 from p2r_bench.engines.png import png
 from p2r_bench.errors import EngineError
-from p2r_bench.run.images import rendered
+from p2r_bench.run.images.rendering import rendered
 from p2r_bench.types import Recipe, WireImage
 
 RECIPE = Recipe("source", "apply", "white", (), None, ((64, 32),))

@@ -11,10 +11,10 @@ from typing import Any
 from p2r_bench.adapter import load_profile
 from p2r_bench.errors import UserError
 from p2r_bench.run import environment
-from p2r_bench.run.feed import Work
-from p2r_bench.run.pipeline import Outcome
+from p2r_bench.run.images.prefetch import Work
 from p2r_bench.run.ray.launcher import RayLauncher
 from p2r_bench.run.ray.replica import Job, Key, Ready
+from p2r_bench.run.schedule.pipeline import Outcome
 from p2r_bench.run.spec import RunSpec
 from p2r_bench.store.identity import RunIdentity
 from p2r_bench.types import ErrorInfo, ImageRef, Prediction, Sample

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2r_bench.errors import UserError
-from p2r_bench.run.feed import Work
+from p2r_bench.run.images.prefetch import Work
 from p2r_bench.run.ray import launcher as launching
 from p2r_bench.run.ray.launcher import batches_of
 from p2r_bench.types import ImageRef, Sample
@@ -140,11 +140,6 @@ def test_other_rows_on_a_replica_are_refused() -> None:
     ]
     with pytest.raises(UserError, match="the task reads the same data in another order"):
         drive(WORK, FakeActor(other))
-
-
-def test_the_barrier_schedule_is_for_one_process() -> None:
-    with pytest.raises(UserError, match="--launcher local"):
-        drive(WORK, FakeActor(WORK), schedule="barrier")
 
 
 def test_a_disk_that_refuses_stops_the_run() -> None:

@@ -13,10 +13,10 @@ from p2r_bench.adapter import load_profile
 from p2r_bench.errors import UserError
 from p2r_bench.run import environment
 from p2r_bench.run.engines import EngineSet
-from p2r_bench.run.pipeline import Outcome
 from p2r_bench.run.ray.launcher import job_of
 from p2r_bench.run.ray.replica import Job, Key, Replica
 from p2r_bench.run.resolve import resolve
+from p2r_bench.run.schedule.pipeline import Outcome
 from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.store.identity import RunIdentity
 

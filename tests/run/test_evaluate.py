@@ -23,7 +23,6 @@ from p2r_bench.session import run_all
         ({"sample_ids": "4K/1"}, 'sample_ids = "4K/1": must be a list of texts'),
         ({"limt": 3}, "limt: no such option; did you mean limit"),
         ({"pixels": "slow"}, "must be exact or fast"),
-        ({"schedule": "eager"}, "must be pipelined or barrier"),
         ({"tasks": []}, "tasks = .*must be a name, or a list of at least one"),
         ({"tasks": 3}, "tasks = 3: must be a name"),
         ({"model": 3}, "model = 3: must be text"),

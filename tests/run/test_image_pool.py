@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from p2r_bench.run.image_pool import ImagePool
+from p2r_bench.run.images.pool import ImagePool
 
 
 @pytest.fixture

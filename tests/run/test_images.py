@@ -14,8 +14,8 @@ from PIL import Image
 from p2r_bench.adapter import TwoStage, decode, load_profile, render
 from p2r_bench.adapter.canvas import narrowed
 from p2r_bench.errors import ImageError
-from p2r_bench.run import images as images_module
-from p2r_bench.run.images import EncodedImage, ImageWork
+from p2r_bench.run.images import rendering as images_module
+from p2r_bench.run.images.rendering import EncodedImage, ImageWork
 from p2r_bench.tasks.reading import probe
 from p2r_bench.types import Box, ImageEncoder, ImageRef, Recipe, Sample, WireImage
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from p2r_bench import AsyncSession, GivenSamples, RunSpec, Session
 from p2r_bench import session as sessions
@@ -17,6 +18,7 @@ from p2r_bench.run.options import Options
 from p2r_bench.run.progress import Silent, Tally
 from p2r_bench.tasks.hr_bench import HRBench
 from p2r_bench.types import DataSource, Engine, Sample
+from tests.documents import ROOT, blocks
 from tests.run.conftest import FakeEngine
 
 
@@ -157,3 +159,31 @@ def test_given_samples_may_be_judged_elsewhere(
     (result,) = sessions.run_all([spec], samples=[given])
     assert (result.added, result.complete) == (12, False)
     assert not (spec.out / "leaderboard.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("holding", "said"),
+    [
+        ("len(session.missing)", "4 of 4 samples to do"),
+        ("class Dots", "1/4, 0 errors"),
+        ("photo.png", "answer: B"),
+    ],
+)
+def test_the_examples_in_the_documentation_run(
+    holding: str,
+    said: str,
+    engine: FakeEngine,
+    bench: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (96, 64), "red").save("photo.png")
+    (code,) = (b.text for b in blocks(ROOT / "docs" / "running.md", "python") if holding in b.text)
+    code = code.replace('"Synth-HR"', '"HR-Bench"')
+    code = code.replace("limit=40", "limit=4").replace(
+        "limit=4", f"limit=4, data_dir={str(bench)!r}"
+    )
+    exec(compile(code, "docs/running.md", "exec"), {})
+    assert said in capsys.readouterr().out

@@ -14,14 +14,14 @@ from typing import Any
 
 from p2r_bench.errors import UserError
 from p2r_bench.run import environment
-from p2r_bench.run.feed import Todo, Work
-from p2r_bench.run.hopeless import FirstFailures
-from p2r_bench.run.launcher import EngineFacts
-from p2r_bench.run.order import image_key
-from p2r_bench.run.pipeline import Outcome, Record, first_error, judge_all
+from p2r_bench.run.images.prefetch import Todo, Work
 from p2r_bench.run.ray.cluster import Cluster, import_ray, one_line
 from p2r_bench.run.ray.replica import Job, Key, Ready
 from p2r_bench.run.resolve import Resolved
+from p2r_bench.run.schedule.circuit_breaker import FirstFailures
+from p2r_bench.run.schedule.launcher import EngineFacts
+from p2r_bench.run.schedule.order import image_key
+from p2r_bench.run.schedule.pipeline import Outcome, Record, first_error, judge_all
 from p2r_bench.store.identity import RunIdentity, changed_facts
 from p2r_bench.types import ErrorInfo, Judge, Prediction
 
@@ -55,10 +55,6 @@ class RayLauncher:
 
     async def start(self) -> EngineFacts:
         """Start the replicas and compare the facts of their engines. See `Launcher.start`."""
-        if self._job.spec.schedule == "barrier":
-            raise UserError(
-                "--schedule barrier is a baseline for one process: use --launcher local"
-            )
         self._actors = self._cluster.open()
         waiting = (
             "still waiting for replicas: for room in the cluster, or for their engines to start"
@@ -209,8 +205,8 @@ class RayLauncher:
             await self._record(replace(outcome, verdicts=verdicts, seconds=seconds))
         finally:
             self._writes.release()
-        if self._failures.hopeless:
-            raise self._failures.hopeless
+        if self._failures.tripped:
+            raise self._failures.tripped
 
 
 async def _call(number: int, reference: Any) -> Any:

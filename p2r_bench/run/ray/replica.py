@@ -14,11 +14,11 @@ from p2r_bench.errors import UserError
 from p2r_bench.run import environment
 from p2r_bench.run.accounting import peak_mb
 from p2r_bench.run.engines import EngineSet
-from p2r_bench.run.feed import Work
-from p2r_bench.run.hopeless import FirstFailures
-from p2r_bench.run.launcher import EngineFacts, LocalLauncher
-from p2r_bench.run.pipeline import Outcome
+from p2r_bench.run.images.prefetch import Work
 from p2r_bench.run.resolve import Resolved, resolve
+from p2r_bench.run.schedule.circuit_breaker import FirstFailures
+from p2r_bench.run.schedule.launcher import EngineFacts, LocalLauncher
+from p2r_bench.run.schedule.pipeline import Outcome
 from p2r_bench.run.spec import RunSpec
 from p2r_bench.store.identity import RunIdentity, name_of_model
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from PIL import Image
 
-from p2r_bench.run.images import EncodedImage, ImageWork
+from p2r_bench.run.images.rendering import EncodedImage, ImageWork
 from p2r_bench.store.recipes import recipe_from_json, recipe_to_json
 from p2r_bench.tasks.reading import read_image
 from p2r_bench.types import ImageRef, Recipe

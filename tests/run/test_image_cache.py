@@ -7,108 +7,108 @@ from collections.abc import Sequence
 
 import pytest
 
-from p2r_bench.run.shelf import Claim, Shelf, Wanted
+from p2r_bench.run.images.cache import Lease, SizedCache, Wanted
 
 
-def shelf(capacity: int = 100, idle: int = 100) -> Shelf[str]:
-    return Shelf(capacity, idle)
+def cache(capacity: int = 100, idle: int = 100) -> SizedCache[str]:
+    return SizedCache(capacity, idle)
 
 
-def filled(shelf: Shelf[str], *keys: str, size: int = 40) -> Claim[str]:
-    """A claim whose values are there."""
-    claim = shelf.take([Wanted(key, size) for key in keys])
-    assert claim is not None
-    for entry in claim.entries:
+def filled(cache: SizedCache[str], *keys: str, size: int = 40) -> Lease[str]:
+    """A lease whose values are there."""
+    lease = cache.take([Wanted(key, size) for key in keys])
+    assert lease is not None
+    for entry in lease.entries:
         if not entry.begun:
             entry.set(f"value of {entry.key}")
-    return claim
+    return lease
 
 
 def test_what_others_hold_takes_no_room() -> None:
-    held = shelf()
+    held = cache()
     filled(held, "a", "b")
     assert held.take([Wanted("c", 40)]) is None
     assert held.take([Wanted("a", 40), Wanted("b", 40)]) is not None
 
 
 def test_a_claim_larger_than_everything_is_granted_alone() -> None:
-    held = shelf()
+    held = cache()
     large = filled(held, "large", size=500)
     assert held.take([Wanted("b", 1)]) is None
-    large.give_back()
+    large.release()
     assert held.take([Wanted("b", 1)]) is not None
 
 
 def test_a_request_s_images_are_claimed_all_or_none() -> None:
-    held = shelf()
+    held = cache()
     first = filled(held, "a", "b")
     assert held.take([Wanted("b", 40), Wanted("c", 40)]) is None
-    first.give_back()
+    first.release()
     assert held.take([Wanted("b", 40), Wanted("c", 40)]) is not None
 
 
 def test_what_nobody_holds_makes_room_the_longest_unused_first() -> None:
-    held = shelf()
+    held = cache()
     for key in ("a", "b"):
-        filled(held, key).give_back()
-    filled(held, "a").give_back()
+        filled(held, key).release()
+    filled(held, "a").release()
     filled(held, "c")
     assert [held.peek(key) for key in ("a", "b", "c")] == ["value of a", None, "value of c"]
 
 
 def test_where_the_newest_goes_those_that_came_first_are_there_when_they_are_wanted_again() -> None:
-    held: Shelf[str] = Shelf(100, 100, newest_goes=True)
+    held: SizedCache[str] = SizedCache(100, 100, newest_goes=True)
     for key in ("a", "b", "c", "d"):
-        filled(held, key).give_back()
+        filled(held, key).release()
     assert [held.peek(key) is not None for key in "abcd"] == [True, False, False, True]
 
 
 @pytest.mark.parametrize("newest_goes", [False, True])
 def test_what_is_spent_makes_room_before_anything_else(newest_goes: bool) -> None:
-    held: Shelf[str] = Shelf(100, 100, newest_goes=newest_goes)
-    filled(held, "a").give_back()
-    filled(held, "b").give_back(spent=True)
-    filled(held, "c").give_back()
+    held: SizedCache[str] = SizedCache(100, 100, newest_goes=newest_goes)
+    filled(held, "a").release()
+    filled(held, "b").release(spent=True)
+    filled(held, "c").release()
     assert [held.peek(key) is not None for key in "abc"] == [True, False, True]
-    filled(held, "a").give_back(spent=True)
+    filled(held, "a").release(spent=True)
     assert filled(held, "a").entries[0].begun, "what is spent is still there while there is room"
 
 
 def test_spare_room_keeps_more_and_is_given_back_when_it_goes() -> None:
     spare = 80
-    held: Shelf[str] = Shelf(100, 100, spare=lambda: spare)
+    held: SizedCache[str] = SizedCache(100, 100, spare=lambda: spare)
     for key in ("a", "b", "c", "d"):
-        filled(held, key).give_back()
+        filled(held, key).release()
     assert all(held.peek(key) for key in "abcd")
-    assert held.take([Wanted("e", 40), Wanted("f", 70)]) is not None, "no claim needs spare room"
+    assert held.take([Wanted("e", 40), Wanted("f", 70)]) is not None, "no lease needs spare room"
     spare = 0
     held.make_room()
     assert not any(held.peek(key) for key in "abcd")
 
 
 def test_what_is_dropped_gives_its_room_to_others() -> None:
-    held: Shelf[str] = Shelf(80, 80, newest_goes=True)
+    held: SizedCache[str] = SizedCache(80, 80, newest_goes=True)
     for key in ("a", "b"):
-        filled(held, key).give_back()
+        filled(held, key).release()
     held.drop("a")
     held.drop("never there")
-    filled(held, "c").give_back()
+    filled(held, "c").release()
     assert [held.peek(key) is not None for key in "abc"] == [False, True, True]
     held.clear()
     assert not any(held.peek(key) for key in "abc")
 
 
 def test_no_more_is_kept_than_asked_for() -> None:
-    held = shelf(idle=50)
-    filled(held, "a", "b").give_back()
+    held = cache(idle=50)
+    filled(held, "a", "b").release()
     assert [held.peek(key) for key in ("a", "b")] == [None, "value of b"]
 
 
-async def taking(held: Shelf[str], order: list[str], key: str, priority: int) -> None:
-    claim = await held.wait([Wanted(key, 60)], priority)
+async def taking(held: SizedCache[str], order: list[str], key: str, priority: int) -> None:
+    lease = await held.wait([Wanted(key, 60)], priority)
     order.append(key)
     await asyncio.sleep(0)
-    claim.give_back()
+    lease.release()
 
 
 @pytest.mark.parametrize(
@@ -124,11 +124,11 @@ def test_who_waits_is_served_by_priority_then_in_order(
     order: list[str] = []
 
     async def main() -> None:
-        held = shelf()
+        held = cache()
         first = filled(held, "first", size=60)
         tasks = [asyncio.create_task(taking(held, order, key, p)) for key, p in waiting]
         await asyncio.sleep(0)
-        first.give_back()
+        first.release()
         await asyncio.gather(*tasks)
 
     asyncio.run(main())
@@ -137,12 +137,12 @@ def test_who_waits_is_served_by_priority_then_in_order(
 
 def test_a_newcomer_does_not_pass_those_who_wait() -> None:
     async def main() -> None:
-        held = shelf()
+        held = cache()
         first = filled(held, "first", size=60)
         waiting = asyncio.create_task(taking(held, [], "second", 0))
         await asyncio.sleep(0)
         assert held.take([Wanted("small", 1)]) is None
-        first.give_back()
+        first.release()
         await waiting
         assert held.take([Wanted("small", 1)]) is not None
 
@@ -151,11 +151,11 @@ def test_a_newcomer_does_not_pass_those_who_wait() -> None:
 
 def test_who_is_cancelled_while_waiting_leaves_its_place_to_the_next() -> None:
     async def main() -> None:
-        held, order = shelf(), list[str]()
+        held, order = cache(), list[str]()
         first = filled(held, "first", size=60)
         tasks = [asyncio.create_task(taking(held, order, key, 0)) for key in ("a", "b")]
         await asyncio.sleep(0)
-        first.give_back()
+        first.release()
         tasks[0].cancel()  # in the moment in which it was served
         await asyncio.gather(*tasks, return_exceptions=True)
         assert order == ["b"]
@@ -166,15 +166,15 @@ def test_who_is_cancelled_while_waiting_leaves_its_place_to_the_next() -> None:
 
 def test_a_value_that_could_not_be_made_is_not_kept() -> None:
     async def main() -> None:
-        held = shelf()
-        claim = held.take([Wanted("a", 40)])
-        assert claim is not None
+        held = cache()
+        lease = held.take([Wanted("a", 40)])
+        assert lease is not None
         coming: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        claim.entries[0].begin(coming)
+        lease.entries[0].begin(coming)
         coming.set_exception(LookupError("broken"))
         with pytest.raises(LookupError):
-            await claim.entries[0].ready()
-        claim.give_back()
+            await lease.entries[0].ready()
+        lease.release()
         again = held.take([Wanted("a", 40)])
         assert again is not None and not again.entries[0].begun
 
@@ -183,13 +183,13 @@ def test_a_value_that_could_not_be_made_is_not_kept() -> None:
 
 def test_what_nobody_waits_for_any_more_is_abandoned_unless_it_is_part_of_something() -> None:
     async def main() -> None:
-        held = shelf()
+        held = cache()
         futures = [asyncio.get_running_loop().create_future() for _ in range(2)]
         for future, part in zip(futures, (None, 0), strict=True):
-            claim = held.take([Wanted(f"part {part}", 40)])
-            assert claim is not None
-            claim.entries[0].begin(future, part)
-            claim.give_back()
+            lease = held.take([Wanted(f"part {part}", 40)])
+            assert lease is not None
+            lease.entries[0].begin(future, part)
+            lease.release()
         assert [future.cancelled() for future in futures] == [True, False]
 
     asyncio.run(main())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable
 
-from p2r_bench.run.feed import Work
+from p2r_bench.run.images.prefetch import Work
 from p2r_bench.types import Sample
 
 

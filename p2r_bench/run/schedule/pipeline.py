@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from p2r_bench.errors import UserError
 from p2r_bench.judges.select import applicable
 from p2r_bench.judges.verdicts import verdict_of
-from p2r_bench.run.feed import Ready, Todo, Work, read_ahead
-from p2r_bench.run.hopeless import FirstFailures
-from p2r_bench.run.images import EncodedImage, ImageWork, RowImages
-from p2r_bench.run.places import Places
-from p2r_bench.run.solving import Solver
+from p2r_bench.run.images.prefetch import Ready, Todo, Work, read_ahead
+from p2r_bench.run.images.rendering import EncodedImage, ImageWork, RowImages
+from p2r_bench.run.schedule.circuit_breaker import FirstFailures
+from p2r_bench.run.schedule.limiter import Limiter
+from p2r_bench.run.schedule.solving import Solver
 from p2r_bench.types import ErrorInfo, Judge, Prediction, Sample, Verdict, changed
 
 
@@ -57,7 +57,7 @@ class Pipeline:
         self._judges = judges
         self._images = images
         self._record = record
-        self._places = Places(in_flight, images.encoded_bytes)
+        self._limiter = Limiter(in_flight, images.encoded_bytes)
         self._writes = asyncio.Semaphore(_WRITES_WAITING)
         self._failures = failures or FirstFailures()
 
@@ -65,13 +65,13 @@ class Pipeline:
         """Do all of it. Cancelling stops at once and loses nothing that was recorded.
 
         Raises:
-            UserError: The disk refused, a plugin broke its contract, or the engine fails all samples (`run.hopeless`).
+            UserError: The disk refused, a plugin broke its contract, or the engine fails all samples (`run.schedule.circuit_breaker`).
         """
         try:
             async with asyncio.TaskGroup() as group, aclosing(read_ahead(todo)) as rows:
                 async for ready in rows:
-                    await self._places.enter(ready.image)
-                    if self._failures.hopeless:
+                    await self._limiter.enter(ready.image)
+                    if self._failures.tripped:
                         break
                     group.create_task(self._one(ready))
                     del ready  # its image is held by those who need it
@@ -86,7 +86,7 @@ class Pipeline:
             else:
                 outcome = await self.outcome(ready.work, images)
         finally:
-            self._places.leave(ready.image)
+            self._limiter.leave(ready.image)
         del ready, images  # nothing of the image is held while the outcome is written
         await self.write(outcome)
 
@@ -105,8 +105,8 @@ class Pipeline:
         """Record an outcome. Raises UserError when nothing has worked so far."""
         async with self._writes:
             await self._record(outcome)
-        if self._failures.hopeless:
-            raise self._failures.hopeless
+        if self._failures.tripped:
+            raise self._failures.tripped
 
 
 async def judge_all(

@@ -1,4 +1,7 @@
-"""Values that are made once, shared by whoever needs them at the same time, and kept while there is room."""
+"""A cache by size in bytes: values computed once, leased to their users, evicted when nobody holds them.
+
+No library has all of this: leases, waiting by priority, and shrinking an entry once its size is known.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ V = TypeVar("V")
 
 
 class Wanted(NamedTuple):
-    """A value's key, and the room it takes."""
+    """The key of a value, and its size in bytes."""
 
     key: str
     size: int
 
 
 class Entry(Generic[V]):
-    """A place on the shelf, empty until `set` or `begin`."""
+    """An entry of the cache, empty until `set` or `begin`."""
 
     __slots__ = ("_coming", "_part", "_value", "key", "size", "users")
 
@@ -31,7 +34,7 @@ class Entry(Generic[V]):
 
     @property
     def begun(self) -> bool:
-        """Whether somebody makes the value, or has made it."""
+        """True when the value is being computed or is there."""
         return self._value is not None or self._coming is not None
 
     @property
@@ -43,12 +46,12 @@ class Entry(Generic[V]):
         self._value = value
 
     def begin(self, coming: asyncio.Future[Any], part: int | None = None) -> None:
-        """The value will come, or a list with it as one part, which is made whether anybody waits for it or not."""
+        """Take the value from a future, or from one part of its list; it is computed even if nobody waits."""
         self._coming = coming
         self._part = part
 
     async def ready(self) -> V:
-        """The value, when it is there. Raises what making it raised."""
+        """Wait for the value and return it; raise the error of computing it."""
         if self._value is None:
             assert self._coming is not None
             if not self._coming.done():
@@ -57,13 +60,13 @@ class Entry(Generic[V]):
         return self.value
 
     def abandon(self) -> None:
-        """Nobody needs the value any more."""
+        """Cancel computing the value."""
         if self._coming is not None and self._part is None:
             self._coming.cancel()
 
     @property
     def lacking(self) -> bool:
-        """Whether there is no value yet, or it could not be made."""
+        """True when the value is not there yet, or failed."""
         coming = self._coming
         if coming is not None and coming.done() and not coming.cancelled():
             if coming.exception() is not None:
@@ -78,46 +81,45 @@ class Entry(Generic[V]):
             self._coming = None
 
 
-class Claim(Generic[V]):
-    """Places on the shelf that stay for their holder until they are given back."""
+class Lease(Generic[V]):
+    """Entries that stay in the cache until their holder releases them."""
 
-    __slots__ = ("_shelf", "entries")
+    __slots__ = ("_cache", "entries")
 
-    def __init__(self, shelf: Shelf[V], entries: list[Entry[V]]) -> None:
-        self._shelf: Shelf[V] | None = shelf
+    def __init__(self, cache: SizedCache[V], entries: list[Entry[V]]) -> None:
+        self._cache: SizedCache[V] | None = cache
         self.entries = entries
 
-    def give_back(self, spent: bool = False) -> None:
+    def release(self, spent: bool = False) -> None:
         """Safe to call twice.
 
         Args:
-            spent: The values will hardly be wanted again: they make room before others.
+            spent: The values are unlikely to be needed again: evict them first.
         """
-        if self._shelf is not None:
-            shelf, self._shelf = self._shelf, None
-            shelf.returned(self.entries, spent)
+        if self._cache is not None:
+            cache, self._cache = self._cache, None
+            cache.returned(self.entries, spent)
             self.entries = []
 
 
-_Waiting = tuple[int, int, Sequence[Wanted], asyncio.Future[Claim[V]]]
+_Waiting = tuple[int, int, Sequence[Wanted], asyncio.Future[Lease[V]]]
 
 
-class Shelf(Generic[V]):
-    """Places by key within a capacity; those that nobody holds make room.
+class SizedCache(Generic[V]):
+    """Entries by key within a capacity. Leased entries stay; others are evicted when room is needed.
 
-    A claim larger than the capacity is granted when nothing is held, so that it is slow instead of
-    impossible. Who waits is served by priority, then first come; a claim on what others hold already takes
-    no room and is granted at once.
+    A lease larger than the capacity is granted when nothing is leased, so that it is slow instead of impossible. Waiting
+    leases are served by priority, then in order of arrival. A lease on entries that others hold takes no room and is granted
+    at once.
 
     Args:
-        capacity: Of all that is there.
-        idle: Of that, at most so much for what nobody holds.
-        spare: Room beyond both for what nobody holds; `make_room` is called when it gets less.
-        newest_goes: Whether, of what is not spent, that makes room first which came back last; else what has been
-            unused for longest.
+        capacity: Bytes of all entries.
+        idle: Of that, bytes of entries that nobody holds.
+        spare: Bytes beyond both for entries that nobody holds; call `make_room` when it shrinks.
+        newest_goes: Evict the most recently released entry first (default: the least recently used).
 
     Attributes:
-        held: Room that claims take.
+        held: Bytes of leased entries.
     """
 
     def __init__(
@@ -140,12 +142,12 @@ class Shelf(Generic[V]):
         self._waiting: list[_Waiting[V]] = []
 
     def peek(self, key: str) -> V | None:
-        """The value of a key if it is there."""
+        """Return the value of a key if it is there."""
         entry = self._used.get(key) or self._idle.get(key) or self._spent.get(key)
         return None if entry is None or entry.lacking else entry.value
 
     def keep(self, wanted: Wanted, value: V) -> None:
-        """Put a value there for later, if there is room."""
+        """Add a value that nobody holds, if there is room."""
         if all(wanted.key not in places for places in (self._used, self._idle, self._spent)):
             entry: Entry[V] = Entry(wanted)
             entry.set(value)
@@ -153,16 +155,16 @@ class Shelf(Generic[V]):
             self.make_room()
 
     def drop(self, key: str) -> None:
-        """Nobody will want the value of a key."""
+        """Evict a key that nobody holds."""
         self._pop_idle(key)
 
     def clear(self) -> None:
-        """Let go of everything that nobody holds."""
+        """Evict everything that nobody holds."""
         for key in [*self._idle, *self._spent]:
             self._pop_idle(key)
 
-    def take(self, wanted: Sequence[Wanted]) -> Claim[V] | None:
-        """A claim on all of these, or None where there is no room now."""
+    def take(self, wanted: Sequence[Wanted]) -> Lease[V] | None:
+        """Lease all of these, or return None where there is no room now."""
         new = self._new(wanted)
         if new and (self._waiting or not self._fits(new)):
             return None
@@ -171,29 +173,29 @@ class Shelf(Generic[V]):
     def _fits(self, new: int) -> bool:
         return not self.held or self.held + new <= self._capacity
 
-    def _grant(self, wanted: Sequence[Wanted]) -> Claim[V]:
+    def _grant(self, wanted: Sequence[Wanted]) -> Lease[V]:
         entries = [self._use(one) for one in wanted]
         self.make_room()
-        return Claim(self, entries)
+        return Lease(self, entries)
 
     def _new(self, wanted: Sequence[Wanted]) -> int:
-        """Room that a claim takes beyond what others hold."""
+        """Bytes that a lease adds to what others hold."""
         return sum({key: size for key, size in wanted if key not in self._used}.values())
 
-    async def wait(self, wanted: Sequence[Wanted], priority: int) -> Claim[V]:
-        """`take`, when there is room."""
-        granted: asyncio.Future[Claim[V]] = asyncio.get_running_loop().create_future()
+    async def wait(self, wanted: Sequence[Wanted], priority: int) -> Lease[V]:
+        """Lease all of these as soon as there is room."""
+        granted: asyncio.Future[Lease[V]] = asyncio.get_running_loop().create_future()
         self._order += 1
         self._waiting.append((priority, self._order, wanted, granted))
         try:
             return await granted
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled():
-                granted.result().give_back()
+                granted.result().release()
             raise
 
     def make_room(self) -> None:
-        """Let go of what nobody holds and what has no room any more."""
+        """Evict entries that nobody holds until the rest fits."""
         room = min(self._capacity - self.held, self._idle_capacity) + self._spare()
         while self._idle_size > room and (self._idle or self._spent):
             if self._spent:
@@ -203,7 +205,7 @@ class Shelf(Generic[V]):
             self._idle_size -= dropped.size
 
     def returned(self, entries: Sequence[Entry[V]], spent: bool) -> None:
-        """A claim's places come back; see `Claim.give_back`."""
+        """Take a lease's entries back; see `Lease.release`."""
         for entry in entries:
             entry.users -= 1
             if not entry.users:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from p2r_bench.errors import UserError
 from p2r_bench.run.engines import EngineSet
-from p2r_bench.run.launcher import Launcher, LocalLauncher
 from p2r_bench.run.resolve import Resolved
+from p2r_bench.run.schedule.launcher import Launcher, LocalLauncher
 from p2r_bench.run.spec import RunSpec
 from p2r_bench.store.identity import RunIdentity
 from p2r_bench.types import Judge

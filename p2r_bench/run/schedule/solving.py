@@ -12,8 +12,8 @@ from p2r_bench.engines.completions import checked
 from p2r_bench.engines.data_urls import check_bytes
 from p2r_bench.errors import EngineDead, EngineError, EngineStopped, ImageError, UserError
 from p2r_bench.run.accounting import EngineMeter
-from p2r_bench.run.images import Prepared, RowImages, Sendable
-from p2r_bench.run.seeds import CallSeeds
+from p2r_bench.run.images.rendering import Prepared, RowImages, Sendable
+from p2r_bench.run.schedule.seeds import CallSeeds
 from p2r_bench.types import (
     Completion,
     Engine,

@@ -1,19 +1,23 @@
-"""How many samples are worked on at once."""
+"""Limits the samples in flight, by number and by the bytes of their images."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import Counter
 
-from p2r_bench.run.images import EncodedImage
+from p2r_bench.run.images.rendering import EncodedImage
 from p2r_bench.types import ErrorInfo
 
 
-class Places:
-    """A number of places, and room for the encoded images of those who have one.
+class Limiter:
+    """Limit of samples in flight.
 
-    An image counts once, however many samples share it. A sample whose image is larger than all of the
-    room gets its place when nobody else has one. One task at a time enters.
+    An image counts once, however many samples share it. A sample whose image alone exceeds the limit enters when no
+    other is in flight. One task at a time may enter.
+
+    Args:
+        count: Samples.
+        image_bytes: Bytes of their encoded images.
     """
 
     def __init__(self, count: int, image_bytes: int) -> None:
@@ -24,7 +28,7 @@ class Places:
         self._left = asyncio.Event()
 
     async def enter(self, image: EncodedImage | ErrorInfo) -> None:
-        """Take a place; waits until one is free and the image has room."""
+        """Enter; wait until number and bytes are below the limit."""
         while not self._fits(image):
             self._left.clear()
             await self._left.wait()
@@ -35,7 +39,7 @@ class Places:
             self._users[key] += 1
 
     def leave(self, image: EncodedImage | ErrorInfo) -> None:
-        """Give the place back."""
+        """Leave."""
         self._free += 1
         if isinstance(image, EncodedImage):
             key = str(image.ref.digest)

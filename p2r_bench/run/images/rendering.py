@@ -17,8 +17,8 @@ from p2r_bench.adapter import decode, render
 from p2r_bench.adapter.canvas import narrow_width, narrowed, render_narrowed
 from p2r_bench.adapter.geometry import upright_size
 from p2r_bench.errors import ImageError
-from p2r_bench.run.image_pool import ImagePool
-from p2r_bench.run.shelf import Claim, Entry, Shelf, Wanted
+from p2r_bench.run.images.cache import Entry, Lease, SizedCache, Wanted
+from p2r_bench.run.images.pool import ImagePool
 from p2r_bench.tasks.reading import place
 from p2r_bench.types import ImageEncoder, ImageRef, Recipe, Size, WireImage
 
@@ -101,8 +101,8 @@ class ImageWork:
 
     def __init__(self, budget: int = DEFAULT_BUDGET, workers: int | None = None) -> None:
         self._pool = ImagePool(workers or os.cpu_count() or 1)
-        self._rendered: Shelf[Sendable] = Shelf(budget // 2, idle=budget // 16)
-        self._sources: Shelf[Image.Image] = Shelf(
+        self._rendered: SizedCache[Sendable] = SizedCache(budget // 2, idle=budget // 16)
+        self._sources: SizedCache[Image.Image] = SizedCache(
             budget * 3 // 8, idle=budget * 3 // 8, spare=self._left_by_rendered, newest_goes=True
         )
         self._watched: dict[str, weakref.ref[EncodedImage]] = {}
@@ -111,7 +111,7 @@ class ImageWork:
         self.counts = {"sent": 0, "made": 0, "decoded": 0}
 
     def _left_by_rendered(self) -> int:
-        """Bytes of the rendered images' half that neither claims hold nor its own idle share may take."""
+        """Bytes of the rendered images' half that neither leases hold nor its own idle share may take."""
         return max(0, self.budget * 7 // 16 - self._rendered.held)
 
     def of(self, source: EncodedImage) -> RowImages:
@@ -137,32 +137,32 @@ class ImageWork:
         form = "" if encoder is None else f":{encoder.name}"
         # Encoded images have this room until it is known how much they need.
         wanted = [Wanted(r.digest + form, pixel_bytes(r.size)) for r in recipes]
-        claim = self._rendered.take(wanted) or await self._rendered.wait(wanted, priority)
+        lease = self._rendered.take(wanted) or await self._rendered.wait(wanted, priority)
         self._sources.make_room()
         started = time.perf_counter()
         try:
-            await self._fill(claim, recipes, source, priority, encoder)
-            images = [entry.value for entry in claim.entries]
+            await self._fill(lease, recipes, source, priority, encoder)
+            images = [entry.value for entry in lease.entries]
         except BaseException:
-            claim.give_back()
+            lease.release()
             raise
-        return _Shared(images, claim, started - begun, time.perf_counter() - started)
+        return _Shared(images, lease, started - begun, time.perf_counter() - started)
 
     async def _fill(
         self,
-        claim: Claim[Sendable],
+        lease: Lease[Sendable],
         recipes: Sequence[Recipe],
         source: EncodedImage,
         priority: int,
         encoder: ImageEncoder | None,
     ) -> None:
-        todo = {e.key: (e, r) for e, r in zip(claim.entries, recipes, strict=True) if not e.begun}
+        todo = {e.key: (e, r) for e, r in zip(lease.entries, recipes, strict=True) if not e.begun}
         if todo and _small(source, [recipe for _, recipe in todo.values()]):
             self._make_together(list(todo.values()), source, priority, encoder)
         else:
             for entry, recipe in todo.values():
                 entry.begin(asyncio.create_task(self._make(recipe, source, priority, encoder)))
-        for entry in claim.entries:
+        for entry in lease.entries:
             made = await entry.ready()
             if isinstance(made, WireImage):
                 self._rendered.shrink(entry, len(made.data))
@@ -218,23 +218,23 @@ class ImageWork:
         width = narrow_width(recipe, size)
         if width is not None:
             wanted.append(Wanted(f"{key}:{width}", pixel_bytes((width, size[1]))))
-        claim = self._sources.take(wanted) or await self._sources.wait(wanted, priority)
+        lease = self._sources.take(wanted) or await self._sources.wait(wanted, priority)
         try:
-            self.counts["decoded"] += not claim.entries[0].begun
+            self.counts["decoded"] += not lease.entries[0].begun
             decoded = await self._there(
-                claim.entries[0], lambda: decoded_source(recipe, source), source, priority
+                lease.entries[0], lambda: decoded_source(recipe, source), source, priority
             )
             self.counts["made"] += 1
             if width is None:
                 return await self._pool.submit(lambda: rendered(recipe, decoded, encoder), priority)
             narrow = await self._there(
-                claim.entries[1], lambda: narrowed(decoded, width), source, priority
+                lease.entries[1], lambda: narrowed(decoded, width), source, priority
             )
             return await self._pool.submit(
                 lambda: rendered(recipe, decoded, encoder, narrow), priority
             )
         finally:
-            claim.give_back(spent=priority < 0)
+            lease.release(spent=priority < 0)
 
     async def _there(
         self,
@@ -269,12 +269,12 @@ class _Shared:
     """Images that other requests may use as well. Their room is free once the engine lets go of them."""
 
     def __init__(
-        self, images: list[Sendable], claim: Claim[Sendable], waited: float, worked: float
+        self, images: list[Sendable], lease: Lease[Sendable], waited: float, worked: float
     ) -> None:
         self.waited = waited
         self.worked = worked
         self._images = images
-        self._claim = claim
+        self._lease = lease
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._lent: weakref.ref[_Lent] | None = None
@@ -288,7 +288,7 @@ class _Shared:
     def release(self) -> None:
         self._images = []
         self._lent = None
-        self._claim.give_back()
+        self._lease.release()
 
     def _dropped(self, _: object) -> None:
         if threading.get_ident() == self._thread:

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from p2r_bench.run.feed import Ready, Todo, Work, read_ahead
-from p2r_bench.run.images import EncodedImage
-from p2r_bench.run.places import Places
+from p2r_bench.run.images.prefetch import Ready, Todo, Work, read_ahead
+from p2r_bench.run.images.rendering import EncodedImage
+from p2r_bench.run.schedule.limiter import Limiter
 from p2r_bench.types import ErrorInfo, ImageRef, Sample
 
 
@@ -135,7 +135,7 @@ def image(key: str, size: int) -> EncodedImage:
 
 def test_an_image_takes_its_room_once_and_a_large_one_waits_for_all_of_it() -> None:
     async def main() -> None:
-        places = Places(10, 100)
+        places = Limiter(10, 100)
         shared, other, large = image("a", 60), image("b", 60), image("c", 500)
         await places.enter(shared)
         await places.enter(shared)
@@ -157,7 +157,7 @@ def test_an_image_takes_its_room_once_and_a_large_one_waits_for_all_of_it() -> N
 
 def test_there_are_no_more_places_than_were_given() -> None:
     async def main() -> None:
-        places = Places(1, 100)
+        places = Limiter(1, 100)
         await places.enter(ErrorInfo("image", "broken"))
         waiting = asyncio.create_task(places.enter(image("a", 1)))
         await asyncio.sleep(0)

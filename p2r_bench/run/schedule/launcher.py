@@ -8,14 +8,13 @@ from typing import Any, Protocol
 
 from p2r_bench.adapter import Profile
 from p2r_bench.run.accounting import EngineMeter
-from p2r_bench.run.barrier import BarrierPipeline
 from p2r_bench.run.canaries import Policy
 from p2r_bench.run.engines import EngineSet, check_capabilities, max_images_of
-from p2r_bench.run.feed import Todo
-from p2r_bench.run.hopeless import FirstFailures
-from p2r_bench.run.images import ImageWork
-from p2r_bench.run.pipeline import Pipeline, Record
-from p2r_bench.run.solving import Solver
+from p2r_bench.run.images.prefetch import Todo
+from p2r_bench.run.images.rendering import ImageWork
+from p2r_bench.run.schedule.circuit_breaker import FirstFailures
+from p2r_bench.run.schedule.pipeline import Pipeline, Record
+from p2r_bench.run.schedule.solving import Solver
 from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.types import Judge, Mode
 
@@ -48,7 +47,7 @@ class Launcher(Protocol):
             resumed: Samples of the run have succeeded before.
 
         Raises:
-            UserError: The disk refused, a plugin broke its contract, or the engine fails all samples (`run.hopeless`).
+            UserError: The disk refused, a plugin broke its contract, or the engine fails all samples (`run.schedule.circuit_breaker`).
         """
 
     def canaries(self) -> Mapping[str, Any]:
@@ -70,6 +69,7 @@ class LocalLauncher:
 
     Args:
         failures: See `Pipeline`.
+        pipeline: The class of the pipeline; a benchmark compares others.
     """
 
     def __init__(
@@ -81,7 +81,9 @@ class LocalLauncher:
         judges: Sequence[Judge],
         engines: EngineSet,
         failures: FirstFailures | None = None,
+        pipeline: type[Pipeline] = Pipeline,
     ) -> None:
+        self._pipeline = pipeline
         self._failures = failures
         self._spec = spec
         self._mode = mode
@@ -112,9 +114,8 @@ class LocalLauncher:
         meters = {role: self._meters[id(engine)] for role, engine in self._engines.items()}
         encoders = {role: e.capabilities().image_encoder for role, e in self._engines.items()}
         solver = Solver(self._mode, self._profile, self._engines, meters, self._spec.seed, encoders)
-        kind = BarrierPipeline if self._spec.schedule == "barrier" else Pipeline
         in_flight = self._spec.in_flight or max(2 * self.capacity, 4)
-        pipeline = kind(solver, self._judges, self._images, record, in_flight, failures)
+        pipeline = self._pipeline(solver, self._judges, self._images, record, in_flight, failures)
         await pipeline.run(todo)
 
     @property

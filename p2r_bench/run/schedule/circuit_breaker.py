@@ -1,11 +1,11 @@
-"""Circuit breaker: failures that mean that a session cannot go on."""
+"""Circuit breaker: stops a run whose engine fails, before it turns every row into an error."""
 
 from __future__ import annotations
 
 from p2r_bench.errors import UserError
 from p2r_bench.types import Prediction
 
-HOPELESS_AFTER = 16
+TRIP_AFTER = 16
 """Failures of the engine without a success between them that stop a session."""
 OF_THE_ROW = frozenset({"image", "images", "image_bytes", "too_long", "refused"})
 """Kinds of errors that another row may not meet."""
@@ -26,15 +26,15 @@ class FirstFailures:
         succeeded: An earlier session of the run has had a success.
     """
 
-    def __init__(self, after: int | None = HOPELESS_AFTER, *, succeeded: bool = False) -> None:
+    def __init__(self, after: int | None = TRIP_AFTER, *, succeeded: bool = False) -> None:
         self._after = after
         self._succeeded = succeeded
         self._failed = 0
         self._cause = ""
-        self.hopeless: UserError | None = None
+        self.tripped: UserError | None = None
 
     def note(self, prediction: Prediction) -> None:
-        """Count one outcome; sets `hopeless` when that makes too many."""
+        """Count one outcome; sets `tripped` when that makes too many."""
         error = prediction.error
         if error is None:
             self._succeeded, self._failed = True, 0
@@ -49,7 +49,7 @@ class FirstFailures:
         self._failed += 1
         if self._failed == self._after:
             which = "last" if self._succeeded else "first"
-            self.hopeless = UserError(
+            self.tripped = UserError(
                 f"the {which} {self._failed} samples all failed, so the run was stopped; the first error: "
                 f"{self._cause}. They are recorded as errors and are tried again by the same command"
             )

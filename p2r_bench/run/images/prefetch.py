@@ -11,7 +11,7 @@ from itertools import islice
 from weakref import WeakValueDictionary
 
 from p2r_bench.errors import ImageError
-from p2r_bench.run.images import EncodedImage
+from p2r_bench.run.images.rendering import EncodedImage
 from p2r_bench.tasks.reading import ImageReader, probe
 from p2r_bench.types import ErrorInfo, ImageRef, Sample, changed
 

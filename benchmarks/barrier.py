@@ -1,18 +1,22 @@
-"""The schedule `barrier`: what the published evaluation does, as a baseline."""
+"""The barrier schedule: the published evaluation's way of working, as a baseline for timings.
+
+The answers are those of the pipeline; only the order of work, and what is shared, differ.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
 
 from PIL import Image
 
 from p2r_bench.errors import UserError
-from p2r_bench.run.feed import Ready, Todo, Work, read_ahead
-from p2r_bench.run.images import (
+from p2r_bench.run.engines import EngineSet
+from p2r_bench.run.images.prefetch import Ready, Todo, Work, read_ahead
+from p2r_bench.run.images.rendering import (
     EncodedImage,
     Prepared,
     RowImages,
@@ -21,11 +25,37 @@ from p2r_bench.run.images import (
     pixel_bytes,
     rendered,
 )
-from p2r_bench.run.pipeline import Pipeline, first_error
-from p2r_bench.types import ErrorInfo, ImageEncoder, Recipe
+from p2r_bench.run.resolve import Resolved
+from p2r_bench.run.schedule.launcher import LocalLauncher
+from p2r_bench.run.schedule.launchers import Launchers
+from p2r_bench.run.schedule.pipeline import Pipeline, first_error
+from p2r_bench.store.identity import RunIdentity
+from p2r_bench.types import ErrorInfo, ImageEncoder, Judge, Recipe
 
 BATCH = 256
 """Rows of a batch, as in the published evaluation."""
+
+
+class BarrierLaunchers(Launchers):
+    """Launchers for `AsyncSession` whose runs wait at a barrier after each stage."""
+
+    def __init__(self, engines: EngineSet) -> None:
+        super().__init__(engines)
+        self._own = engines
+
+    async def of(
+        self, resolved: Resolved, identity: RunIdentity, judges: Sequence[Judge]
+    ) -> LocalLauncher:
+        """See `Launchers.of`."""
+        return LocalLauncher(
+            resolved.spec,
+            resolved.mode,
+            resolved.profile,
+            resolved.choices,
+            judges,
+            self._own,
+            pipeline=BarrierPipeline,
+        )
 
 
 class BarrierPipeline(Pipeline):
@@ -38,7 +68,9 @@ class BarrierPipeline(Pipeline):
     """
 
     async def run(self, todo: Todo) -> None:
-        """See `Pipeline.run`."""
+        """See `Pipeline.run`. Rows are taken in the dataset's order."""
+        assert isinstance(todo, Iterable)
+        todo = sorted(todo, key=lambda work: (work.index, work.repeat))
         try:
             with ThreadPoolExecutor(1, thread_name_prefix="p2r-images") as thread:
                 async with aclosing(read_ahead(todo)) as rows:
