@@ -18,7 +18,7 @@ from p2r_bench.run.images.prefetch import Todo, Work
 from p2r_bench.run.ray.cluster import Cluster, import_ray, one_line
 from p2r_bench.run.ray.replica import Job, Key, Ready
 from p2r_bench.run.resolve import Resolved
-from p2r_bench.run.schedule.circuit_breaker import FirstFailures
+from p2r_bench.run.schedule.circuit_breaker import CircuitBreaker
 from p2r_bench.run.schedule.launcher import EngineFacts
 from p2r_bench.run.schedule.order import image_key
 from p2r_bench.run.schedule.pipeline import Outcome, Record, first_error, judge_all
@@ -49,7 +49,7 @@ class RayLauncher:
         self._judges = judges
         self._ready: dict[int, Ready] = {}
         self._accounts: dict[str, dict[str, Any]] = {}
-        self._failures = FirstFailures()
+        self._failures = CircuitBreaker()
         self._losses: Counter[Batch] = Counter()
         self._last_loss = ""
 
@@ -72,7 +72,7 @@ class RayLauncher:
 
     async def run(self, todo: Todo, record: Record, *, resumed: bool = False) -> None:
         """See `Launcher.run`."""
-        self._failures = FirstFailures(succeeded=resumed)
+        self._failures = CircuitBreaker(succeeded=resumed)
         assert isinstance(todo, Iterable)
         self._work = {(one.index, one.repeat): one for one in todo}
         self._batches = deque(batches_of(self._work.values()))

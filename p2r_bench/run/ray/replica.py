@@ -16,7 +16,7 @@ from p2r_bench.run.accounting import peak_mb
 from p2r_bench.run.engines import EngineSet
 from p2r_bench.run.images.prefetch import Work
 from p2r_bench.run.resolve import Resolved, resolve
-from p2r_bench.run.schedule.circuit_breaker import FirstFailures
+from p2r_bench.run.schedule.circuit_breaker import CircuitBreaker
 from p2r_bench.run.schedule.launcher import EngineFacts, LocalLauncher
 from p2r_bench.run.schedule.pipeline import Outcome
 from p2r_bench.run.spec import RunSpec
@@ -104,7 +104,7 @@ class Replica:
             resolved.choices,
             judges=(),
             engines=self._engines,
-            failures=FirstFailures(after=None),  # the driver counts over all replicas
+            failures=CircuitBreaker(after=None),  # the driver counts over all replicas
         )
         engines = await launcher.start()
         in_flight = job.spec.in_flight or max(2 * launcher.capacity, 4)

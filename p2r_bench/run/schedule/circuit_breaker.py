@@ -15,7 +15,7 @@ OUTAGE = frozenset(
 """Kinds of errors that all rows meet from some moment on: the server is gone, or takes no more requests."""
 
 
-class FirstFailures:
+class CircuitBreaker:
     """Counts failures of the engine until they show that going on is useless.
 
     Before the first success every failure of a call counts, unless its kind is in `OF_THE_ROW`. After it only those in

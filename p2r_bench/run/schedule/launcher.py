@@ -12,7 +12,7 @@ from p2r_bench.run.canaries import Policy
 from p2r_bench.run.engines import EngineSet, check_capabilities, max_images_of
 from p2r_bench.run.images.prefetch import Todo
 from p2r_bench.run.images.rendering import ImageWork
-from p2r_bench.run.schedule.circuit_breaker import FirstFailures
+from p2r_bench.run.schedule.circuit_breaker import CircuitBreaker
 from p2r_bench.run.schedule.pipeline import Pipeline, Record
 from p2r_bench.run.schedule.solving import Solver
 from p2r_bench.run.spec import EngineChoice, RunSpec
@@ -80,7 +80,7 @@ class LocalLauncher:
         choices: Mapping[str, EngineChoice],
         judges: Sequence[Judge],
         engines: EngineSet,
-        failures: FirstFailures | None = None,
+        failures: CircuitBreaker | None = None,
         pipeline: type[Pipeline] = Pipeline,
     ) -> None:
         self._pipeline = pipeline
@@ -110,7 +110,7 @@ class LocalLauncher:
 
     async def run(self, todo: Todo, record: Record, *, resumed: bool = False) -> None:
         """See `Launcher.run`."""
-        failures = self._failures or FirstFailures(succeeded=resumed)
+        failures = self._failures or CircuitBreaker(succeeded=resumed)
         meters = {role: self._meters[id(engine)] for role, engine in self._engines.items()}
         encoders = {role: e.capabilities().image_encoder for role, e in self._engines.items()}
         solver = Solver(self._mode, self._profile, self._engines, meters, self._spec.seed, encoders)

@@ -13,7 +13,7 @@ from p2r_bench.judges.select import applicable
 from p2r_bench.judges.verdicts import verdict_of
 from p2r_bench.run.images.prefetch import Ready, Todo, Work, read_ahead
 from p2r_bench.run.images.rendering import EncodedImage, ImageWork, RowImages
-from p2r_bench.run.schedule.circuit_breaker import FirstFailures
+from p2r_bench.run.schedule.circuit_breaker import CircuitBreaker
 from p2r_bench.run.schedule.limiter import Limiter
 from p2r_bench.run.schedule.solving import Solver
 from p2r_bench.types import ErrorInfo, Judge, Prediction, Sample, Verdict, changed
@@ -51,7 +51,7 @@ class Pipeline:
         images: ImageWork,
         record: Record,
         in_flight: int,
-        failures: FirstFailures | None = None,
+        failures: CircuitBreaker | None = None,
     ) -> None:
         self._solver = solver
         self._judges = judges
@@ -59,7 +59,7 @@ class Pipeline:
         self._record = record
         self._limiter = Limiter(in_flight, images.encoded_bytes)
         self._writes = asyncio.Semaphore(_WRITES_WAITING)
-        self._failures = failures or FirstFailures()
+        self._failures = failures or CircuitBreaker()
 
     async def run(self, todo: Todo) -> None:
         """Do all of it. Cancelling stops at once and loses nothing that was recorded.
