@@ -15,7 +15,7 @@ AUTO = "auto"
 DEFAULT = "qwen3-vl"
 """Family of the published checkpoints (arXiv 2607.01191); "auto" means it where no checkpoint is known."""
 
-__all__ = ["AUTO", "DEFAULT", "BoxNotation", "Budget", "Family", "find_family"]
+__all__ = ["AUTO", "DEFAULT", "BoxNotation", "Budget", "Family", "family_of", "find_family"]
 
 
 def find_family(name: str) -> Family:
@@ -25,6 +25,14 @@ def find_family(name: str) -> Family:
         UserError: No plugin registers the name; the message has the closest ones.
     """
     return _made(DEFAULT if name == AUTO else name)
+
+
+def family_of(model_type: str) -> Family | None:
+    """Return the family that serves checkpoints of a `model_type`, or None."""
+    from p2r_bench.plugins import discover
+
+    families = (_made(name) for name in discover().names("family"))
+    return next((family for family in families if model_type in family.model_types), None)
 
 
 @cache
