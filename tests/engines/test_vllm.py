@@ -169,7 +169,7 @@ def test_limits_of_the_processor_and_the_context_are_the_familys(name: str) -> N
     assert given["max_model_len"] == min(8192, most + 4096)
     sizes = with_family(name).probe_sizes(2**20, 8192)
     assert len(sizes) >= 2
-    assert all(family.fit(size, budget) == size for size in sizes)
+    assert not family.settles or all(family.fit(size, budget) == size for size in sizes)
     assert max(family.visual_tokens(size) or 0 for size in sizes) > most // 2
     short = with_family(name).probe_sizes(2**20, 700)
     assert all((family.visual_tokens(size) or 0) < 700 for size in short)
