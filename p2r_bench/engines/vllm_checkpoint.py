@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from p2r_bench.engines.model_files import check_processor_files
+from p2r_bench.engines.model_files import check_processor_files, read_json
 from p2r_bench.engines.model_folder import lora_digest
 from p2r_bench.engines.prompt_text import chat_template
 from p2r_bench.engines.safetensors_file import read_header
@@ -113,6 +113,36 @@ def read_checkpoint(folder: Path, name: str) -> Checkpoint:
         suppressed_ids=tuple(sorted(never | {int(image_token)})),
         longest=longest,
     )
+
+
+def check_tensors(checkpoint: Checkpoint) -> None:
+    """Check that every weight of the model is in the checkpoint, and every tensor there has a place in the model.
+
+    vLLM leaves an absent matrix at arbitrary values. transformers loads the folder onto the meta device instead, which
+    reads headers only. Quantized checkpoints are not checked.
+
+    Raises:
+        UserError: Lists the tensors.
+    """
+    import transformers
+    from transformers.utils import logging
+
+    from p2r_bench.engines.weights import check_all_loaded
+
+    folder = checkpoint.folder
+    if "quantization_config" in read_json(folder / "config.json"):
+        return
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        model, info = transformers.AutoModelForImageTextToText.from_pretrained(
+            folder, device_map="meta", output_loading_info=True, ignore_mismatched_sizes=True
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f"{checkpoint.name}: transformers {transformers.__version__} cannot read the weights in {folder}: {error}"
+        ) from error
+    check_all_loaded(model, info, folder, checkpoint.name)
 
 
 @dataclass(frozen=True)
