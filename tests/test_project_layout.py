@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "stats": FOUNDATION,
     "synth": FOUNDATION | {"adapter"},
     "modes": FOUNDATION | {"adapter"},
-    "engines": FOUNDATION | {"adapter", "bundled", "hub"},
+    "engines": FOUNDATION | {"adapter", "bundled", "families", "hub"},
     "judges": FOUNDATION | {"adapter", "plugins"},
     "tasks": FOUNDATION | {"adapter", "stats", "synth", "hub"},
     "store": FOUNDATION | {"adapter", "stats"},
