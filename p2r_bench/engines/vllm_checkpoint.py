@@ -125,17 +125,19 @@ def check_tensors(checkpoint: Checkpoint) -> None:
         UserError: Lists the tensors.
     """
     import transformers
-    from transformers.utils import logging
+    from transformers.utils import logging as untyped_logging
 
     from p2r_bench.engines.weights import check_all_loaded
 
     folder = checkpoint.folder
     if "quantization_config" in read_json(folder / "config.json"):
         return
+    logging: Any = untyped_logging
+    automatic: Any = transformers.AutoModelForImageTextToText
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        model, info = transformers.AutoModelForImageTextToText.from_pretrained(
+        model, info = automatic.from_pretrained(
             folder, device_map="meta", output_loading_info=True, ignore_mismatched_sizes=True
         )
     except (OSError, ValueError, RuntimeError) as error:
