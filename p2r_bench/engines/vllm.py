@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,34 +13,43 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from p2r_bench.engines.arguments import read_arguments
-from p2r_bench.engines.model_files import check_processor_files
 from p2r_bench.engines.model_folder import lora_digest, model_digest, model_folder
 from p2r_bench.engines.vllm_arguments import CORRUPTING_KV_CACHE, Arguments
-from p2r_bench.engines.vllm_lora import Adapter, read_adapter
-from p2r_bench.engines.vllm_requests import lost_image
+from p2r_bench.engines.vllm_checkpoint import (
+    Checkpoint,
+    check_tensors,
+    read_adapter,
+    read_checkpoint,
+)
+from p2r_bench.engines.vllm_requests import Format, lost_image
+from p2r_bench.engines.vllm_shared import (
+    Shared,
+    acquire,
+    choose_dtype,
+    engine_arguments,
+    prepare_environment,
+    release,
+    start_vllm,
+)
 from p2r_bench.errors import EngineDead, EngineError, UserError
-from p2r_bench.types import Capabilities, Completion, EngineConfig, Request
+from p2r_bench.types import Capabilities, Completion, EngineConfig, Request, Size
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from p2r_bench.engines.vllm_requests import Format
-    from p2r_bench.engines.vllm_sharing import Shared
-    from p2r_bench.engines.vllm_starting import Running
-
 log = logging.getLogger(__name__)
 
-SENDINGS = 4
-"""How often a request is sent whose images vLLM's engine process has dropped from its cache."""
+SENDS = 4
+"""How often a request is sent whose images vLLM's engine process has evicted."""
 
 _made: WeakSet[VLLMEngine] = WeakSet()
 
 
 class VLLMEngine:
-    """Runs a Qwen3-VL checkpoint with vLLM: one request per call, which vLLM batches as it likes.
+    """Runs a checkpoint with vLLM: one request per call, batched by vLLM.
 
-    Model: a bundled name, a local folder or a hub id. Engines of the same event loop that differ in
-    nothing but `lora` share one vLLM.
+    Model: a bundled name, a local folder or a hub id. Engines of one event loop that differ in nothing but `lora`
+    share one vLLM.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -52,7 +60,7 @@ class VLLMEngine:
         self._shared: Shared | None = None
         self._format: Format | None = None
         self._lora: Any = None
-        self._preparing: ThreadPoolExecutor | None = None
+        self._tokenizing: ThreadPoolExecutor | None = None
         self._numbers = count()
         _made.add(self)
 
@@ -73,183 +81,164 @@ class VLLMEngine:
 
     async def start(self) -> None:
         """Start vLLM, or join the one that runs these weights already; see `Engine.start`."""
-        from p2r_bench.engines.vllm_starting import prepare_environment
-
         prepare_environment()
         _made.add(self)
         dtype = self.arguments.kv_cache_dtype
         if dtype in CORRUPTING_KV_CACHE:
             log.warning(
-                "--engine-arg kv_cache_dtype=%s: %s; leave it out, or take fp8_e4m3. The manifest records it",
+                "--engine-arg kv_cache_dtype=%s: %s; leave it out, or use fp8_e4m3. The manifest records it",
                 *(dtype, CORRUPTING_KV_CACHE[dtype]),
             )
         try:
-            import transformers
+            import accelerate  # noqa: F401
             import vllm  # noqa: F401
-
-            from p2r_bench.engines import vllm_sharing as sharing
-            from p2r_bench.engines.prompt_text import PromptText, chat_template
-            from p2r_bench.engines.special_tokens import end_ids, suppressed_ids
-            from p2r_bench.engines.vllm_requests import Format
-            from p2r_bench.engines.vllm_starting import read_checkpoint
         except ImportError as error:
             raise UserError(
                 f"The vllm engine cannot be imported ({error}). pip install 'p2r-bench[vllm]', on Linux with a device "
                 "that vLLM supports; or run a server and use --engine openai."
             ) from error
         folder = await asyncio.to_thread(model_folder, self.config.model, self.config.revision)
-        check_processor_files(folder)
-        checkpoint = read_checkpoint(folder, self.config.model)
+        checkpoint = await asyncio.to_thread(read_checkpoint, folder, self.config.model)
         lora = self.arguments.lora
         adapter = await asyncio.to_thread(read_adapter, lora) if lora else None
-        self._preparing = ThreadPoolExecutor(1, thread_name_prefix="p2r-bench-prompts")
-        self._shared = sharing.enter(
-            (*self._key, asyncio.get_running_loop()),
-            adapter,
-            lambda: self._begin(checkpoint),
-        )
+        self._tokenizing = ThreadPoolExecutor(1, thread_name_prefix="p2r-bench-prompts")
+        key = (*self._key, asyncio.get_running_loop())
+        self._shared = acquire(key, adapter, lambda: self._start_vllm(checkpoint))
+        self._format = Format(checkpoint, self._shared.context)
         if adapter is not None:
-            try:
-                self._lora = await self._shared.lora_request(adapter)
-            except Exception as error:
-                raise UserError(
-                    f"--engine-arg lora={lora}: vLLM cannot load it: {error}"
-                ) from error
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-        generation = (
-            transformers.GenerationConfig.from_pretrained(folder)
-            if (folder / "generation_config.json").is_file()
-            else None
-        )
-        config = checkpoint.config
-        self._format = Format(
-            text=PromptText(tokenizer, chat_template(folder, tokenizer), config.image_token_id),
-            factor=checkpoint.factor,
-            context=self._shared.running.context,
-            end_ids=end_ids(tokenizer, config, generation),
-            suppressed_ids=suppressed_ids(tokenizer, config),
-        )
-        await self._check_pixels()
+            self._lora = await self._shared.lora_request(adapter)
+        await self._check_sizes()
 
-    def _begin(self, checkpoint: Any) -> tuple[Running, frozenset[str], int]:
-        from p2r_bench.engines import vllm_starting as starting
-
-        # Roles are made before any of them starts: room for the adapters of all.
-        adapters: dict[str, Adapter] = {}
-        for engine in _made:
-            if engine._key == self._key and (lora := engine.arguments.lora):
-                adapter = read_adapter(lora)
-                adapters[adapter.digest] = adapter
-        keywords = starting.engine_arguments(
+    def _start_vllm(self, checkpoint: Checkpoint) -> Shared:
+        # All engines of a run are made before the first one starts, so the adapters of all are known.
+        folders = {e.arguments.lora for e in _made if e._key == self._key} - {None}
+        adapters = {a.digest: a for a in map(read_adapter, sorted(filter(None, folders)))}
+        check_tensors(checkpoint)
+        keywords = engine_arguments(
             checkpoint,
             self.arguments,
-            dtype=starting.choose_dtype(self.arguments.dtype),
+            dtype=choose_dtype(self.arguments.dtype),
             max_images=self.config.max_images,
             adapters=list(adapters.values()),
         )
-        running = starting.start(checkpoint, self.arguments, keywords)
-        return running, frozenset(adapters), self.arguments.data_parallel
+        shared = start_vllm(checkpoint, self.arguments, keywords)
+        shared.room = frozenset(adapters)
+        return shared
 
-    async def _check_pixels(self) -> None:
-        """vLLM's own processor must leave the smallest and the largest image alone.
+    async def _check_sizes(self) -> None:
+        """Check by visual tokens that vLLM's processor leaves images of the family's sizes alone.
 
         Raises:
-            UserError: It resizes one.
+            UserError: It resizes one, and the family says that it would not.
         """
+        assert self._format is not None
+        checkpoint, most = self._format.checkpoint, self.arguments.max_pixels
+        for width, height in checkpoint.probe_sizes(most, self._format.context):
+            counted = await self._count((width, height))
+            expected = checkpoint.family.visual_tokens((width, height))
+            if counted == expected:
+                continue
+            problem = (
+                f"{self.config.model}: vLLM makes {counted} visual tokens of an image of {width}×{height} pixels, and "
+                f"at this size the family {checkpoint.family.name} has {expected}: its processor resizes images"
+            )
+            if checkpoint.family.settles:
+                raise UserError(
+                    f"{problem}, so the recorded pixels could not be guaranteed. Try a smaller --engine-arg max_pixels, "
+                    "or --engine transformers."
+                )
+            log.warning("%s. The run records both counts; --engine transformers may agree", problem)
+            return
+
+    async def _count(self, size: Size) -> int:
+        """Visual tokens that vLLM makes of an image of this size."""
         from PIL import Image
 
         assert self._shared is not None and self._format is not None
-        factor, image_id = self._format.factor, self._format.text.image_id
-        most = min(self.arguments.max_pixels // factor**2, self._format.context - 1)
-        rows = math.isqrt(most)
-        for across, down in ((1, 1), (most // rows, rows)):
-            image = Image.new("RGB", (across * factor, down * factor))
-            (prompt,) = await self._shared.running.llm.renderer.render_cmpl_async(
-                [{"prompt_token_ids": [image_id], "multi_modal_data": {"image": [image]}}],
-                skip_mm_cache=True,
-            )
-            counted = self._format.image_tokens(prompt)
-            if counted != across * down:
-                raise UserError(
-                    f"{self.config.model}: vLLM makes {counted} visual tokens of an image of {image.width}×{image.height} "
-                    f"pixels, and at its own size it has {across * down}: its processor resizes images, so the recorded "
-                    "pixels could not be guaranteed. A smaller --engine-arg max_pixels may help; so does --engine transformers."
-                )
+        parts = [{"type": "image"}, {"type": "text", "text": "?"}]
+        prompt = {
+            "prompt_token_ids": self._format.tokens([{"role": "user", "content": parts}]),
+            "multi_modal_data": {"image": [Image.new("RGB", size)]},
+        }
+        (rendered,) = await self._shared.llm.renderer.render_cmpl_async(
+            [prompt], skip_mm_cache=True
+        )
+        return self._format.image_tokens(rendered)
 
     def capabilities(self) -> Capabilities:
-        """Every sampling field, and schemas; images between one visual token and `max_pixels`."""
+        """Every sampling field, schemas, and images of the family's sizes up to `max_pixels`."""
         if self._shared is None or self._format is None:
             raise RuntimeError("the engine has not been started")
-        arguments, factor = self.arguments, self._format.factor
+        arguments, family = self.arguments, self._format.checkpoint.family
         return Capabilities(
             schema=True,
             concurrency=arguments.max_num_seqs * arguments.data_parallel,
             context_tokens=self._format.context,
-            min_pixels=factor**2,
             max_pixels=arguments.max_pixels,
-            factor=factor,
-            facts=self._shared.running.facts,
+            factor=family.alignment if family.settles else None,
+            facts=self._shared.facts,
             canaries=("box", "order", "tokens", "images", "cache"),
         )
 
     async def generate(self, request: Request, images: Sequence[Image.Image]) -> Completion:
         """Run one request; see `Engine.generate`."""
-        if self._shared is None or self._format is None or self._preparing is None:
+        if self._shared is None or self._format is None or self._tokenizing is None:
             raise EngineError("the engine is not running", kind="closed")
         from vllm.exceptions import VLLMClientError
-        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
         begun = time.monotonic()
+        form, shared = self._format, self._shared
         prompt = await asyncio.get_running_loop().run_in_executor(
-            self._preparing, self._format.prompt, request, images
+            self._tokenizing, form.prompt, request, images
         )
         try:
-            output = await self._output(request, prompt)
+            output, visual = await self._output(shared, form, request, prompt)
+        except EngineError:
+            raise
         except VLLMClientError as error:
             raise EngineError(
                 f"{request.id}: vLLM refuses it: {error}", kind="refused", retryable=False
             ) from error
-        except EngineDeadError as error:
-            raise EngineDead(
-                "vLLM's engine process has died; its own messages above say why"
-            ) from error
-        except (EngineGenerateError, ValueError) as error:
+        except Exception as error:
+            if shared.llm.errored:
+                raise EngineDead(
+                    "vLLM's engine process has died; its own messages above say why"
+                ) from error
             cause = error.__cause__ or error
             raise EngineError(f"{request.id}: vLLM failed: {cause!r}", kind="model") from error
-        return self._format.completion(request, output, begun)
+        return form.completion(request, output, visual, begun)
 
-    async def _output(self, request: Request, prompt: dict[str, Any]) -> Any:
-        """vLLM's final output for a prompt."""
-        assert self._shared is not None and self._format is not None
-        llm, recipes = self._shared.running.llm, request.recipes
-        with self._shared.ranks.place(recipes[0].source if recipes else None) as rank:
-            for _ in range(SENDINGS):
-                # Images become patches here, in vLLM's own threads.
-                (rendered,) = await llm.renderer.render_cmpl_async([prompt])
-                self._format.check_rendered(request, rendered)
-                (output,) = [
-                    output
-                    async for output in llm.generate(
-                        rendered,
-                        self._format.sampling(request),
-                        f"{request.id}:{next(self._numbers)}",
-                        lora_request=self._lora,
-                        priority=request.priority,
-                        data_parallel_rank=rank if self.arguments.data_parallel > 1 else None,
-                    )
-                ]
-                if not lost_image(output):
-                    break
-        return output
+    async def _output(
+        self, shared: Shared, form: Format, request: Request, prompt: dict[str, Any]
+    ) -> tuple[Any, int]:
+        """Return vLLM's final output, and its count of visual tokens."""
+        recipes = request.recipes
+        rank = shared.rank(recipes[0].source if recipes else None)
+        for _ in range(SENDS):
+            # The renderer is vLLM's documented input path; it processes images in threads of its own.
+            (rendered,) = await shared.llm.renderer.render_cmpl_async([prompt])
+            visual = form.check_rendered(request, rendered)
+            (output,) = [
+                output
+                async for output in shared.llm.generate(
+                    rendered,
+                    form.sampling(request),
+                    f"{request.id}:{next(self._numbers)}",
+                    lora_request=self._lora,
+                    priority=request.priority,
+                    data_parallel_rank=rank,
+                )
+            ]
+            if not lost_image(output):
+                break
+        return output, visual
 
     async def close(self) -> None:
         """Stop vLLM, unless another engine of this process uses it."""
         shared, self._shared, self._format, self._lora = self._shared, None, None, None
         _made.discard(self)
-        if self._preparing is not None:
-            self._preparing.shutdown(wait=False, cancel_futures=True)
-            self._preparing = None
+        if self._tokenizing is not None:
+            self._tokenizing.shutdown(wait=False, cancel_futures=True)
+            self._tokenizing = None
         if shared is not None:
-            from p2r_bench.engines.vllm_sharing import leave
-
-            leave(shared)
+            release(shared)

@@ -1,4 +1,4 @@
-"""What `--engine-arg` sets in the vllm engine."""
+"""Arguments of the vllm engine (`--engine-arg`)."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from typing import Literal
 from p2r_bench.engines.arguments import argument
 
 CORRUPTING_KV_CACHE = {"fp8_e5m2": "replies of Qwen-VL models are corrupted"}
-"""Precisions of keys and values with which vLLM is known to give wrong replies, and how it shows (vLLM issue 41343)."""
+"""Precisions of keys and values with which vLLM gives wrong replies, and the symptom (vLLM issue 41343)."""
+
+ATTENTION = {
+    "flash-attn": "FLASH_ATTN",
+    "flashinfer": "FLASHINFER",
+    "triton": "TRITON_ATTN",
+    "flex": "FLEX_ATTENTION",
+}
+"""vLLM's names of attention backends."""
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """What `--engine-arg` sets."""
+    """Arguments of the vllm engine."""
 
     tensor_parallel: int = argument(1, "devices that share one copy of the model", least=1)
     data_parallel: int = argument(1, "copies of the model, each on devices of its own", least=1)
@@ -38,9 +46,7 @@ class Arguments:
         None, "most tokens of a prompt and its output", least=1, automatic=True
     )
     max_num_seqs: int = argument(64, "most requests that decode together, per copy", least=1)
-    max_batched_tokens: int | None = argument(
-        None, "most tokens of one step, per copy", least=1, automatic=True
-    )
+    max_batched_tokens: int = argument(8192, "most tokens of one step, per copy", least=1)
     max_pixels: int = argument(4096 * 32**2, "largest image, in pixels", least=1024)
     prefix_caching: bool = argument(
         True, "whether prompts reuse keys and values of the same beginning"

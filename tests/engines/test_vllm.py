@@ -4,44 +4,55 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import struct
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from transformers import AutoConfig, AutoTokenizer
+import transformers
 
 from p2r_bench.bundled import resolve_model
-from p2r_bench.engines import vllm_sharing as sharing
 from p2r_bench.engines.arguments import describe
 from p2r_bench.engines.processors import PromptBuilder, load_processor
-from p2r_bench.engines.prompt_text import PromptText, chat_template
 from p2r_bench.engines.transformers import TransformersEngine
 from p2r_bench.engines.vllm import VLLMEngine
 from p2r_bench.engines.vllm_arguments import Arguments
-from p2r_bench.engines.vllm_lora import Adapter, read_adapter, reserved_rank
-from p2r_bench.engines.vllm_ranks import Ranks
+from p2r_bench.engines.vllm_checkpoint import (
+    Adapter,
+    Checkpoint,
+    read_adapter,
+    read_checkpoint,
+    reserved_rank,
+)
 from p2r_bench.engines.vllm_requests import Format
-from p2r_bench.engines.vllm_starting import Running, engine_arguments, read_checkpoint
+from p2r_bench.engines.vllm_shared import Shared, acquire, engine_arguments, release
 from p2r_bench.errors import EngineError, UserError
-from p2r_bench.families import find_family
+from p2r_bench.families import Budget, family_serving, find_family
 from p2r_bench.types import EngineConfig
 from tests.engines.requests_made import make_request
 
 TINY = Path(resolve_model("p2r-tiny"))
 
 
+@cache
+def tiny() -> Checkpoint:
+    return replace(read_checkpoint(TINY, "p2r-tiny"), end_ids=(1616,), suppressed_ids=(1617, 1618))
+
+
 def make_format(context: int = 8192) -> Format:
-    tokenizer, config = AutoTokenizer.from_pretrained(TINY), AutoConfig.from_pretrained(TINY)
-    text = PromptText(tokenizer, chat_template(TINY, tokenizer), config.image_token_id)
-    return Format(text, 32, context, end_ids=(1616,), suppressed_ids=(1617, 1618))
+    return Format(tiny(), context)
+
+
+def with_family(name: str) -> Checkpoint:
+    return replace(tiny(), family=find_family(name))
 
 
 def write_adapter(folder: Path, rank: int = 8, **more: Any) -> str:
@@ -99,10 +110,28 @@ def test_more_than_all_of_the_memory_is_refused() -> None:
         VLLMEngine(EngineConfig("any", args={"gpu_memory": "1.2"}))
 
 
-def test_a_model_of_another_family_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    with pytest.raises(UserError, match="not of the Qwen3-VL family"):
-        read_checkpoint(tmp_path, "llama")
+@pytest.mark.parametrize("kind", ["qwen3_vl", "qwen2_5_vl", "glm4v", "gemma4", "internvl"])
+def test_every_family_gives_its_rules_to_a_checkpoint(tmp_path: Path, kind: str) -> None:
+    folder = Path(shutil.copytree(TINY, tmp_path / "copy"))
+    tokenizer = json.loads((folder / "tokenizer.json").read_text("utf-8"))
+    config = transformers.CONFIG_MAPPING[kind]().to_dict() | {"image_token_id": 1620}
+    (folder / "config.json").write_text(json.dumps(config))
+    family = family_serving(kind)
+    assert family is not None
+    taken = tokenizer["added_tokens"]
+    taken[-1]["content"] = family.never_sampled[-1]  # one that this tokenizer knows
+    (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    checkpoint = read_checkpoint(folder, kind)
+    assert checkpoint.family is family
+    assert checkpoint.suppressed_ids >= (1620,) or 1620 in checkpoint.suppressed_ids
+    assert taken[-1]["id"] in checkpoint.suppressed_ids
+
+
+def test_a_model_that_no_family_serves_is_refused(tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(TINY, tmp_path / "copy"))
+    (folder / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    with pytest.raises(UserError, match=r"no model family serves its model_type 'llama'.*openai"):
+        read_checkpoint(folder, "llama")
 
 
 @pytest.mark.parametrize("line", describe(Arguments), ids=lambda line: line.split()[0])
@@ -118,15 +147,40 @@ def test_an_argument_is_documented_as_it_is(line: str) -> None:
 
 
 def arguments_for(adapters: tuple[Adapter, ...] = (), **args: Any) -> dict[str, Any]:
-    checkpoint = read_checkpoint(TINY, "p2r-tiny")
     return engine_arguments(
-        checkpoint, Arguments(**args), dtype="float32", max_images=4, adapters=adapters
+        tiny(), Arguments(**args), dtype="float32", max_images=4, adapters=adapters
     )
 
 
 def test_images_between_one_visual_token_and_the_limit_keep_their_size() -> None:
     size = arguments_for(max_pixels=65536)["mm_processor_kwargs"]["size"]
     assert size == {"shortest_edge": 32 * 32, "longest_edge": 65536}
+
+
+@pytest.mark.parametrize("name", ["qwen3-vl", "qwen2.5-vl", "glm-4v", "gemma", "internvl"])
+def test_limits_of_the_processor_and_the_context_are_the_familys(name: str) -> None:
+    family = find_family(name)
+    budget = Budget(family.alignment**2, 2**20)
+    given = engine_arguments(
+        with_family(name), Arguments(max_pixels=2**20), dtype="float32", max_images=1
+    )
+    assert given["mm_processor_kwargs"] == family.processor_size(budget)
+    most = family.most_visual_tokens(budget)
+    assert most is not None
+    assert given["max_model_len"] == min(8192, most + 4096)
+    sizes = with_family(name).probe_sizes(2**20, 8192)
+    assert len(sizes) >= 2
+    assert not family.settles or all(family.fit(size, budget) == size for size in sizes)
+    assert max(family.visual_tokens(size) or 0 for size in sizes) > most // 2
+    short = with_family(name).probe_sizes(2**20, 700)
+    assert all((family.visual_tokens(size) or 0) < 700 for size in short)
+
+
+def test_a_budget_below_the_familys_smallest_image_is_refused() -> None:
+    with pytest.raises(UserError, match="max_pixels=65536: max_pixels must be at least"):
+        engine_arguments(
+            with_family("internvl"), Arguments(max_pixels=65536), dtype="float32", max_images=1
+        )
 
 
 def test_the_models_own_generation_settings_decide_nothing() -> None:
@@ -145,7 +199,7 @@ def test_an_attention_backend_is_named_only_when_asked_for() -> None:
 
 
 def test_room_is_reserved_for_the_adapters_of_all_roles() -> None:
-    assert "enable_lora" not in arguments_for()
+    assert arguments_for()["enable_lora"] is False
     given = arguments_for((Adapter("a", "1", 12), Adapter("b", "2", 64)))
     assert (given["enable_lora"], given["max_loras"], given["max_lora_rank"]) == (True, 2, 64)
 
@@ -195,56 +249,38 @@ class StoppedLLM:
 
 
 def begin(llm: StoppedLLM, *room: str) -> Any:
-    return lambda: (Running(llm, 100, {}), frozenset(room), 1)
+    return lambda: Shared(llm, 100, {}, frozenset(room))
 
 
 def test_engines_with_equal_keys_share_one_vllm_until_the_last_one_leaves() -> None:
     llm, key = StoppedLLM(), ("model",)
-    one = sharing.enter(key, None, begin(llm, "a"))
-    two = sharing.enter(key, Adapter("x", "a", 8), begin(StoppedLLM()))
+    one = acquire(key, None, begin(llm, "a"))
+    two = acquire(key, Adapter("x", "a", 8), begin(StoppedLLM()))
     assert one is two
-    sharing.leave(one)
+    release(one)
     assert not llm.stopped
-    sharing.leave(two)
+    release(two)
     assert llm.stopped == 1
     other = StoppedLLM()
-    sharing.leave(sharing.enter(key, None, begin(other)))
+    release(acquire(key, None, begin(other)))
     assert other.stopped == 1
 
 
 def test_an_adapter_without_room_gets_a_vllm_of_its_own() -> None:
     first, second = StoppedLLM(), StoppedLLM()
-    one = sharing.enter(("model",), None, begin(first))
-    two = sharing.enter(("model",), Adapter("x", "a", 8), begin(second, "a"))
+    one = acquire(("model",), None, begin(first))
+    two = acquire(("model",), Adapter("x", "a", 8), begin(second, "a"))
     assert one is not two
-    sharing.leave(one)
-    sharing.leave(two)
+    release(one)
+    release(two)
     assert first.stopped == second.stopped == 1
 
 
-# --- copies of the model
-
-
-def test_requests_about_one_image_go_to_one_copy_and_new_images_to_the_idlest() -> None:
-    ranks = Ranks(2)
-    with ranks.place("a") as first, ranks.place("a") as again, ranks.place("b") as other:
-        assert first == again != other
-    with ranks.place("a") as later:
-        assert later == first
-
-
-def test_a_copy_that_has_far_more_to_do_loses_an_image() -> None:
-    ranks = Ranks(2)
-    places = [ranks.place("a") for _ in range(10)]
-    assert {place.__enter__() for place in places} == {0, 1}
-
-
-@given(st.lists(st.integers(0, 5), max_size=60), st.integers(1, 4))
-def test_a_copy_is_always_one_that_exists(sources: list[int], copies: int) -> None:
-    ranks = Ranks(copies)
-    for source in sources:
-        with ranks.place(str(source) if source else None) as rank:
-            assert 0 <= rank < copies
+def test_requests_about_one_image_go_to_one_copy_and_new_images_take_turns() -> None:
+    shared = Shared(None, 100, {}, copies=3)
+    assert [shared.rank(source) for source in "abacab"] == [0, 1, 0, 2, 0, 1]
+    assert shared.rank(None) is None
+    assert Shared(None, 100, {}).rank("a") is None
 
 
 # --- requests
@@ -252,12 +288,12 @@ def test_a_copy_is_always_one_that_exists(sources: list[int], copies: int) -> No
 
 def test_prompts_have_the_transformers_engines_token_ids() -> None:
     form = make_format()
-    processor = load_processor(TINY, AutoConfig.from_pretrained(TINY), "p2r-tiny")
+    processor = load_processor(TINY, transformers.AutoConfig.from_pretrained(TINY), "p2r-tiny")
     builder = PromptBuilder(
         processor,
-        form.text.template,
+        form.checkpoint.template,
         find_family("qwen3-vl"),
-        image_id=form.text.image_id,
+        image_id=form.checkpoint.image_token,
         context=8192,
     )
     for number in range(30):
@@ -266,10 +302,17 @@ def test_prompts_have_the_transformers_engines_token_ids() -> None:
         expanded: list[int] = []
         counts = iter([image.width * image.height // 1024 for image in images])
         for token in prompt["prompt_token_ids"]:
-            expanded += [token] * (next(counts) if token == form.text.image_id else 1)
+            expanded += [token] * (next(counts) if token == form.checkpoint.image_token else 1)
         assert expanded == builder.build(request, images).ids
         uuids = prompt.get("multi_modal_uuids", {"image": []})["image"]
         assert uuids == [recipe.digest for recipe in request.recipes]
+
+
+def test_a_question_that_holds_the_image_placeholder_is_refused() -> None:
+    request, images = make_request(1, sizes=((64, 64),), text="What is <|image_pad|>?")
+    with pytest.raises(EngineError, match=r"must not contain <\|image_pad\|>") as caught:
+        make_format().prompt(request, images)
+    assert (caught.value.kind, caught.value.retryable) == ("prompt", False)
 
 
 def test_a_prompt_that_is_too_long_with_its_images_is_refused() -> None:
@@ -284,11 +327,36 @@ def test_a_prompt_that_is_too_long_with_its_images_is_refused() -> None:
 def test_an_image_that_vllm_resized_is_an_error() -> None:
     form = make_format()
     request, _ = make_request(1, sizes=((64, 64),))
-    image = form.text.image_id
+    image = form.checkpoint.image_token
     form.check_rendered(request, {"prompt_token_ids": [1, *[image] * 4, 2]})
     with pytest.raises(EngineError, match="resized") as caught:
         form.check_rendered(request, {"prompt_token_ids": [1, *[image] * 16, 2]})
     assert (caught.value.kind, caught.value.retryable) == ("images", False)
+    unsettled = Format(with_family("gemma"), 8192)
+    assert unsettled.check_rendered(request, {"prompt_token_ids": [image] * 16}) == 16
+
+
+@pytest.mark.parametrize("name", ["qwen3-vl", "gemma"])
+def test_a_processor_that_resizes_is_found_at_start(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Doubling:
+        """A renderer whose processor makes two visual tokens of each."""
+
+        async def render_cmpl_async(self, prompts: Any, **_: Any) -> list[dict[str, Any]]:
+            (image,) = prompts[0]["multi_modal_data"]["image"]
+            family, token = find_family(name), tiny().image_token
+            return [{"prompt_token_ids": [token] * 2 * (family.visual_tokens(image.size) or 0)}]
+
+    engine = VLLMEngine(EngineConfig("p2r-tiny", args={"max_pixels": "262144"}))
+    engine._format = Format(with_family(name), 8192)
+    engine._shared = Shared(SimpleNamespace(renderer=Doubling()), 8192, {})
+    if name == "gemma":
+        asyncio.run(engine._check_sizes())
+        assert "its processor resizes images. The run records both counts" in caplog.text
+    else:
+        with pytest.raises(UserError, match=r"its processor resizes images, so .*transformers"):
+            asyncio.run(engine._check_sizes())
 
 
 # --- answers and failures, with a stand-in for AsyncLLM
@@ -316,9 +384,6 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     modules = {
         "vllm": {},
         "vllm.exceptions": {"VLLMClientError": Refused},
-        "vllm.v1": {},
-        "vllm.v1.engine": {},
-        "vllm.v1.engine.exceptions": {"EngineDeadError": Dead, "EngineGenerateError": Failed},
         "vllm.sampling_params": {
             "SamplingParams": Parameters,
             "StructuredOutputsParams": Parameters,
@@ -340,6 +405,7 @@ class OneAnswer:
     ) -> None:
         self.form, self.outcome, self.finish, self.lost = form, outcome, finish, lost
         self.renderer = self
+        self.errored = False
         self.asked: dict[str, Any] = {}
 
     async def render_cmpl_async(self, prompts: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -350,6 +416,7 @@ class OneAnswer:
     ) -> AsyncIterator[Any]:
         self.asked = {"sampling": sampling, "id": request_id, **more}
         if isinstance(self.outcome, Exception):
+            self.errored = isinstance(self.outcome, Dead)
             raise self.outcome
         tokens, finish = self.outcome, self.finish
         if self.lost:
@@ -367,8 +434,8 @@ class OneAnswer:
 def answer(llm: OneAnswer, **sampling: Any) -> Any:
     engine = VLLMEngine(EngineConfig("p2r-tiny"))
     engine._format = llm.form
-    engine._shared = sharing.Shared(Running(llm, 8192, {}), Ranks(1), frozenset(), users=2)
-    engine._preparing = ThreadPoolExecutor(1)
+    engine._shared = Shared(llm, 8192, {}, users=2)
+    engine._tokenizing = ThreadPoolExecutor(1)
     request, images = make_request(1, sizes=(), priority=-5, **sampling)
 
     async def session() -> Any:
@@ -382,7 +449,7 @@ def answer(llm: OneAnswer, **sampling: Any) -> Any:
 
 def test_an_answer_has_text_counts_and_times(stand_in: None) -> None:
     form = make_format()
-    tokens = [*form.text.tokenizer("B")["input_ids"], 1616]
+    tokens = [*form.checkpoint.tokenizer("B")["input_ids"], 1616]
     llm = OneAnswer(form, tokens)
     completion = answer(llm)
     assert completion.text == "B"
@@ -446,7 +513,7 @@ def test_an_answer_without_text_is_an_error(stand_in: None) -> None:
 
 def test_a_request_whose_images_vllm_has_lost_is_sent_again(stand_in: None) -> None:
     form = make_format()
-    tokens = [*form.text.tokenizer("B")["input_ids"], 1616]
+    tokens = [*form.checkpoint.tokenizer("B")["input_ids"], 1616]
     assert answer(OneAnswer(form, tokens, lost=2)).text == "B"
     with pytest.raises(EngineError) as caught:
         answer(OneAnswer(form, tokens, lost=100))
