@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import takewhile
+from textwrap import indent
 from typing import Any
 
 import pyarrow as pa
@@ -14,16 +17,13 @@ SCHEMA_VERSION = 1
 
 VERSION_KEY = b"p2r_bench.schema"
 
-_TEXT, _BOOL, _FLOAT = pa.string(), pa.bool_(), pa.float64()
-_SMALL, _LARGE = pa.int32(), pa.int64()
-
 
 @dataclass(frozen=True)
 class Column:
     """One column, or one field of a column that is a list of structs.
 
     Attributes:
-        type: The pyarrow type; for a list of structs it is made from `fields`.
+        type: The pyarrow type; for a list of structs it is made of `fields`.
         volatile: True when it may differ between equal runs (timings, times of day, cache hits).
     """
 
@@ -66,328 +66,221 @@ def _documented(columns: tuple[Column, ...], prefix: str) -> Iterator[tuple[str,
         yield from _documented(column.fields, f"{prefix}{column.name}.")
 
 
-def _list(name: str, description: str, *fields: Column, volatile: bool = False) -> Column:
-    kind = pa.list_(pa.struct([(f.name, f.type) for f in fields]))
-    return Column(name, kind, description, volatile, fields)
+_TYPES = {
+    "text": pa.string(),
+    "bool": pa.bool_(),
+    "float": pa.float64(),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "texts": pa.list_(pa.string()),
+    "int32s": pa.list_(pa.int32()),
+}
+
+_SHARED = {
+    "key": """
+sample_id  text    The sample's id: unique in the task, the same on every machine.
+repeat     int32   0 for the first pass over the sample, up to repeats − 1.
+index      int64   Position of the sample in the dataset, from 0; rows are in this order.
+""",
+    "tokens": """
+prompt_tokens  int64   Prompt tokens, images included; null when the engine does not report them.
+cached_tokens  int64~  Prompt tokens found in the prefix cache.
+output_tokens  int64   Generated tokens.
+visual_tokens  int64   Prompt tokens that stand for images.
+""",
+    "error": """
+error_type     text    Type of the error, such as timeout; null without an error.
+error_message  text    What went wrong.
+error_role     text    Role of the call that failed.
+""",
+    "box": """
+x1     float   Left edge in thousandths of the width; may lie outside 0–1000.
+y1     float   Top edge in thousandths of the height.
+x2     float   Right edge in thousandths of the width.
+y2     float   Bottom edge in thousandths of the height.
+label  text    What the region shows; null when not named.
+""",
+}
+"""Lines that several tables have."""
 
 
-def _boxes(name: str, description: str) -> Column:
-    return _list(
-        name,
-        description,
-        Column("x1", _FLOAT, "Left edge in thousandths of the width; may lie outside 0–1000."),
-        Column("y1", _FLOAT, "Top edge in thousandths of the height."),
-        Column("x2", _FLOAT, "Right edge in thousandths of the width."),
-        Column("y2", _FLOAT, "Bottom edge in thousandths of the height."),
-        Column("label", _TEXT, "What the region shows; null when not named."),
-    )
+def columns(text: str) -> tuple[Column, ...]:
+    """Return the columns of a text table with a line `NAME TYPE DESCRIPTION` for each.
 
+    A type is one of `_TYPES`, or `rows` for a list of structs, whose fields are the lines below it, indented by two.
+    `~` behind a type marks a volatile column. `@NAME` stands for lines of `_SHARED`.
+    """
+    text = re.sub(r"(?m)^( *)@(\w+)$", lambda at: indent(_SHARED[at[2]].strip(), at[1]), text)
+    lines = [line for line in text.splitlines() if line]
+    found: list[Column] = []
+    while lines:
+        name, kind, description = lines.pop(0).split(None, 2)
+        inner = list(takewhile(lambda line: line.startswith("  "), lines))
+        del lines[: len(inner)]
+        fields = columns("\n".join(line[2:] for line in inner))
+        struct = pa.struct([(field.name, field.type) for field in fields])
+        type_ = pa.list_(struct) if fields else _TYPES[kind.rstrip("~")]
+        found.append(Column(name, type_, description, kind.endswith("~"), fields))
+    return tuple(found)
 
-def _seconds(name: str, description: str) -> Column:
-    return Column(name, _FLOAT, description, volatile=True)
-
-
-_TOKENS = (
-    Column(
-        "prompt_tokens",
-        _LARGE,
-        "Prompt tokens, images included; null when the engine does not report them.",
-    ),
-    Column("cached_tokens", _LARGE, "Prompt tokens found in the prefix cache.", volatile=True),
-    Column("output_tokens", _LARGE, "Generated tokens."),
-    Column("visual_tokens", _LARGE, "Prompt tokens that stand for images."),
-)
-
-_KEY = (
-    Column("sample_id", _TEXT, "The sample's id: unique in the task, the same on every machine."),
-    Column("repeat", _SMALL, "0 for the first pass over the sample, up to repeats − 1."),
-    Column(
-        "index", _LARGE, "Position of the sample in the dataset, from 0; rows are in this order."
-    ),
-)
-
-_ERROR = (
-    Column("error_type", _TEXT, "Type of the error, such as timeout; null without an error."),
-    Column("error_message", _TEXT, "What went wrong."),
-    Column("error_role", _TEXT, "Role of the call that failed."),
-)
-
-_STAGE = (
-    Column(
-        "role",
-        _TEXT,
-        "What the call was for: perceive, reason, think, answer, or a mode's own word.",
-    ),
-    Column("text", _TEXT, "The generated text, whole."),
-    Column("finish_reason", _TEXT, "stop, length, or the engine's own word."),
-    Column("request_digest", _TEXT, "SHA-256 of `request`: identity of the call."),
-    Column(
-        "request",
-        _TEXT,
-        "JSON of what was sent: messages (text, and images by recipe digest), sampling and schema.",
-    ),
-    Column("priority", _SMALL, "Priority in the engine's queue; lower runs earlier."),
-    *_TOKENS,
-    Column(
-        "engine_visual_tokens",
-        _LARGE,
-        "Visual tokens as the engine counts them; other than `visual_tokens` where it resized an image.",
-    ),
-    _seconds(
-        "queue_seconds",
-        "Time in queues: for room for the images, in the engine's queue.",
-    ),
-    _seconds("image_seconds", "Time to make the images of the request."),
-    _seconds("engine_seconds", "Time in the engine, without its queue where it tells that."),
-    Column("timings", _TEXT, "JSON of all timings in seconds, by name.", volatile=True),
-    Column("engine", _TEXT, "JSON of the facts of the engine that answered.", volatile=True),
-    _list(
-        "images",
-        "The images sent, in order.",
-        Column("digest", _TEXT, "Digest of the recipe, to be looked up in `recipes`."),
-        Column("width", _SMALL, "Width in pixels as sent."),
-        Column("height", _SMALL, "Height in pixels as sent."),
-        Column("visual_tokens", _SMALL, "Visual tokens of this image."),
-        Column(
-            "crop",
-            pa.list_(_SMALL),
-            "Left, top, right, bottom in pixels of the oriented source image; null for a whole image.",
-        ),
-    ),
-)
 
 SAMPLES = Table(
     "samples",
     "one sample and repeat",
     ("sample_id", "repeat"),
-    (
-        *_KEY,
-        Column("task", _TEXT, "Name of the task."),
-        Column("subset", _TEXT, "Part of the task reported on its own, such as 4K."),
-        Column("category", _TEXT, "Category as the dataset names it."),
-        _list(
-            "cells",
-            "The reported figures that the sample counts in.",
-            Column("subset", _TEXT, "Subset of the figure; null for all."),
-            Column("category", _TEXT, "Category of the figure; null for all."),
-        ),
-        Column(
-            "group", _TEXT, "Cluster of the bootstrap: the image, unless the task says otherwise."
-        ),
-        Column(
-            "question_id", _TEXT, "Shared by rows that ask the same question with rotated options."
-        ),
-        Column("rotation", _SMALL, "Which rotation of the options the row is."),
-        Column("image_digest", _TEXT, "SHA-256 of the image file's bytes."),
-        Column("image_width", _SMALL, "Stored width in pixels, before EXIF rotation."),
-        Column("image_height", _SMALL, "Stored height in pixels, before EXIF rotation."),
-        Column("image_orientation", _SMALL, "EXIF orientation, 1 to 8."),
-        Column(
-            "image_path",
-            _TEXT,
-            "File or shard that the image was read from; null for one held in memory.",
-            volatile=True,
-        ),
-        Column("image_row", _LARGE, "Row in the shard."),
-        Column("image_column", _TEXT, "Column of the shard, dotted for a struct field."),
-        Column("image_encoding", _TEXT, "raw, or base64 text."),
-        Column("question", _TEXT, "The bare question, without options and instruction."),
-        Column("published_question", _TEXT, "The question as the published evaluation sends it."),
-        Column(
-            "options", _TEXT, "JSON object, option letter to text, in order; null without options."
-        ),
-        Column("answer", _TEXT, "The right answer."),
-        Column("answer_form", _TEXT, "choice, number, free, word, caption or yes_no."),
-        _boxes("gt_boxes", "Ground-truth boxes; null when the dataset publishes none."),
-        Column("meta", _TEXT, "JSON of further fields of the dataset's row."),
-        Column("status", _TEXT, "ok, error (nothing is known or scored) or not_applicable."),
-        Column(
-            "extracted_answer",
-            _TEXT,
-            "The model's answer; null with status ok is no answer: wrong.",
-        ),
-        Column(
-            "no_answer_reason",
-            _TEXT,
-            "cut off (the last reply ended at its token cap) or no answer; null with an answer or another status.",
-        ),
-        *_ERROR,
-        _boxes(
-            "boxes", "The perceiver's valid boxes, all; null when the mode reports no evidence."
-        ),
-        Column(
-            "parse_status",
-            _TEXT,
-            "boxes, empty, invalid or unparsed: result of parsing the perceiver's text.",
-        ),
-        Column("ignored", pa.list_(_TEXT), "Why entries of the perceiver's list were left out."),
-        Column(
-            "annotated",
-            _TEXT,
-            "Recipe digest of the image with the boxes drawn; null without crops.",
-        ),
-        Column("crops", pa.list_(_TEXT), "Recipe digests of the crops, in box order."),
-        Column("crop_boxes", pa.list_(_SMALL), "For each crop, its box's position in `boxes`."),
-        _list("stages", "The calls that finished, in order.", *_STAGE),
-        _list(
-            "recipes",
-            "Every distinct image recipe of the row: makes the image again from the source.",
-            Column("digest", _TEXT, "Identity of the pixels: SHA-256 of the recipe."),
-            Column(
-                "recipe", _TEXT, "JSON of the recipe: orient, strokes, crop, resize, transport."
-            ),
-        ),
-        Column("n_calls", _SMALL, "Calls that finished."),
-        *_TOKENS,
-        _seconds("queue_seconds", "Sum over the calls."),
-        _seconds("image_seconds", "Sum over the calls."),
-        _seconds("engine_seconds", "Sum over the calls."),
-        _seconds("judge_seconds", "Sum over the judges."),
-        _seconds("total_seconds", "From the sample's start to its outcome."),
-        Column("usage", _TEXT, "JSON of the usage that the mode reports.", volatile=True),
-        Column("session", _SMALL, "Position in the manifest's sessions.", volatile=True),
-        Column("created", _TEXT, "When the outcome was recorded; ISO 8601, UTC.", volatile=True),
-    ),
+    columns("""
+@key
+task                    text    Name of the task.
+subset                  text    Part of the task reported on its own, such as 4K.
+category                text    Category as the dataset names it.
+cells                   rows    The reported figures that the sample counts in.
+  subset                text    Subset of the figure; null for all.
+  category              text    Category of the figure; null for all.
+group                   text    Cluster of the bootstrap: the image, unless the task says otherwise.
+question_id             text    Shared by rows that ask the same question with rotated options.
+rotation                int32   Which rotation of the options the row is.
+image_digest            text    SHA-256 of the image file's bytes.
+image_width             int32   Stored width in pixels, before EXIF rotation.
+image_height            int32   Stored height in pixels, before EXIF rotation.
+image_orientation       int32   EXIF orientation, 1 to 8.
+image_path              text~   File or shard that the image was read from; null for one held in memory.
+image_row               int64   Row in the shard.
+image_column            text    Column of the shard, dotted for a struct field.
+image_encoding          text    raw, or base64 text.
+question                text    The bare question, without options and instruction.
+published_question      text    The question as the published evaluation sends it.
+options                 text    JSON object, option letter to text, in order; null without options.
+answer                  text    The right answer.
+answer_form             text    choice, number, free, word, caption or yes_no.
+gt_boxes                rows    Ground-truth boxes; null when the dataset publishes none.
+  @box
+meta                    text    JSON of further fields of the dataset's row.
+status                  text    ok, error (nothing is known or scored) or not_applicable.
+extracted_answer        text    The model's answer; null with status ok is no answer: wrong.
+no_answer_reason        text    cut off (the last reply ended at its token cap) or no answer; null with an answer or another status.
+@error
+boxes                   rows    The perceiver's valid boxes, all; null when the mode reports no evidence.
+  @box
+parse_status            text    boxes, empty, invalid or unparsed: result of parsing the perceiver's text.
+ignored                 texts   Why entries of the perceiver's list were left out.
+annotated               text    Recipe digest of the image with the boxes drawn; null without crops.
+crops                   texts   Recipe digests of the crops, in box order.
+crop_boxes              int32s  For each crop, its box's position in `boxes`.
+stages                  rows    The calls that finished, in order.
+  role                  text    What the call was for: perceive, reason, think, answer, or a mode's own word.
+  text                  text    The generated text, whole.
+  finish_reason         text    stop, length, or the engine's own word.
+  request_digest        text    SHA-256 of `request`: identity of the call.
+  request               text    JSON of what was sent: messages (text, and images by recipe digest), sampling and schema.
+  priority              int32   Priority in the engine's queue; lower runs earlier.
+  @tokens
+  engine_visual_tokens  int64   Visual tokens as the engine counts them; other than `visual_tokens` where it resized an image.
+  queue_seconds         float~  Time in queues: for room for the images, in the engine's queue.
+  image_seconds         float~  Time to make the images of the request.
+  engine_seconds        float~  Time in the engine, without its queue where it tells that.
+  timings               text~   JSON of all timings in seconds, by name.
+  engine                text~   JSON of the facts of the engine that answered.
+  images                rows    The images sent, in order.
+    digest              text    Digest of the recipe, to be looked up in `recipes`.
+    width               int32   Width in pixels as sent.
+    height              int32   Height in pixels as sent.
+    visual_tokens       int32   Visual tokens of this image.
+    crop                int32s  Left, top, right, bottom in pixels of the oriented source image; null for a whole image.
+recipes                 rows    Every distinct image recipe of the row: makes the image again from the source.
+  digest                text    Identity of the pixels: SHA-256 of the recipe.
+  recipe                text    JSON of the recipe: orient, strokes, crop, resize, transport.
+n_calls                 int32   Calls that finished.
+@tokens
+queue_seconds           float~  Sum over the calls.
+image_seconds           float~  Sum over the calls.
+engine_seconds          float~  Sum over the calls.
+judge_seconds           float~  Sum over the judges.
+total_seconds           float~  From the sample's start to its outcome.
+usage                   text~   JSON of the usage that the mode reports.
+session                 int32~  Position in the manifest's sessions.
+created                 text~   When the outcome was recorded; ISO 8601, UTC.
+"""),
 )
 
 VERDICTS = Table(
     "verdicts",
     "one sample, repeat and scorer",
     ("sample_id", "repeat", "scorer"),
-    (
-        *_KEY,
-        Column("scorer", _TEXT, "Name of the scorer."),
-        Column("version", _TEXT, "Version of the scorer's rules."),
-        Column("params_hash", _TEXT, "Hash of its parameters."),
-        Column(
-            "extracted", _TEXT, "Text that was compared with the right answer; null for no answer."
-        ),
-        Column(
-            "span_start",
-            _SMALL,
-            "Start of `extracted` in the model's answer, where it is a part of it.",
-        ),
-        Column("span_end", _SMALL, "End of `extracted` in the model's answer."),
-        Column("correct", _BOOL, "True when the answer is right; null with status error."),
-        Column(
-            "score", _FLOAT, "Credit from 0 to 1; 1 or 0 as `correct` unless the scorer grades."
-        ),
-        Column(
-            "metric",
-            _TEXT,
-            "Metric that is the mean of `score`, such as anls; null where the scorer does not grade.",
-        ),
-        Column("fallback", _TEXT, "Scorer that decided because this one's rules found no answer."),
-        Column("status", _TEXT, "ok, or error: the judge failed, the prediction stands."),
-        *_ERROR,
-        _seconds("seconds", "Time the judge took."),
-        Column("created", _TEXT, "When the verdict was recorded; ISO 8601, UTC.", volatile=True),
-    ),
+    columns("""
+@key
+scorer         text    Name of the scorer.
+version        text    Version of the scorer's rules.
+params_hash    text    Hash of its parameters.
+extracted      text    Text that was compared with the right answer; null for no answer.
+span_start     int32   Start of `extracted` in the model's answer, where it is a part of it.
+span_end       int32   End of `extracted` in the model's answer.
+correct        bool    True when the answer is right; null with status error.
+score          float   Credit from 0 to 1; 1 or 0 as `correct` unless the scorer grades.
+metric         text    Metric that is the mean of `score`, such as anls; null where the scorer does not grade.
+fallback       text    Scorer that decided because this one's rules found no answer.
+status         text    ok, or error: the judge failed, the prediction stands.
+@error
+seconds        float~  Time the judge took.
+created        text~   When the verdict was recorded; ISO 8601, UTC.
+"""),
 )
 
-_METRIC_COLUMNS = (
-    Column(
-        "model", _TEXT, "The model; for several, their names joined by + in the order of the roles."
-    ),
-    Column(
-        "model_digest",
-        _TEXT,
-        "Digest of the weights, name@revision, or name@served# and a fingerprint; joined likewise.",
-    ),
-    Column("perceive_model", _TEXT, "Model of the perceive role, where the roles' models differ."),
-    Column("reason_model", _TEXT, "Model of the reason role, where the roles' models differ."),
-    Column("mode", _TEXT, "Name of the mode."),
-    Column("mode_version", _TEXT, "Distribution and version that the mode comes from."),
-    Column("mode_params", _TEXT, "JSON of the mode's parameters; null without parameters."),
-    Column("task", _TEXT, "Name of the task."),
-    Column("subset", _TEXT, "Subset of the task; null for all."),
-    Column("category", _TEXT, "Category; null for overall."),
-    Column("scorer", _TEXT, "Scorer whose verdicts are counted."),
-    Column(
-        "scorer_version",
-        _TEXT,
-        "Its version; several are joined by a comma, and such a row is incomplete.",
-    ),
-    Column("scorer_params_hash", _TEXT, "Hash of its parameters, likewise."),
-    Column("headline", _BOOL, "True for the run's headline scorer."),
-    Column(
-        "metric",
-        _TEXT,
-        "accuracy, another of the task's metrics, or the mean of a grading scorer's scores.",
-    ),
-    Column("per", _TEXT, "sample; or question: right when every rotation of the question is."),
-    Column(
-        "value",
-        _FLOAT,
-        "Right / scored, 0–1, or the mean score; no answer counts as wrong, errors are not scored.",
-    ),
-    Column(
-        "value_low",
-        _FLOAT,
-        "The value if everything with an error, and all that is missing, were wrong.",
-    ),
-    Column("value_high", _FLOAT, "The value if all of that were right."),
-    Column("ci_low", _FLOAT, "Lower end of the 95 % interval."),
-    Column("ci_high", _FLOAT, "Upper end of the 95 % interval."),
-    Column("ci_method", _TEXT, "wilson, cluster-bootstrap or wilson-clusters."),
-    Column("n", _LARGE, "Scored samples (questions), repeats included."),
-    Column("n_clusters", _LARGE, "Distinct groups (images) among them."),
-    Column("n_errors", _LARGE, "Samples with an error of the model or of this scorer."),
-    Column("n_no_answer", _LARGE, "Scored samples in which the scorer found no answer."),
-    Column("n_cut_off", _LARGE, "Of those, samples whose last reply ended at the token limit."),
-    Column(
-        "n_unparsed_boxes",
-        _LARGE,
-        "Scored samples whose perceiver's reply held no usable box list: unparsed or invalid.",
-    ),
-    Column("n_no_box", _LARGE, "Scored samples whose perceiver named no box: an empty list."),
-    Column("n_not_applicable", _LARGE, "Samples for which the mode does not exist."),
-    Column("n_missing", _LARGE, "Samples of the task that have not been run; null when not known."),
-    Column(
-        "n_skipped_rows",
-        _LARGE,
-        "Rows of the task, of any cell, that were left out because they are bad.",
-    ),
-    Column(
-        "complete",
-        _BOOL,
-        "Every sample of the task is done and judged and no row was skipped; only such rows are ranked.",
-    ),
-    Column("reason", _TEXT, "Why there is no value; null where there is one."),
-    Column(
-        "chance",
-        _FLOAT,
-        "Value expected of guessing, 0–1, from the options of all choice questions of the cell.",
-    ),
-    Column("n_chance", _LARGE, "Choice questions (rows) that `chance` is taken over."),
-    Column("mixed", _BOOL, "True when sessions had different engines, versions or hardware."),
-    Column("repeats", _SMALL, "Number of runs of each sample."),
-    Column("seed", _LARGE, "The run's seed."),
-    Column("calls_per_sample", _FLOAT, "Mean calls of a sample with status ok."),
-    Column(
-        "prompt_tokens_per_sample", _FLOAT, "Mean prompt tokens, where the engine reports them."
-    ),
-    Column(
-        "output_tokens_per_sample", _FLOAT, "Mean generated tokens, where the engine reports them."
-    ),
-    Column("visual_tokens_per_sample", _FLOAT, "Mean visual tokens."),
-    _seconds("seconds_per_sample", "Mean time from a sample's start to its outcome."),
-    _seconds(
-        "engine_seconds_per_sample",
-        "Mean time of a sample in the engine, over all its calls.",
-    ),
-    Column("profile", _TEXT, "Name of the profile."),
-    Column("profile_hash", _TEXT, "Hash of the profile."),
-    Column("data_digest", _TEXT, "Identity of the data."),
-    Column("data_kind", _TEXT, "published, partial, synthetic or unknown; see datasets.md."),
-    Column("data_note", _TEXT, "Why the data is of that kind, where it is not obvious."),
-    Column("engine", _TEXT, "The engines' names, joined by +."),
-    Column("run_id", _TEXT, "The run; null for reported rows."),
-    Column(
-        "source", _TEXT, "measured, or reported: taken from a publication, never compared exactly."
-    ),
-    Column("created", _TEXT, "When the row was created; ISO 8601, UTC.", volatile=True),
-)
+_METRIC_COLUMNS = columns("""
+model                      text    The model; for several, their names joined by + in the order of the roles.
+model_digest               text    Digest of the weights, name@revision, or name@served# and a fingerprint; joined likewise.
+perceive_model             text    Model of the perceive role, where the roles' models differ.
+reason_model               text    Model of the reason role, where the roles' models differ.
+mode                       text    Name of the mode.
+mode_version               text    Distribution and version that the mode comes from.
+mode_params                text    JSON of the mode's parameters; null without parameters.
+task                       text    Name of the task.
+subset                     text    Subset of the task; null for all.
+category                   text    Category; null for overall.
+scorer                     text    Scorer whose verdicts are counted.
+scorer_version             text    Its version; several are joined by a comma, and such a row is incomplete.
+scorer_params_hash         text    Hash of its parameters, likewise.
+headline                   bool    True for the run's headline scorer.
+metric                     text    accuracy, another of the task's metrics, or the mean of a grading scorer's scores.
+per                        text    sample; or question: right when every rotation of the question is.
+value                      float   Right / scored, 0–1, or the mean score; no answer counts as wrong, errors are not scored.
+value_low                  float   The value if everything with an error, and all that is missing, were wrong.
+value_high                 float   The value if all of that were right.
+ci_low                     float   Lower end of the 95 % interval.
+ci_high                    float   Upper end of the 95 % interval.
+ci_method                  text    wilson, cluster-bootstrap or wilson-clusters.
+n                          int64   Scored samples (questions), repeats included.
+n_clusters                 int64   Distinct groups (images) among them.
+n_errors                   int64   Samples with an error of the model or of this scorer.
+n_no_answer                int64   Scored samples in which the scorer found no answer.
+n_cut_off                  int64   Of those, samples whose last reply ended at the token limit.
+n_unparsed_boxes           int64   Scored samples whose perceiver's reply held no usable box list: unparsed or invalid.
+n_no_box                   int64   Scored samples whose perceiver named no box: an empty list.
+n_not_applicable           int64   Samples for which the mode does not exist.
+n_missing                  int64   Samples of the task that have not been run; null when not known.
+n_skipped_rows             int64   Rows of the task, of any cell, that were left out because they are bad.
+complete                   bool    Every sample of the task is done and judged and no row was skipped; only such rows are ranked.
+reason                     text    Why there is no value; null where there is one.
+chance                     float   Value expected of guessing, 0–1, from the options of all choice questions of the cell.
+n_chance                   int64   Choice questions (rows) that `chance` is taken over.
+mixed                      bool    True when sessions had different engines, versions or hardware.
+repeats                    int32   Number of runs of each sample.
+seed                       int64   The run's seed.
+calls_per_sample           float   Mean calls of a sample with status ok.
+prompt_tokens_per_sample   float   Mean prompt tokens, where the engine reports them.
+output_tokens_per_sample   float   Mean generated tokens, where the engine reports them.
+visual_tokens_per_sample   float   Mean visual tokens.
+seconds_per_sample         float~  Mean time from a sample's start to its outcome.
+engine_seconds_per_sample  float~  Mean time of a sample in the engine, over all its calls.
+profile                    text    Name of the profile.
+profile_hash               text    Hash of the profile.
+data_digest                text    Identity of the data.
+data_kind                  text    published, partial, synthetic or unknown; see datasets.md.
+data_note                  text    Why the data is of that kind, where it is not obvious.
+engine                     text    The engines' names, joined by +.
+run_id                     text    The run; null for reported rows.
+source                     text    measured, or reported: taken from a publication, never compared exactly.
+created                    text~   When the row was created; ISO 8601, UTC.
+""")
 
 _METRIC_KEY = ("run_id", "scorer", "metric", "subset", "category")
 
