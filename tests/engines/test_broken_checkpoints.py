@@ -120,7 +120,7 @@ def list_an_absent_tensor(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (cut_weights, r"model\.safetensors: has \d+ bytes, .* cut off .*again"),
+        (cut_weights, r"model\.safetensors: .* cut off .*again"),
         (lambda f: (f / WEIGHTS).write_bytes(b""), r"model\.safetensors: not a safetensors file"),
         (lambda f: (f / WEIGHTS).write_text(POINTER), r"model\.safetensors: a Git LFS pointer"),
         (lambda f: (f / "config.json").write_text(POINTER), r"config\.json: a Git LFS pointer"),
