@@ -48,7 +48,7 @@ _HOMES = {
     "p2r_bench.session": (
         "AsyncSession",
         "EngineChoice",
-        "GivenSamples",
+        "SampleSet",
         "RunResult",
         "RunSpec",
         "Session",
@@ -70,9 +70,9 @@ if TYPE_CHECKING:
     from p2r_bench.errors import UserError as UserError
     from p2r_bench.session import AsyncSession as AsyncSession
     from p2r_bench.session import EngineChoice as EngineChoice
-    from p2r_bench.session import GivenSamples as GivenSamples
     from p2r_bench.session import RunResult as RunResult
     from p2r_bench.session import RunSpec as RunSpec
+    from p2r_bench.session import SampleSet as SampleSet
     from p2r_bench.session import Session as Session
     from p2r_bench.session import evaluate as evaluate
     from p2r_bench.types import Ask as Ask

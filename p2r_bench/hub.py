@@ -1,4 +1,4 @@
-"""Downloads from the Hugging Face hub; what goes wrong is a UserError with its cause and the ways out."""
+"""Downloads from the Hugging Face hub. Failures are UserErrors with their cause and the ways out."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def download(
     revision: str | None = None,
     folder: Path | None = None,
 ) -> Path:
-    """Download the files of a repository that match, or what is missing of them.
+    """Download the files of a repository that match; skip those already downloaded.
 
     Args:
         name: "owner/name".
-        folder: Where to put them; None for the hub's own cache.
+        folder: Target folder; None for the hub's own cache.
 
     Returns:
         The folder with the files.
 
     Raises:
-        UserError: The hub cannot be reached or refuses, or the disk does.
+        UserError: The hub cannot be reached or refuses, or a write fails.
     """
     from huggingface_hub import snapshot_download
 
@@ -49,10 +49,10 @@ def download(
 
 
 def dataset_commit(name: str, revision: str | None = None) -> str:
-    """The commit that a branch, a tag or the newest state of a dataset stands for.
+    """Return the commit of a branch, a tag or the newest state of a dataset.
 
     Raises:
-        UserError: The hub cannot be reached, refuses, or does not tell.
+        UserError: The hub cannot be reached, refuses, or does not give the commit.
     """
     from huggingface_hub import HfApi
 
@@ -61,7 +61,7 @@ def dataset_commit(name: str, revision: str | None = None) -> str:
     except Exception as error:
         raise _refusal("dataset", name, revision, error) from error
     if commit is None:
-        raise UserError(f"{name}: the hub does not tell its commit; give one with --revision")
+        raise UserError(f"{name}: the hub does not give its commit; name one with --revision")
     return str(commit)
 
 
@@ -74,7 +74,7 @@ def _refusal(kind: Kind, name: str, revision: str | None, error: Exception) -> U
 def _explained(
     kind: Kind, name: str, revision: str | None, error: Exception
 ) -> tuple[str, list[str]]:
-    """The cause in one line, and the ways out."""
+    """Return the cause in one line, and the ways out."""
     from huggingface_hub import constants, errors
 
     page = _page(kind, name)
@@ -108,7 +108,7 @@ _AGAIN = "run the same command again to continue: files that are complete are ke
 
 
 def _unreachable(error: Exception) -> bool:
-    """True for errors of the connection: those of the client's HTTP library, or of its look-up in the cache."""
+    """Return True for errors of the connection, from the client's HTTP library or its cache look-up."""
     from huggingface_hub import errors
 
     if isinstance(error, (errors.LocalEntryNotFoundError, ConnectionError, TimeoutError)):

@@ -1,4 +1,4 @@
-"""The public modules: all that a plugin, a notebook or a script may import. Any other module may change without notice."""
+"""Public modules, for plugins, notebooks and scripts. Any other module may change without notice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ PUBLIC = {
     "p2r_bench.commands": "the group of commands that `register_commands` receives",
     "p2r_bench.errors": "the errors",
     "p2r_bench.families": "model families",
-    "p2r_bench.hookspecs": "the hooks and their types",
+    "p2r_bench.hookspecs": "the hooks",
     "p2r_bench.judges.choice": "letters out of an answer's text",
     "p2r_bench.judges.verdicts": "a judge's verdict, with its failure as a status",
     "p2r_bench.plugins": "names that are registered, and who registered them",

@@ -1,4 +1,4 @@
-"""The public way to run: open a session, see what is missing, run it, finish it.
+"""The public interface for runs: open a session, see what is missing, run it, finish it.
 
 `evaluate` does all of it for every mode and task; `Session` and `AsyncSession` do it step by step for one run.
 """
@@ -14,12 +14,12 @@ from typing import Any, TypeVar, cast
 from p2r_bench.errors import UserError
 from p2r_bench.run.blocking import EventLoop
 from p2r_bench.run.engines import EngineSet, roles_of
-from p2r_bench.run.given import GivenSamples
 from p2r_bench.run.options import Options, split
 from p2r_bench.run.progress import ProgressView, Silent, Tally
 from p2r_bench.run.resolve import check, make_mode, profile_of
 from p2r_bench.run.result import RunResult
 from p2r_bench.run.runner import AsyncSession, run
+from p2r_bench.run.sample_set import SampleSet
 from p2r_bench.run.schedule.launchers import Launchers
 from p2r_bench.run.signals import Interrupted, listening
 from p2r_bench.run.spec import DEFAULT_ENGINE, DEFAULT_MODEL, EngineChoice, RunSpec
@@ -32,12 +32,12 @@ __all__ = [
     "DEFAULT_MODEL",
     "AsyncSession",
     "EngineChoice",
-    "GivenSamples",
     "Interrupted",
     "Options",
     "ProgressView",
     "RunResult",
     "RunSpec",
+    "SampleSet",
     "Session",
     "Silent",
     "Tally",
@@ -68,7 +68,7 @@ class Session:
     def __init__(
         self,
         spec: RunSpec | Options,
-        samples: GivenSamples | None = None,
+        samples: SampleSet | None = None,
         *,
         progress: ProgressView | None = None,
     ) -> None:
@@ -132,26 +132,25 @@ def evaluate(
     progress: ProgressView | None = None,
     **options: Any,
 ) -> list[RunResult]:
-    """Evaluate a model: every mode on every task, as `p2r-bench run` does.
+    """Evaluate a model: run every mode on every task, like `p2r-bench run`.
 
-    A run that was begun before is completed; nothing runs twice.
+    An earlier run is completed; nothing runs twice.
 
     Args:
         mode: Names of modes, in a list or separated by commas.
         tasks: Names of tasks, likewise.
         model: Local folder, hub id, or the bundled model's name.
         engine_args: Arguments of the engine, such as {"dtype": "bfloat16"}.
-        data_dir: Folder with the task's data; None for the place where `data fetch` puts it.
-        out: Where runs and the leaderboard go.
+        data_dir: Folder with the task's data; None for the default folder of `data fetch`.
+        out: Folder for runs and the leaderboard.
         options: Further fields of `RunSpec`, such as `limit`, `seed` or `profile`.
 
     Returns:
         One result per mode and task, in that order.
 
     Raises:
-        UserError: Something the caller can put right: an unknown name or option, a value of the wrong type, or what a
-            run refuses.
-        Interrupted: Ctrl-C or SIGTERM came between samples; its `results` are those of the runs that had ended. While
+        UserError: Something the caller can put right, such as an unknown name or option or a value of the wrong type.
+        Interrupted: SIGINT or SIGTERM came between samples; its `results` are those of the runs that had ended. While
             samples run, the last result has `interrupted` set instead.
     """
     if not isinstance(engine_args, Mapping | None):
@@ -170,23 +169,22 @@ def run_all(
     specs: Sequence[RunSpec],
     progress: ProgressView | None = None,
     ended: Callable[[RunResult], None] | None = None,
-    samples: Sequence[GivenSamples | None] | None = None,
+    samples: Sequence[SampleSet | None] | None = None,
 ) -> list[RunResult]:
     """Run specs one after the other; stop after a run that a signal interrupted.
 
-    An engine is started once for all runs that follow each other with it, and closed when no later run
-    needs it.
+    An engine is started once for consecutive runs that use it, and closed when no later run needs it.
 
     Args:
         ended: Called with each result as its run ends.
-        samples: For each spec, samples in place of its task's rows, or None.
+        samples: For each spec, samples used instead of its task's rows, or None.
 
     Raises:
         UserError: Something the caller can put right.
         Interrupted: A signal came between samples: while a model was loaded, or at the end of a run.
     """
-    given = [None] * len(specs) if samples is None else [*samples]
-    pairs = list(zip(specs, given, strict=True))
+    sets = [None] * len(specs) if samples is None else [*samples]
+    pairs = list(zip(specs, sets, strict=True))
     results: list[RunResult] = []
     interrupted = False
 

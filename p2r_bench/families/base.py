@@ -28,10 +28,11 @@ class Family:
         model_types: `model_type`s in `config.json` of the checkpoints that it serves.
         names: Regular expression that finds the family's models by their hub id or served name.
         boxes: The notation of the boxes that the models write.
-        never_sampled: Texts of special tokens that stand for pixels; a sampled one would name missing pixels.
-        settles: The models' own processor leaves an image alone whose size is a result of `fit`. Where it does not, an
-            engine must switch its resizing off, or the counts of visual tokens show the difference.
-        alignment: Pixels of which both sides of a result of `fit` are multiples.
+        never_sampled: Special tokens that stand for pixels and are never sampled, since no pixels belong to a sampled
+            one.
+        settles: True if the models' own processor keeps the size of an image whose size is a result of `fit`. If not,
+            an engine must disable its resizing, or the counts of visual tokens show the difference.
+        alignment: Both sides of a result of `fit` are multiples of this number of pixels.
     """
 
     name: ClassVar[str]
@@ -50,7 +51,7 @@ class Family:
             size: Width and height of the image in pixels.
 
         Raises:
-            ImageError: The family refuses this shape.
+            ImageError: A shape that the family refuses.
         """
         raise NotImplementedError
 
@@ -80,7 +81,7 @@ class Family:
 
     @property
     def rules(self) -> Mapping[str, Any]:
-        """Return what goes into the hash of a profile: everything here that can change a number."""
+        """Return the rules that can change a number, for the hash of a profile."""
         return {"name": self.name, "version": self.version, "boxes": self.boxes.rules}
 
     def serves(self, model: str) -> bool:

@@ -11,11 +11,11 @@ from p2r_bench.families.notation import BoxNotation
 from p2r_bench.types import Size
 
 TOKEN_BUDGETS = (70, 140, 280, 560, 1120)
-"""Visual tokens of one image that the models were trained with."""
+"""Numbers of visual tokens of one image in the models' training."""
 
 
 class Gemma(Family):
-    """A budget of tokens of 48×48 pixels, scaled up and down to; boxes as `box_2d` in thousandths, y first."""
+    """Images scaled up or down to a budget of 48×48-pixel tokens; boxes as `box_2d` in thousandths, y first."""
 
     name = "gemma"
     model_types = ("gemma4", "gemma4_unified")
@@ -51,7 +51,7 @@ class Gemma(Family):
         return wide * side, high * side
 
     def visual_tokens(self, size: Size) -> int:
-        """One token for each 48×48 pixels."""
+        """Return one token for each 48×48 pixels."""
         return (size[0] // self.alignment) * (size[1] // self.alignment)
 
     def most_visual_tokens(self, budget: Budget) -> int:
@@ -59,11 +59,11 @@ class Gemma(Family):
         return self.tokens(budget)
 
     def processor_size(self, budget: Budget) -> dict[str, object]:
-        """The processor's token budget."""
+        """Return the processor's token budget."""
         return {"max_soft_tokens": self.tokens(budget)}
 
     def processor_arguments(self, sizes: Sequence[Size]) -> dict[str, Any]:
-        """The smallest token budget that holds every image, as the processor pads images to it."""
+        """Return the smallest token budget that holds every image: the processor pads images to it."""
         most = max(map(self.visual_tokens, sizes), default=0)
         budget = next((t for t in TOKEN_BUDGETS if t >= most), TOKEN_BUDGETS[-1])
         return {"do_resize": False, "max_soft_tokens": budget}

@@ -42,7 +42,7 @@ class InternVL(Family):
         return columns * TILE, rows * TILE
 
     def visual_tokens(self, size: Size) -> int:
-        """256 tokens for each tile, and for the thumbnail where there are several."""
+        """Return 256 tokens for each tile, and for the thumbnail if there are several tiles."""
         tiles = (size[0] // TILE) * (size[1] // TILE)
         return TOKENS * (tiles + (tiles > 1))
 
@@ -51,11 +51,11 @@ class InternVL(Family):
         return self.visual_tokens((TILE * self._most(budget), TILE))
 
     def processor_size(self, budget: Budget) -> dict[str, object]:
-        """The processor's limits on tiles."""
+        """Return the processor's limits on tiles."""
         return {"crop_to_patches": True, "min_patches": 1, "max_patches": self._most(budget)}
 
     def processor_arguments(self, sizes: Sequence[Size]) -> dict[str, Any]:
-        """Tiling, which leaves a grid of tiles at its size."""
+        """Return arguments for tiling, which keeps the size of a grid of tiles."""
         return self.processor_size(Budget(0, MOST_TILES * TILE**2))
 
     def _most(self, budget: Budget) -> int:
@@ -64,7 +64,7 @@ class InternVL(Family):
 
 @lru_cache(4096)
 def _grid(size: Size, most: int) -> tuple[int, int]:
-    """Columns and rows of tiles. Of grids with the same ratio, more tiles win while they are not over twice the area."""
+    """Return columns and rows of tiles. Of grids with the same ratio the larger wins, up to twice the image's area."""
     width, height = size
     ratio, area = width / height, width * height
     grids = [

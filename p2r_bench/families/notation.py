@@ -27,8 +27,8 @@ class BoxNotation:
         key: Key of the corners in a JSON object.
         order: "xyxy" for x1, y1, x2, y2; "yxyx" for y1, x1, y2, x2.
         scale: "thousandths" of the image, or "pixels" of the image as it was sent.
-        form: "json": a list of objects. "box_tokens": the same between `<|begin_of_box|>` and `<|end_of_box|>`, where
-            lists of corners without a label also occur. "box_tags": `<ref>label</ref><box>[[x1, y1, x2, y2]]</box>`.
+        form: "json": a list of objects. "box_tokens": the same between `<|begin_of_box|>` and `<|end_of_box|>`; lists
+            of corners without a label also occur. "box_tags": `<ref>label</ref><box>[[x1, y1, x2, y2]]</box>`.
     """
 
     key: str = "bbox_2d"
@@ -100,7 +100,7 @@ class BoxNotation:
             size: Width and height in pixels of the image as sent; only needed where the scale is pixels.
 
         Raises:
-            ValueError: The size is needed and not given.
+            ValueError: The size is needed but missing.
         """
         x1, y1, x2, y2 = corners
         if self.scale == "thousandths":
@@ -152,7 +152,7 @@ def _between(text: str, begin: str, end: str) -> Iterator[str]:
 
 
 def _value(text: str) -> Any:
-    """Return a JSON list, or the text of one that cannot be read, which is no box."""
+    """Return a JSON list; the text of an unreadable one, which is no box."""
     try:
         return json.loads(text)
     except ValueError:

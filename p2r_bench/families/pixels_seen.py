@@ -29,9 +29,9 @@ class PixelsSeen(Family):
         return max(1, int(width * scale)), max(1, int(height * scale))
 
     def visual_tokens(self, size: Size) -> None:
-        """Not known: the provider counts."""
+        """Return None: the provider counts them."""
         return None
 
     def most_visual_tokens(self, budget: Budget) -> None:
-        """Not known."""
+        """Return None: not known."""
         return None

@@ -1,4 +1,4 @@
-"""Models of which nothing is known: their server sizes images as it likes."""
+"""Models without known rules: their server decides the size of images."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class Server(Family):
         return max(1, int(width * scale)), max(1, int(height * scale))
 
     def visual_tokens(self, size: Size) -> None:
-        """Not known: the server counts."""
+        """Return None: the server counts them."""
         return None
 
     def most_visual_tokens(self, budget: Budget) -> None:
-        """Not known."""
+        """Return None: not known."""
         return None

@@ -9,7 +9,7 @@ from p2r_bench.families.base import Budget, Family
 from p2r_bench.types import Size
 
 MAX_ASPECT_RATIO = 200
-"""Ratio of the sides above which the rule refuses an image."""
+"""Largest aspect ratio that the rule accepts."""
 
 
 class SmartResize(Family):
@@ -17,7 +17,7 @@ class SmartResize(Family):
 
     factor: int
     frames = 1
-    """Frames as which an image is counted in the processor's own limits."""
+    """Frames per image in the processor's own limits."""
 
     def fit(self, size: Size, budget: Budget) -> Size:
         """See `Family.fit`.
@@ -44,7 +44,7 @@ class SmartResize(Family):
         )
 
     def visual_tokens(self, size: Size) -> int:
-        """One token for each factor × factor pixels."""
+        """Return one token for each factor × factor pixels."""
         return (size[0] // self.factor) * (size[1] // self.factor)
 
     def most_visual_tokens(self, budget: Budget) -> int:
@@ -68,7 +68,7 @@ class SmartResize(Family):
         )
 
     def processor_size(self, budget: Budget) -> dict[str, object]:
-        """The processor's limits, which count an image as `frames` frames."""
+        """Return the processor's limits, which count an image as `frames` frames."""
         limits = {
             "shortest_edge": budget.min_pixels * self.frames,
             "longest_edge": budget.max_pixels * self.frames,

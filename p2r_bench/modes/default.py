@@ -8,7 +8,7 @@ from p2r_bench.types import Ask, Prediction, Role, Sample
 
 
 class Default:
-    """One call on the whole image; the whole text is the answer."""
+    """One call on the whole image; the reply's whole text is the answer."""
 
     roles: tuple[Role, ...] = ("answer",)
 

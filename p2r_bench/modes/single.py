@@ -1,4 +1,4 @@
-"""One call on the whole image: what `default` and `thinking` have in common."""
+"""One call on the whole image, shared by `default` and `thinking`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from p2r_bench.types import Ask, Prediction, Sample
 
 
 async def solve_in_one_call(sample: Sample, ask: Ask, profile: Profile, role: str) -> Prediction:
-    """Ask once in a role, and read the answer by the profile's policy for that role."""
+    """Send one request in a role, and extract the answer by the profile's policy for that role."""
     two = TwoStage(profile)
     completion = await ask(two.single_request(sample, role))
     return Prediction(

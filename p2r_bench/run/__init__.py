@@ -1,1 +1,1 @@
-"""Running a mode over a task: the asynchronous pipeline from samples to a run folder."""
+"""The asynchronous pipeline that runs a mode over a task, from samples to a run folder."""

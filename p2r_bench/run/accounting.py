@@ -22,7 +22,7 @@ class EngineMeter:
 
     Attributes:
         busy_s: Seconds with at least one request inside.
-        request_s: Sum over the requests inside of their seconds, where no more than `capacity` count at a time.
+        request_s: Seconds summed over the requests inside; at most `capacity` of them count at a time.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -33,17 +33,17 @@ class EngineMeter:
         self._since = 0.0
 
     def enter(self, now: float) -> None:
-        """A request goes in; `now` is a time of `perf_counter`."""
+        """Count a request that enters the engine at `now`, a time of `perf_counter`."""
         self._count(now)
         self._inside += 1
 
     def leave(self, now: float) -> None:
-        """A request comes out."""
+        """Count a request that leaves the engine."""
         self._count(now)
         self._inside -= 1
 
     def read(self) -> dict[str, float]:
-        """Capacity and seconds up to now."""
+        """Return the capacity and the seconds up to now."""
         self._count(time.perf_counter())
         return {
             "capacity": self.capacity,
@@ -90,15 +90,15 @@ class Ledger:
             stage[f"{name}_s"] += completion.timings.get(name, 0.0)
         for name in TOKENS:
             tokens = getattr(completion, name)
-            # What an engine does not tell for one call is not known for all.
+            # A count missing from one call makes the sum unknown.
             stage[name] = None if tokens is None or stage[name] is None else stage[name] + tokens
 
     def summary(self, seconds: float, launcher: Mapping[str, Any]) -> dict[str, Any]:
-        """The manifest's accounting of a session; see docs/throughput.md.
+        """Return the manifest's accounting of a session; see docs/throughput.md.
 
         Args:
-            seconds: From the first row's start to the last one's place on disk.
-            launcher: What `Launcher.accounting` tells; passed on, with the sums over its replicas.
+            seconds: From the start of the first row until the last one is on disk.
+            launcher: The result of `Launcher.accounting`; returned with sums over its replicas added.
         """
         pipelines = list(launcher.get("replicas", {"": launcher}).values())
         return {
@@ -119,7 +119,7 @@ class Ledger:
 
 
 def _shares(meters: Sequence[Mapping[str, float]], seconds: float) -> dict[str, float | None]:
-    """Return the load of all engines together; see `EngineMeter.read` for what is given."""
+    """Return the load of all engines together, from readings of `EngineMeter.read`."""
     capacity = sum(meter["capacity"] for meter in meters)
     if not capacity:
         return {"capacity": 0, "busy_share": None, "fullness": None}
@@ -132,12 +132,12 @@ def _shares(meters: Sequence[Mapping[str, float]], seconds: float) -> dict[str, 
 
 
 def judge_seconds(verdicts: Sequence[Verdict]) -> float | None:
-    """Time that all judges of a sample took, or None without a verdict."""
+    """Return the seconds that all judges of a sample took; None without a verdict."""
     return sum(verdict.seconds or 0.0 for verdict in verdicts) if verdicts else None
 
 
 def block(accounting: Mapping[str, Any]) -> list[str]:
-    """A session's accounting for people: one line for the run, one for the images, one for each stage."""
+    """Return a session's accounting as text: one line for the run, one for the images, one for each stage."""
     engine, images = accounting["engine"], accounting["images"]
     head = f"{accounting['rows_per_s']:.1f} rows/s for {accounting['seconds']:.0f} s"
     if engine["busy_share"] is not None:
@@ -156,13 +156,13 @@ def block(accounting: Mapping[str, Any]) -> list[str]:
 
 def _tokens(stage: Mapping[str, Any]) -> str:
     names = {"prompt": "in", "cached": "of them cached", "visual": "visual", "output": "out"}
-    known = {name: stage[f"{name}_tokens"] for name in names}
-    told = [f"{n / stage['calls']:.0f} {names[name]}" for name, n in known.items() if n is not None]
-    return ", ".join(told) or "unavailable"
+    sums = {name: stage[f"{name}_tokens"] for name in names}
+    means = [f"{n / stage['calls']:.0f} {names[name]}" for name, n in sums.items() if n is not None]
+    return ", ".join(means) or "unavailable"
 
 
 def peak_mb() -> float:
-    """The most memory this process has ever used, in MB."""
+    """Return the peak memory of this process in MB."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 

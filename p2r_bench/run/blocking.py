@@ -1,4 +1,4 @@
-"""Coroutines run to their end for a synchronous caller, also inside a running event loop as in a notebook."""
+"""Blocking execution of coroutines, also inside a running event loop as in a notebook."""
 
 from __future__ import annotations
 
@@ -12,11 +12,10 @@ T = TypeVar("T")
 
 
 class EventLoop:
-    """One event loop for several calls, each of which blocks until its coroutine has ended.
+    """One event loop for several blocking calls.
 
-    Where a loop is running in the caller's thread already, coroutines run in another thread. An interrupt of the waiting
-    thread then cancels the coroutine, waits until it has freed its resources, and is raised again; a second interrupt
-    does not wait.
+    If the caller's thread already runs a loop, coroutines run in another thread. An interrupt then cancels the
+    coroutine, waits until it has freed its resources, and is raised again. A second interrupt does not wait.
     """
 
     def __init__(self) -> None:
@@ -40,7 +39,7 @@ class EventLoop:
         thread = _WorkThread(self._runner, work)
         thread.start()
         try:
-            thread.ended.wait()  # not join(): once interrupted, it takes the thread for stopped
+            thread.ended.wait()  # not join(): after an interrupt it considers the thread stopped
         except BaseException:
             thread.cancel()
             thread.ended.wait()
@@ -67,10 +66,10 @@ def _loop_is_running() -> bool:
 
 
 class _WorkThread(threading.Thread, Generic[T]):
-    """Runs a coroutine in a thread.
+    """Thread that runs one coroutine.
 
     Attributes:
-        ended: Set when nothing of it runs any more.
+        ended: Set when the coroutine has ended.
     """
 
     def __init__(self, runner: asyncio.Runner, work: Callable[[], Coroutine[Any, Any, T]]) -> None:

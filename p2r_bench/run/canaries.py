@@ -1,8 +1,8 @@
-"""Canaries: a few short requests at start that show whether an engine mixes up what it is sent.
+"""Start-up checks ("canaries"): a few short requests that show whether an engine mixes up its inputs.
 
-Which of them apply is a capability of the engine. Some are certain: the counts of visual tokens, images told apart by
-their identity, equal replies with and without a cache. A failure of these refuses the run. Others depend on what the
-model can do: a box near a sign, the order of two images. A failure of these is a warning.
+The engine's capabilities say which of them apply. Some are certain: the counts of visual tokens, the identity of
+images, equal replies with and without a cache. Their failure refuses the run. Others depend on the model's abilities: a
+box near a sign, the order of two images. Their failure is a warning.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one canary: `unclear` when the model's reply decides nothing, or the request failed."""
+    """The outcome of one canary: `unclear` when the request failed or the reply decides nothing."""
 
     name: str
     result: Result
@@ -58,23 +58,23 @@ class Outcome:
     seconds: float = 0.0
 
     def record(self) -> dict[str, Any]:
-        """The outcome as the manifest holds it."""
+        """Return the outcome as the manifest holds it."""
         return {"result": self.result, "detail": self.detail, "seconds": round(self.seconds, 3)}
 
 
 @dataclass(frozen=True)
 class Policy:
-    """The canaries to skip, and whether a failure that may be the model's also refuses the run."""
+    """The canaries to skip, and whether a failure that depends on the model's abilities refuses the run."""
 
     skipped: frozenset[str] = frozenset()
     strict: bool = False
 
     @classmethod
     def read(cls, text: str) -> Policy:
-        """From the option: "warn", "strict", "off" or "skip=NAME,NAME".
+        """Read the value of the option: "warn", "strict", "off" or "skip=NAME,NAME".
 
         Raises:
-            UserError: It is none of these, or names a canary that does not exist.
+            UserError: Another value, or a canary that does not exist.
         """
         kind, equals, names = text.partition("=")
         skipped = frozenset(name.strip() for name in names.split(","))
@@ -93,14 +93,14 @@ class Policy:
 async def check(
     engine: Engine, profile: Profile, roles: Sequence[str], max_images: int, policy: Policy
 ) -> dict[str, Any]:
-    """Try the canaries that apply to a started engine; name to outcome.
+    """Run the canaries that apply to a started engine, and return their outcomes by name.
 
     Args:
-        roles: What the engine is used for: without `perceive` nothing depends on its boxes.
+        roles: Roles that the engine plays. The canary `box` needs `perceive`.
         max_images: Most images of one request.
 
     Raises:
-        UserError: A certain canary fails; with a strict policy, any.
+        UserError: A certain canary fails, or any under a strict policy.
         EngineStopped: The engine died.
     """
     wanted = engine.capabilities().canaries
@@ -150,7 +150,7 @@ def _judge(outcomes: Sequence[Outcome], policy: Policy) -> None:
 
 
 class _Canaries:
-    """The requests. Each image has a fresh identity, so that no earlier session's cache answers."""
+    """The requests of the canaries. Each image has a fresh identity, so that no cache of an earlier session answers."""
 
     def __init__(self, engine: Engine, profile: Profile) -> None:
         self._engine = engine
@@ -159,7 +159,7 @@ class _Canaries:
         self._replies: dict[tuple[str, int], Completion] = {}
 
     async def box(self) -> tuple[Result, str]:
-        """One sign drawn at a known place must come back near it."""
+        """Check that the model finds a sign drawn at a known place."""
         size = (1280, 720)
         ref = ImageRef(data=b"", digest=f"canary/{self._nonce}/sign", size=size)
         options = {"A": "1", "B": "3", "C": "7", "D": "9"}
@@ -183,23 +183,23 @@ class _Canaries:
         return ("passed" if min(misses) <= SLACK else "failed"), detail
 
     async def order(self) -> tuple[Result, str]:
-        """Two different images in one request must be told apart."""
+        """Check that the engine keeps the order of two images in one request."""
         text = "Which colour is the first of the two pictures? Answer with one word: red or blue."
         pairs = (("red", "blue"), ("blue", "red"))
         replies = await asyncio.gather(*(self._ask(text, colours) for colours in pairs))
         named = [_colour(reply.text) for reply in replies]
-        told = " and ".join(repr(reply.text[:40]) for reply in replies)
+        said = " and ".join(repr(reply.text[:40]) for reply in replies)
         if named == ["red", "blue"]:
             return "passed", ""
         if None in named:
-            return "not applicable", f"the model does not answer the question: {told}"
+            return "not applicable", f"the model does not answer the question: {said}"
         return (
             "failed",
-            f"asked for the colour of the first of two images, red then blue and blue then red, the model says {told}",
+            f"asked for the colour of the first of two images, red then blue and blue then red, the model says {said}",
         )
 
     async def tokens(self) -> tuple[Result, str]:
-        """A larger image must cost as many more prompt tokens as its size says."""
+        """Check that a larger image adds as many prompt tokens as its size says."""
         factor = self._engine.capabilities().factor
         text = "Say yes."
         small, large = self._sizes()
@@ -220,11 +220,11 @@ class _Canaries:
         )
         if theirs == ours:
             return "passed", detail
-        # The engine does not promise to leave sizes alone, and the run records that.
+        # The engine does not promise to keep sizes; the run records that.
         return ("unclear" if factor is None else "failed"), detail
 
     async def images(self) -> tuple[Result, str]:
-        """Two images under two identities must not be taken for each other."""
+        """Check that the engine does not confuse two images with different identities."""
         red, blue = await self._reply("red"), await self._reply("blue")
         if red.text != blue.text:
             return "passed", ""
@@ -237,12 +237,12 @@ class _Canaries:
             return "passed", ""
         return (
             "failed",
-            "a red and a blue image get replies with exactly equal probabilities: one is taken for the other, "
-            "or images are ignored",
+            "a red and a blue image get replies with exactly equal probabilities: the engine confuses "
+            "them, or ignores images",
         )
 
     async def cache(self) -> tuple[Result, str]:
-        """The same request twice must get the same reply, whether or not a cache serves the second."""
+        """Check that the same request gets the same reply with and without a cache."""
         for _ in range(2):
             first, again = await self._reply("red"), await self._reply("red", 1)
             if _alike(first, again):
@@ -263,7 +263,7 @@ class _Canaries:
         )
 
     async def _reply(self, colour: str, number: int = 0) -> Completion:
-        """The reply about one image; asked for once per number, so that two canaries share it."""
+        """Return the reply about one image. It is asked for once per number, so that two canaries share it."""
         key = (f"{colour}/{self._nonce}", number)
         if key not in self._replies:
             text = f"Picture {self._nonce}. Which colour is it? Answer with one word."
@@ -294,7 +294,7 @@ class _Canaries:
         return await self._engine.generate(request, images)
 
     def _sizes(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        """Final sizes of a small and a larger image under the profile's budget."""
+        """Return the final sizes of a small and a larger image under the profile's budget."""
         sizes = [
             TwoStage(self._profile)
             .whole(
@@ -320,7 +320,7 @@ def _centre(xyxy: Sequence[float]) -> tuple[float, float]:
 
 
 def _colour(text: str) -> str | None:
-    """The one colour that a reply names, or None."""
+    """Return the one colour that a reply names, or None."""
     named = [colour for colour in COLOURS if colour in text.lower()]
     return named[0] if len(named) == 1 else None
 

@@ -76,7 +76,7 @@ class _EnoughError(Exception):
 
 
 def preview(spec: RunSpec) -> Preview:
-    """The requests of the first two samples, with stand-ins for the replies that later ones are made from.
+    """Return the requests of the first two samples; fixed stand-ins replace the model's replies.
 
     Raises:
         UserError: As a real run would before it starts an engine, or an image cannot be read.
@@ -115,7 +115,7 @@ async def _requests(resolved: Resolved, ready: Ready) -> list[Request] | str:
             raise UserError(
                 f"mode {resolved.spec.mode}: {sample.id}: {type(error).__name__}: {error}"
             ) from error
-        return sent  # a mode may refuse stand-ins
+        return sent  # a mode may refuse the stand-in replies
     return sent or prediction.status
 
 
@@ -141,9 +141,7 @@ def _record(request: Request, stand_in: bool) -> dict[str, Any]:
 def _text(request: Request, stand_in: bool) -> str:
     lines = [f"sample {request.sample_id}, role {request.role}, digest {request.digest[:12]}"]
     if stand_in:
-        lines.append(
-            "(an example: made from stand-in replies to the requests before, such as one box in the middle)"
-        )
+        lines.append("(an example, made from stand-in replies such as one box in the middle)")
     for message in request.messages:
         lines.append(f"[{message.role}]")
         lines += [_line(part) if isinstance(part, Recipe) else part for part in message.content]

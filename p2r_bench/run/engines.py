@@ -1,4 +1,4 @@
-"""Engines of a command: made from choices, started when first needed, shared between runs and roles."""
+"""The engines of a command, each started when first needed and shared between runs and roles."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SINGLE_IMAGE_ROLES = ("perceive", "think", "answer")
 
 
 class EngineSet:
-    """Holds each engine once, however many roles and runs use it."""
+    """Engines by choice; each is created once and shared by all roles and runs."""
 
     def __init__(self, max_images: int = 4) -> None:
         self.max_images = max_images
@@ -31,14 +31,14 @@ class EngineSet:
         self._checked: dict[tuple[object, ...], Mapping[str, Any]] = {}
 
     def get(self, choice: EngineChoice) -> Engine:
-        """The engine of a choice, not yet started."""
+        """Return the engine of a choice, not yet started."""
         if choice.key not in self._engines:
             config = EngineConfig(choice.model, choice.revision, choice.args, self.max_images)
             self._engines[choice.key] = registry().get("engine", choice.engine)(config)
         return self._engines[choice.key]
 
     async def start(self, engines: Iterable[Engine]) -> None:
-        """Start those that are not running yet."""
+        """Start the engines that are not running yet."""
         for engine in engines:
             if not any(engine is other for other in self._started):
                 await engine.start()
@@ -47,7 +47,7 @@ class EngineSet:
     async def check(
         self, used: Mapping[str, Engine], profile: Profile, max_images: int, policy: Policy
     ) -> dict[str, Any]:
-        """Outcomes of the canaries of each engine, by the roles it plays; each combination is checked once.
+        """Return the canaries' outcomes of each engine by its roles; each combination is checked once.
 
         Raises:
             UserError: See `canaries.check`.
@@ -67,22 +67,24 @@ class EngineSet:
         return outcomes
 
     async def close(self, keep: Iterable[EngineChoice] = ()) -> None:
-        """Close all that no choice in `keep` needs, also after a failed start."""
+        """Close all engines except those of the choices in `keep`, also after a failed start."""
         needed = {choice.key for choice in keep}
         closing = [self._engines.pop(key) for key in self._engines.keys() - needed]
         self._started = [e for e in self._started if not any(e is other for other in closing)]
         gone = {id(engine) for engine in closing}
-        self._checked = {key: told for key, told in self._checked.items() if key[0] not in gone}
+        self._checked = {
+            key: outcomes for key, outcomes in self._checked.items() if key[0] not in gone
+        }
         await asyncio.gather(*(engine.close() for engine in closing))
 
 
 def roles_of(mode: Mode) -> tuple[str, ...]:
-    """The roles a mode says it calls; all of them when it does not say."""
+    """Return the roles that a mode declares; all roles when it declares none."""
     return tuple(getattr(mode, "roles", ROLES))
 
 
 def max_images_of(mode: Mode, profile: Profile) -> int:
-    """Most images one request of a mode holds: what its `max_images(profile)` says, else the profile's number."""
+    """Return the most images in one request of a mode: its `max_images(profile)`, else the profile's number."""
     own = getattr(mode, "max_images", None)
     return profile.max_images if own is None else int(own(profile))
 
@@ -93,7 +95,7 @@ def check_capabilities(
     choices: Mapping[str, EngineChoice],
     max_images: int,
 ) -> None:
-    """Refuse before the first request what an engine cannot honour.
+    """Check before the first request that the engines can honour the profile.
 
     Args:
         max_images: Most images one request of the mode holds.
@@ -113,7 +115,7 @@ def _check_role(can: Capabilities, role: str, profile: Profile, images: int, whe
         if name not in can.sampling and getattr(sampling, name) != getattr(neutral, name):
             raise UserError(
                 f"{where}: sampling.{role}.{name} = {getattr(sampling, name)!r} cannot be honoured by this engine. "
-                f"A profile that extends this one may set {name} = {getattr(neutral, name)!r}; the numbers are others then"
+                f"A profile that extends this one may set {name} = {getattr(neutral, name)!r}; its numbers then differ"
             )
     if profile.structured_boxes and role == "perceive" and not can.schema:
         raise UserError(

@@ -1,4 +1,4 @@
-"""What a run records of the machine and the software it ran on."""
+"""Facts about the machine and the software that a run records."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _DECIDING = ("p2r-bench", "pillow", "torch", "transformers", "vllm", "flash-attn
 
 
 def versions() -> dict[str, str]:
-    """Python and the packages that can change a number, by name; packages that are absent are left out."""
+    """Return the versions of Python and of the installed packages that can change a number, by name."""
     found = {"python": platform.python_version()}
     for name in _DECIDING:
         try:
@@ -29,13 +29,13 @@ def versions() -> dict[str, str]:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor type and system; accelerators are among the engine's own facts."""
+    """Return the processor type and the system. Accelerators are among the engine's own facts."""
     return {"machine": platform.machine(), "system": platform.system(), "cpus": os.cpu_count()}
 
 
 @cache
 def git_state() -> dict[str, Any] | None:
-    """Commit of the checkout that p2r-bench runs from and whether it was changed; None outside a checkout."""
+    """Return the commit of p2r-bench's checkout, and whether it has changes; None outside a checkout."""
     root = Path(p2r_bench.__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
@@ -53,5 +53,5 @@ def git_state() -> dict[str, Any] | None:
 
 
 def command() -> list[str]:
-    """The command line of this process, without passwords and the values of headers."""
+    """Return the command line of this process, without passwords and the values of headers."""
     return redacted_command([Path(sys.argv[0]).name, *sys.argv[1:]])

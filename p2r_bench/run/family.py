@@ -14,7 +14,7 @@ from p2r_bench.run.spec import EngineChoice, RunSpec
 
 
 def with_family(profile: Profile, spec: RunSpec) -> Profile:
-    """Return the profile with a family: `--family`, else its own, else that of the run's models.
+    """Return the profile with its family set: `--family`, else the profile's own, else that of the run's models.
 
     Raises:
         UserError: A model belongs to another family, or to none.
@@ -61,5 +61,5 @@ def _model_type(model: str) -> str | None:
     try:
         found = json.loads(path.read_text("utf-8")).get("model_type")
     except (OSError, ValueError, AttributeError):
-        return None  # the engine names what is wrong with the file
+        return None  # the engine reports a damaged file
     return found if isinstance(found, str) else None

@@ -1,8 +1,8 @@
 """Fingerprint of a served model: its greedy replies to fixed questions.
 
-A server is not its name: other weights may stand behind the same URL tomorrow. An engine that cannot give a digest of
-the weights (`identifies_weights = False`) is asked a few questions, one after the other, before a run is opened, and
-again whenever the run is continued or reported.
+A server is not its name: the same URL may serve other weights tomorrow. An engine that cannot give a digest of the
+weights (`identifies_weights = False`) answers a few questions, one after the other, before a run is opened and whenever
+it is resumed or reported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from p2r_bench.errors import EngineError, UserError
 from p2r_bench.types import Completion, Engine, Message, Recipe, Request, Sampling, digest_of
 
 TOKENS = 12
-"""Tokens of each reply: enough to tell models apart, few enough that floats seldom move a word."""
+"""Tokens of each reply: enough to distinguish models, few enough that rounding seldom changes a word."""
 MEAN_TOLERANCE = 0.05
 """Largest mean difference of log-probabilities, in nats, over all tokens of replies by the same weights."""
 TOKEN_TOLERANCE = 0.25
@@ -35,8 +35,8 @@ class Fingerprint:
     Attributes:
         texts: One for each question of `questions()`.
         logprobs: Log-probabilities of the tokens of each reply; empty where the server gives none.
-        root: The server's own name of what it serves (`root` under /v1/models), or None.
-        created: The server's `created` of the model. Only recorded: vLLM gives the time of the request.
+        root: The server's own name of the model (`root` under /v1/models), or None.
+        created: The server's `created` of the model. Not compared: vLLM gives the time of the request.
     """
 
     texts: tuple[str, ...]
@@ -46,12 +46,12 @@ class Fingerprint:
 
     @property
     def digest(self) -> str:
-        """Twelve hex digits that name this fingerprint; fingerprints are compared by `difference`."""
+        """Return twelve hex digits that name this fingerprint. `difference` compares fingerprints."""
         rounded = [[round(p, 1) + 0.0 for p in reply] for reply in self.logprobs]
         return digest_of([self.texts, rounded, self.root])[:12]
 
     def record(self) -> dict[str, Any]:
-        """The fingerprint as the manifest holds it."""
+        """Return the fingerprint as the manifest holds it."""
         return {
             "digest": self.digest,
             "texts": list(self.texts),
@@ -62,7 +62,7 @@ class Fingerprint:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Fingerprint:
-        """The inverse of `record`."""
+        """Return the fingerprint of a record made by `record`."""
         return cls(
             tuple(record["texts"]),
             tuple(tuple(reply) for reply in record["logprobs"]),
@@ -72,10 +72,10 @@ class Fingerprint:
 
 
 def difference(before: Fingerprint, now: Fingerprint) -> str | None:
-    """The first thing by which two fingerprints tell two models apart, with both values; None when nothing does.
+    """Return the first difference that shows two models, with both values; None when the fingerprints agree.
 
     Texts and roots must be equal. Log-probabilities, where both have them, may differ by `MEAN_TOLERANCE` on average
-    and by `TOKEN_TOLERANCE` for one token: batches and kernels move floats that much.
+    and by `TOKEN_TOLERANCE` for one token: the effect of batches and kernels stays below both.
     """
     if before.root is not None and now.root is not None and before.root != now.root:
         return f"it serves {now.root!r}, before it was {before.root!r}"
@@ -100,7 +100,7 @@ def difference(before: Fingerprint, now: Fingerprint) -> str | None:
 
 
 def questions() -> list[tuple[Request, list[Image.Image]]]:
-    """The fixed questions, with their images."""
+    """Return the fixed questions, with their images."""
     recipe = Recipe("fingerprint/1", "apply", "white", (), None, (_SIZE,))
     contents: list[tuple[str | Recipe, ...]] = [
         ("Continue: The lighthouse keeper opened the door and saw",),
@@ -136,7 +136,7 @@ async def take(engine: Engine, model: str) -> Fingerprint:
     """Ask a started engine the questions, one after the other.
 
     Raises:
-        UserError: It gives no reply to any of them, or its servers serve different models.
+        UserError: It answers none of them, or its servers serve different models.
     """
     replies: dict[str, list[Completion | EngineError]] = {}
     for request, images in questions():
@@ -163,7 +163,7 @@ async def take(engine: Engine, model: str) -> Fingerprint:
 async def _ask_each(
     engine: Engine, request: Request, images: Sequence[Image.Image]
 ) -> Mapping[str, Completion | EngineError]:
-    """The reply of every server behind an engine, or the failure of one under the URL ""."""
+    """Return the reply of every server behind an engine, by URL; the URL is "" for an engine without one."""
     try:
         if hasattr(engine, "ask_each"):
             return dict(await engine.ask_each(request, images))

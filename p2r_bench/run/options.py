@@ -30,7 +30,7 @@ _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 
 def split(value: Any) -> Any:
-    """Names separated by commas, or in a list, as a tuple; anything else unchanged."""
+    """Return names separated by commas, or in a list, as a tuple; any other value unchanged."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
         return value
@@ -103,11 +103,11 @@ class Options(BaseModel):
         """Check a set of options.
 
         Args:
-            values: By field. None and () stand for an option that is not given.
-            place: Where they are written, for messages: "sweep.toml: run 2: ". "": on the command line.
+            values: By field. None and () mean that the option is unset.
+            place: Their source, for messages, such as "sweep.toml: run 2: "; "" for the command line.
 
         Raises:
-            UserError: An option that is unknown, or has a value that is not allowed.
+            UserError: An unknown option, or a value that is not allowed.
         """
         given = {key: value for key, value in values.items() if value is not None and value != ()}
         try:
@@ -119,12 +119,12 @@ class Options(BaseModel):
         return options
 
     def error(self, error: UserError) -> UserError:
-        """The error with the place where these options are written in front."""
+        """Return the error with the source of these options in front."""
         return _prefixed(self._place, error)
 
 
 def option(key: str) -> str:
-    """The field of `Options` that a key means: "engine-arg" and "engine_args" are the same."""
+    """Return the field of `Options` for a key: "engine-arg" and "engine_args" are the same."""
     plurals = {"mode": "modes", "role": "roles", "sample_id": "sample_ids"}
     plurals |= {f"{name}_arg": f"{name}_args" for name in ("engine", "task", "mode", "judge")}
     key = key.replace("-", "_")

@@ -1,4 +1,4 @@
-"""Options written as NAME=VALUE, some of them for one mode, task, role or scorer only."""
+"""Options of the form NAME=VALUE, some with a scope: a mode, a task, a role or a scorer."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def pairs(option: str, texts: Iterable[str]) -> Params:
 
 
 def scoped(option: str, kind: str, texts: Iterable[str], names: Sequence[str]) -> dict[str, Params]:
-    """Read NAME=VALUE texts, which hold for all of `names`, and SCOPE:NAME=VALUE, which hold for one of them.
+    """Read NAME=VALUE texts, for all of `names`, and SCOPE:NAME=VALUE, for one of them.
 
     Args:
-        kind: What the names are, for messages: "mode" or "task".
+        kind: The kind of the names, for messages: "mode" or "task".
 
     Returns:
         Each name with its parameters; a scoped value wins.
 
     Raises:
-        UserError: A scope that is none of the names, or a text without a name or "=".
+        UserError: An unknown scope, or a text without a name or "=".
     """
     shared: Params = {}
     own: dict[str, Params] = {name: {} for name in names}
@@ -56,7 +56,7 @@ def scoped(option: str, kind: str, texts: Iterable[str], names: Sequence[str]) -
 
 
 def engine_args(texts: Iterable[str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """Arguments of all engines, and role to arguments of that role's engine; values stay text.
+    """Return the arguments of all engines, and those of single roles' engines by role; values stay text.
 
     Raises:
         UserError: A text without a name or "=".
@@ -74,10 +74,10 @@ def engine_args(texts: Iterable[str]) -> tuple[dict[str, str], dict[str, dict[st
 
 
 def role(text: str, known: Sequence[str]) -> tuple[str, tuple[str | None, str | None]]:
-    """Read ROLE=MODEL@ENGINE: the role, with its model and its engine where they are given.
+    """Read ROLE=MODEL@ENGINE: the role, its model and its engine, of which one may be missing.
 
     Raises:
-        UserError: It is written in another way, or the role is unknown.
+        UserError: A text of another form, or an unknown role.
     """
     name, equals, rest = text.partition("=")
     model, at, engine = rest.rpartition("@")
@@ -92,10 +92,10 @@ def role(text: str, known: Sequence[str]) -> tuple[str, tuple[str | None, str | 
 
 
 def judge_params(texts: Iterable[str]) -> dict[str, Params]:
-    """Read SCORER:NAME=VALUE texts: scorer to the parameters of its judge.
+    """Read SCORER:NAME=VALUE texts: the parameters of each scorer's judge.
 
     Raises:
-        UserError: It is written in another way.
+        UserError: A text of another form.
     """
     params: dict[str, Params] = {}
     for text in texts:
@@ -107,10 +107,10 @@ def judge_params(texts: Iterable[str]) -> dict[str, Params]:
 
 
 def resources(value: str | Mapping[str, Any]) -> dict[str, float]:
-    """Amounts by resource, from a table or from "GPU=1,CPU=4".
+    """Return amounts by resource, from a table or from "GPU=1,CPU=4".
 
     Raises:
-        ValueError: An amount is no finite number of at least 0.
+        ValueError: An amount is negative or not a finite number.
     """
     if isinstance(value, str):
         texts = (pair.strip().partition("=") for pair in value.split(","))

@@ -1,4 +1,4 @@
-"""How far a run is, for people: a bar on a terminal, a line now and then elsewhere."""
+"""Progress display of a run: a bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _BAR_EVERY_S = 0.1
 
 @dataclass
 class Tally:
-    """Counts of a run, for one session of it.
+    """Counts of one session of a run.
 
     Attributes:
-        total: Samples of the whole run, those that earlier sessions did included.
-        before: Samples that earlier sessions did.
+        total: Samples of the whole run, including those of earlier sessions.
+        before: Samples that earlier sessions finished.
         done, errors: Samples that this session finished, and how many of those are errors.
         judged, right: Verdicts of the headline scorer in this session, and the right ones among them.
     """
@@ -49,7 +49,7 @@ class Tally:
 
     @property
     def summary(self) -> str:
-        """ "accuracy 81.2 %, 3 errors" """
+        """Return accuracy and errors, such as "accuracy 81.2 %, 3 errors"."""
         accuracy = (
             f"accuracy {100 * self.right / self.judged:.1f} %" if self.judged else "accuracy –"
         )
@@ -57,10 +57,10 @@ class Tally:
 
 
 class ProgressView(Protocol):
-    """Shows how far a run is."""
+    """Progress display."""
 
     def say(self, line: str) -> None:
-        """Show what goes on before the first sample, such as the loading of a model."""
+        """Show a step before the first sample, such as the loading of a model."""
 
     def begin(self, title: str, tally: Tally) -> None: ...
 
@@ -70,7 +70,7 @@ class ProgressView(Protocol):
 
 
 class Silent:
-    """Shows nothing."""
+    """No display."""
 
     def say(self, line: str) -> None: ...
 
@@ -158,7 +158,7 @@ class Bar:
 
 
 def progress_view(quiet: bool = False) -> ProgressView:
-    """A bar on a terminal, lines elsewhere, nothing when quiet."""
+    """Return the display for this terminal: a bar, lines if stderr is no terminal, nothing when quiet."""
     if quiet:
         return Silent()
     return Bar() if sys.stderr.isatty() else Lines()

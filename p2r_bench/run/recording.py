@@ -1,4 +1,4 @@
-"""Outcomes on their way to disk, and the facts that a run records of a session."""
+"""Recording of outcomes, and of facts about each session of a run."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Recorder:
         self._begun = time.perf_counter()
 
     async def record(self, outcome: Outcome) -> None:
-        """Write an outcome; return when it is on disk."""
+        """Write an outcome to disk."""
         work, sample, created = outcome.work, outcome.work.sample, now()
         row = sample_row(
             sample,
@@ -63,7 +63,7 @@ class Recorder:
             for v in outcome.verdicts
         ]
         if not await self._folder.record(row, verdicts):
-            return  # recorded before: a lost replica's sample may come twice
+            return  # a lost replica's sample may come twice
         headline = headline_scorer(sample, self._resolved.scorer, self._judges)
         correct = next((v.correct for v in outcome.verdicts if v.scorer == headline), None)
         self._ledger.add(outcome)

@@ -1,4 +1,4 @@
-"""Judging a stored run again, without a model."""
+"""New verdicts for a stored run, without a model."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _IN_FLIGHT = 256
 
 @dataclass(frozen=True)
 class Rejudged:
-    """What judging a run again has come to.
+    """Result of judging a stored run again.
 
     Attributes:
         path: The run's folder.
-        judged: Verdicts made now; `errors` of them have status "error".
-        kept: Verdicts that were there already, by the same version and parameters of their scorer.
+        judged: New verdicts; `errors` of them have status "error".
+        kept: Earlier verdicts by the same version and parameters of their scorer.
         metrics: The run's metric rows, with the leaderboard's columns.
     """
 
@@ -45,18 +45,18 @@ class Rejudged:
 
 
 def rejudge(path: Path, *, scorer: str | None = None, params: Params | None = None) -> Rejudged:
-    """Add the verdicts that a run lacks, and bring its metrics and its leaderboard up to date.
+    """Add missing verdicts to a stored run, and update its metrics and the leaderboard.
 
     Every registered scorer that applies judges every answer. Verdicts with status "ok" that were made
     by the same version and parameters stay; others are replaced. May be interrupted and called again.
 
     Args:
         path: The run's folder.
-        scorer: Headline scorer of choice questions; None keeps the one that the run has.
-        params: Scorer to keyword arguments of its judge.
+        scorer: Headline scorer of choice questions; None keeps the run's.
+        params: Keyword arguments of judges, by scorer.
 
     Raises:
-        UserError: No run folder, open in another process, damaged, or as `make_judges`.
+        UserError: No run folder, a damaged one, or one that another process has open; or an error of `make_judges`.
     """
     with RunFolder.reopen(path) as folder:
         chosen = scorer or _headline(folder)
@@ -90,10 +90,10 @@ async def _judge_and_close(
 async def judge_missing(
     folder: RunFolder, judges: Sequence[Judge], samples: Iterable[Sample]
 ) -> tuple[int, int, int]:
-    """Judge what lacks a verdict; returns how many were made, how many of them are errors, and how many kept.
+    """Judge samples without a verdict. Return the numbers of new verdicts, of errors among them, and of kept ones.
 
     Args:
-        samples: Those that may lack one. Only the rows of those that do are read.
+        samples: Candidates. Only the rows of those without a verdict are read.
     """
     judged = errors = kept = 0
     places = asyncio.Semaphore(_IN_FLIGHT)

@@ -1,4 +1,4 @@
-"""From a spec to everything that a run needs: looked up and read before anything heavy starts."""
+"""Resolution of a spec: names are looked up and rows are read before anything expensive starts."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from p2r_bench.judges.select import DEFAULT_SCORER
 from p2r_bench.plugins import registry
 from p2r_bench.run.engines import max_images_of, roles_of
 from p2r_bench.run.family import with_family
-from p2r_bench.run.given import GivenSamples
 from p2r_bench.run.images.prefetch import Work
+from p2r_bench.run.sample_set import SampleSet
 from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.stats.chance import cell_facts
 from p2r_bench.store.data_record import DataRecord
@@ -33,9 +33,9 @@ class Resolved:
     Attributes:
         choices: Role to engine and model, for every role of the mode.
         samples: All rows of the task, without image bytes.
-        cells: Sample id to the reported figures that it counts in.
+        cells: The reported figures in which a sample counts, by sample id.
         facts: What the task knows about its data.
-        skipped: What is wrong with each bad row that was left out.
+        skipped: The error of each bad row that was left out.
         indexes: Position of each sample in the data set.
     """
 
@@ -58,18 +58,18 @@ class Resolved:
 
     @property
     def scorer(self) -> str:
-        """The headline scorer: the one asked for, else the task's own, else `strict`."""
+        """The headline scorer: the spec's, else the task's, else `strict`."""
         own: str | None = getattr(self.task, "scorer", None)
         return self.spec.scorer or own or DEFAULT_SCORER
 
     def data_record(self) -> DataRecord:
-        """The manifest's record of the data."""
+        """Return the manifest's record of the data."""
         facts = self.facts
         figures = cell_facts(self.samples, self.cells, self.task.metrics, facts.unavailable)
         return DataRecord(facts.kind, facts.note, facts.chance, len(self.skipped), figures)
 
     def work(self) -> list[Work]:
-        """Everything that this spec asks for, in dataset order."""
+        """Return all work of the spec, in dataset order."""
         spec, chosen = self.spec, zip(self.indexes, self.samples, strict=True)
         if spec.sample_ids:
             missing = sorted(set(spec.sample_ids) - self.cells.keys())
@@ -89,10 +89,10 @@ class Resolved:
 
 
 def make_mode(spec: RunSpec) -> Mode:
-    """The mode of a spec, made with its parameters.
+    """Return the mode of a spec, created with its parameters.
 
     Raises:
-        UserError: Nothing registers it, or it does not take these parameters.
+        UserError: An unregistered mode, or parameters that it does not take.
     """
     kind = registry().get("mode", spec.mode)
     try:
@@ -108,10 +108,10 @@ def make_mode(spec: RunSpec) -> Mode:
 
 
 def profile_of(spec: RunSpec) -> Profile:
-    """The profile that a spec names, else the one that its model folder names, else `p2r`.
+    """Return the spec's profile, else that of its model folder, else `p2r`.
 
     Raises:
-        UserError: The profile is not there or not right, or its pixel route is not installed.
+        UserError: A missing or invalid profile, or one whose pixel route is not installed.
     """
     profile = load_profile(spec.profile or model_profile(spec.choice.model) or "p2r")
     profile = with_family(profile, spec)
@@ -125,20 +125,20 @@ def source_of(spec: RunSpec) -> DataSource:
     return DataSource(spec.data_dir, params=spec.task_params, allow_outside=spec.allow_outside)
 
 
-def check(spec: RunSpec, given: GivenSamples | None = None) -> int:
-    """Find what can be found without reading rows or loading a model: before the first of several runs starts.
+def check(spec: RunSpec, sample_set: SampleSet | None = None) -> int:
+    """Check a spec without reading rows or loading a model, before the first of several runs starts.
 
     Returns:
-        Most images that one request of the mode holds.
+        The most images in one request of the mode.
 
     Raises:
         UserError: An unknown name, a parameter that mode, task or engine does not have, a bad profile, or no data.
     """
     most = max_images_of(make_mode(spec), profile_of(spec))
-    if given is None:
+    if sample_set is None:
         task = registry().get("task", spec.task)()
         source = source_of(spec)
-        for name in ("check_params", "files"):  # what built-in tasks have beyond the protocol
+        for name in ("check_params", "files"):  # optional, outside the protocol
             if find := getattr(task, name, None):
                 find(source)
     for choice in {c.key: c for c in (spec.choice, *spec.roles.values())}.values():
@@ -147,17 +147,17 @@ def check(spec: RunSpec, given: GivenSamples | None = None) -> int:
     return most
 
 
-def resolve(spec: RunSpec, given: GivenSamples | None = None) -> Resolved:
+def resolve(spec: RunSpec, sample_set: SampleSet | None = None) -> Resolved:
     """Look up mode, task and profile, and read the task's rows without their images.
 
     Args:
-        given: Samples in place of the task's rows.
+        sample_set: Samples in place of the task's rows.
 
     Raises:
-        UserError: A name that nothing registers, missing or damaged data, a bad profile.
+        UserError: An unregistered name, missing or damaged data, a bad profile.
     """
     mode, profile = make_mode(spec), profile_of(spec)
-    task = registry().get("task", spec.task)() if given is None else cast(Task, given)
+    task = registry().get("task", spec.task)() if sample_set is None else cast(Task, sample_set)
     source = source_of(spec)
     samples, skipped = load_rows(task, source, skip_bad=spec.on_bad_row == "skip")
     if not samples:
@@ -166,12 +166,12 @@ def resolve(spec: RunSpec, given: GivenSamples | None = None) -> Resolved:
     if len(cells) != len(samples):
         twice = next(name for name, n in Counter(s.id for s in samples).items() if n > 1)
         raise UserError(f"{spec.task}: two rows have the id {twice!r}")
-    if given is not None:
+    if sample_set is not None:
         if spec.launcher != "local":
             raise UserError(
-                f"samples that are given run in this process: not --launcher {spec.launcher}"
+                f"a session with samples of its own runs in this process, not with --launcher {spec.launcher}"
             )
-        cells |= dict.fromkeys(given.ids, ((None, None),))
+        cells |= dict.fromkeys(sample_set.ids, ((None, None),))
     return Resolved(
         spec=spec,
         task=task,
@@ -184,5 +184,5 @@ def resolve(spec: RunSpec, given: GivenSamples | None = None) -> Resolved:
         cells=cells,
         facts=facts_of(task, source, samples),
         skipped=tuple(map(str, skipped)),
-        indexes=range(len(samples)) if given is None else [*given.by_index],
+        indexes=range(len(samples)) if sample_set is None else [*sample_set.by_index],
     )

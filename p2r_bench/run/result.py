@@ -10,15 +10,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RunResult:
-    """The result of a run, as its files have it.
+    """The result of a run.
 
     Attributes:
         path: The run's folder.
         metrics: Metric rows, with the leaderboard's columns.
-        added: Samples that this session ran; those done before are not among them.
-        interrupted: Stopped by a signal before everything was done.
-        accounting: Time and tokens of this session, as in the manifest; None when nothing was missing.
-        notice: A warning about the served model that belongs beside the figures, or None.
+        added: Samples that this session ran.
+        interrupted: A signal stopped the run before it was complete.
+        accounting: Time and tokens of this session, as in the manifest; None if it ran nothing.
+        notice: A warning about the served model, to show beside the figures, or None.
     """
 
     run_id: str
@@ -37,7 +37,7 @@ class RunResult:
 
     @property
     def overall(self) -> list[Mapping[str, Any]]:
-        """The headline accuracy over all categories: one row, or one for each subset of the task."""
+        """Return the metric rows of the headline accuracy over all categories: one per subset of the task."""
         return [
             row
             for row in self.metrics

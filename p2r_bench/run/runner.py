@@ -1,4 +1,4 @@
-"""One run: resolve the spec, resume what an earlier session left, run what is missing, write the results."""
+"""One run: resolve the spec, resume an earlier session, run the missing samples, write the results."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from p2r_bench.judges.select import close_judges, headline_scorers, make_judges
 from p2r_bench.run import recording
 from p2r_bench.run.canaries import Policy
 from p2r_bench.run.engines import EngineSet
-from p2r_bench.run.given import GivenSamples
 from p2r_bench.run.images.prefetch import Work
 from p2r_bench.run.options import Options
 from p2r_bench.run.progress import ProgressView, Silent, Tally
 from p2r_bench.run.rejudge import judge_missing
 from p2r_bench.run.resolve import Resolved, check, resolve
 from p2r_bench.run.result import RunResult
+from p2r_bench.run.sample_set import SampleSet
 from p2r_bench.run.schedule.launcher import Launcher
 from p2r_bench.run.schedule.launchers import Launchers
 from p2r_bench.run.schedule.order import near_each_other
@@ -40,33 +40,33 @@ log = logging.getLogger(__name__)
 
 
 class AsyncSession:
-    """One run in an event loop: opened, resumed and finished. `Session` is the same for synchronous code.
+    """One run for asynchronous code: opened, resumed and finished. `Session` is its synchronous counterpart.
 
     Use it in `async with`. Samples that an earlier session recorded are not run again. SIGINT and SIGTERM stop it
-    cleanly: what is done stays, and the next session goes on from there.
+    cleanly: finished samples are kept, and the next session resumes the run.
 
     Args:
         spec: The run; as `Options`, one mode and one task.
-        samples: Samples in place of the rows of the task.
+        samples: Samples used instead of the task's rows.
         progress: Methods called as the run proceeds; None shows nothing.
         engines: Engines shared with other sessions and closed by the caller. None: opened and closed here.
         launchers: Replicas shared with other sessions, likewise.
 
     Raises:
-        UserError: `Options` that name several modes or tasks.
+        UserError: `Options` with several modes or tasks.
     """
 
     def __init__(
         self,
         spec: RunSpec | Options,
-        samples: GivenSamples | None = None,
+        samples: SampleSet | None = None,
         *,
         progress: ProgressView | None = None,
         engines: EngineSet | None = None,
         launchers: Launchers | None = None,
     ) -> None:
         self.spec = one_spec(spec)
-        self._given = samples
+        self._sample_set = samples
         self._view = progress or Silent()
         self._shared_engines = engines
         self._launchers = launchers
@@ -88,7 +88,8 @@ class AsyncSession:
         await self.close()
 
     async def open(self) -> None:
-        """Read the rows, identify the models, and open the run's folder, a new one or that of earlier sessions.
+        """Read the rows, identify the models, and open the run's folder, which is created unless an earlier session
+        left one.
 
         Raises:
             UserError: Something the user can put right.
@@ -103,14 +104,14 @@ class AsyncSession:
 
     async def _open(self) -> None:
         spec, view = self.spec, self._view
-        Policy.read(spec.canaries)  # a bad value is refused before anything starts
+        Policy.read(spec.canaries)  # before anything starts
         if self._shared_engines is None:
-            self._engines = EngineSet(check(spec, self._given))
+            self._engines = EngineSet(check(spec, self._sample_set))
             self._stack.push_async_callback(self._engines.close)
         else:
             self._engines = self._shared_engines
         view.say(f"{spec.task} · {spec.mode}: reading rows …")
-        self._resolved = resolved = resolve(spec, self._given)
+        self._resolved = resolved = resolve(spec, self._sample_set)
         self._judges = self._make_judges(resolved)
         self._stack.push_async_callback(close_judges, self._judges)
         self._headlines = self._headline_scorers(resolved)
@@ -142,7 +143,7 @@ class AsyncSession:
 
     @property
     def missing(self) -> list[tuple[str, int]]:
-        """Sample id and repeat of everything that `run` has to do."""
+        """Sample id and repeat of each sample that `run` still has to do."""
         return [(work.sample.id, work.repeat) for work in self._missing_work()]
 
     def _missing_work(self) -> list[Work]:
@@ -201,12 +202,12 @@ class AsyncSession:
             recorder.close(launcher)
 
     async def finish(self) -> RunResult:
-        """Judge what lacks a verdict, then write parquet files, metrics and leaderboard rows.
+        """Judge samples without a verdict, then write parquet files, metrics and leaderboard rows.
 
-        May be called while samples are missing: the run is then reported as incomplete.
+        With samples missing, the run is reported as incomplete.
 
         Raises:
-            UserError: The disk refused, or a judge cannot be used.
+            UserError: A failed write, or a judge that cannot be used.
         """
         with listening() as stop, stop.finishing():
             folder, resolved = self._folder, self._resolved
@@ -219,9 +220,9 @@ class AsyncSession:
                 folder.finish,
                 resolved.cells,
                 scorer=self._headlines,
-                data=None if self._given else resolved.data_record(),
+                data=None if self._sample_set else resolved.data_record(),
             )
-            if self._given is None or self._given.judged:
+            if self._sample_set is None or self._sample_set.judged:
                 await asyncio.to_thread(update_leaderboard, self.spec.out, rows)
             return RunResult(
                 folder.run_id,
@@ -237,7 +238,7 @@ class AsyncSession:
         """Return the recorded prediction of a sample.
 
         Raises:
-            KeyError: The sample has none yet.
+            KeyError: The sample has no prediction yet.
         """
         row, _ = self._folder.outcome((sample_id, repeat))
         return prediction_from_row(row)
@@ -248,12 +249,12 @@ class AsyncSession:
             await self._stack.aclose()
 
     def _make_judges(self, resolved: Resolved) -> list[Judge]:
-        if self._given is not None and not self._given.judged:
+        if self._sample_set is not None and not self._sample_set.judged:
             return []
         return list(make_judges(self.spec.judge_params, resolved.samples, resolved.scorer))
 
     def _headline_scorers(self, resolved: Resolved) -> str | Mapping[str, str]:
-        if self._given is not None and not self._given.judged:
+        if self._sample_set is not None and not self._sample_set.judged:
             return resolved.scorer
         return headline_scorers(resolved.samples, resolved.scorer, self._judges)
 
@@ -263,7 +264,7 @@ async def run(
     engines: EngineSet | None = None,
     view: ProgressView | None = None,
     launchers: Launchers | None = None,
-    samples: GivenSamples | None = None,
+    samples: SampleSet | None = None,
 ) -> RunResult:
     """Open a session, run what is missing and finish it. See `AsyncSession`."""
     with listening() as stop, stop.starting():
@@ -275,10 +276,10 @@ async def run(
 
 
 def one_spec(spec: RunSpec | Options) -> RunSpec:
-    """Return the run that options name.
+    """Return the single run of options.
 
     Raises:
-        UserError: They name several.
+        UserError: The options name several runs.
     """
     if isinstance(spec, RunSpec):
         return spec

@@ -1,4 +1,4 @@
-"""Identity of runs whose model is served: which run a command continues, decided by fingerprint.
+"""Identity of runs of served models: a fingerprint decides which run a command resumes.
 
 See docs/decisions/served-models.md.
 """
@@ -26,13 +26,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Identified:
-    """The identity of a run, and what is known of its served models.
+    """The identity of a run, and facts about its served models.
 
     Attributes:
-        prints: Role to the fingerprint taken now, for served models without a revision.
-        known: Role to the digest under which the run knows it: a matching earlier one, else that of `prints`.
-        unreachable: Why no fingerprint could be taken. The run may be reported if nothing of it is missing.
-        notice: What a user has to know beside the figures, or None.
+        prints: Fingerprints taken now of served models without a revision, by role.
+        known: Digests of the models in the run's identity, by role: that of a matching earlier fingerprint, else of
+            `prints`.
+        unreachable: The reason why no fingerprint could be taken. A complete run may still be reported.
+        notice: A warning to show beside the figures, or None.
     """
 
     identity: RunIdentity
@@ -43,7 +44,7 @@ class Identified:
 
 
 def is_served(engine: Engine) -> bool:
-    """Return whether an engine knows its model by name only."""
+    """Return True if an engine knows its model by name only."""
     return not getattr(engine, "identifies_weights", True)
 
 
@@ -56,14 +57,14 @@ async def identify(
     *,
     allow_mixed: bool,
 ) -> Identified:
-    """Complete an identity with the fingerprints of models that are served without a revision.
+    """Complete an identity with fingerprints of the models served without a revision.
 
     Args:
-        base: With what `Engine.identify` returned for each role.
+        base: Identity with the results of `Engine.identify`.
 
     Raises:
-        UserError: The same command has a run with another model behind the server and `allow_mixed` is false; or
-            the server cannot be reached and the command has no run yet.
+        UserError: The command's run has another model behind the server and `allow_mixed` is false; or the server
+            cannot be reached and the command has no run yet.
     """
     roles = [role for role, e in used.items() if is_served(e) and choices[role].revision is None]
     if not roles:
@@ -110,7 +111,7 @@ async def vouched_for(
     engines: EngineSet,
     sessions: Sequence[Mapping[str, Any]],
 ) -> dict[str, Fingerprint]:
-    """Fingerprints of models that are served at a revision: recorded, and a change is a warning.
+    """Return the fingerprints of models served with a revision. They are recorded, and a change is a warning.
 
     Args:
         sessions: Earlier sessions of the run, as in its manifest.
@@ -128,10 +129,10 @@ async def vouched_for(
         for session in reversed(sessions):
             record = session["noted"].get("fingerprints", {}).get(role)
             if record is not None:
-                if told := difference(Fingerprint.from_record(record), prints[role]):
+                if found := difference(Fingerprint.from_record(record), prints[role]):
                     log.warning(
                         "role %s: %s; --revision %s vouches for the weights, so the run goes on",
-                        *(role, told, choices[role].revision),
+                        *(role, found, choices[role].revision),
                     )
                 break
     return prints
@@ -140,7 +141,7 @@ async def vouched_for(
 async def fingerprints(
     roles: Iterable[str], choices: Mapping[str, EngineChoice], used: Mapping[str, Engine]
 ) -> dict[str, Fingerprint]:
-    """Role to the fingerprint of its model; each engine is asked once."""
+    """Return the fingerprint of each role's model; each engine is asked once."""
     taken: dict[int, Fingerprint] = {}
     prints = {}
     for role in roles:
@@ -152,11 +153,11 @@ async def fingerprints(
 
 
 def runs_like(out: Path, base: RunIdentity, roles: Iterable[str]) -> Iterator[Manifest]:
-    """Runs that differ from an identity at most in the fingerprints of these roles, oldest first."""
+    """Return the runs that differ from an identity only in the fingerprints of these roles, oldest first."""
     wanted = _without_fingerprints(asdict(base), roles)
     manifests = []
     for path in sorted((out / "runs").glob("*/manifest.json")):
-        with suppress(UserError):  # another run's damage is not this command's
+        with suppress(UserError):  # a damaged run elsewhere must not stop this command
             manifests.append(Manifest.read(path.parent))
     for manifest in sorted(manifests, key=lambda one: str(one.content.get("created"))):
         if _without_fingerprints(manifest.content["identity"], roles) == wanted:
@@ -164,7 +165,7 @@ def runs_like(out: Path, base: RunIdentity, roles: Iterable[str]) -> Iterator[Ma
 
 
 def stored(manifest: Manifest, role: str) -> Fingerprint | None:
-    """The fingerprint with which a run began."""
+    """Return the fingerprint with which a run began."""
     record = manifest.content["labels"].get("fingerprints", {}).get(role)
     return None if record is None else Fingerprint.from_record(record)
 
@@ -175,7 +176,7 @@ def _without_fingerprints(
     digests = identity["model_digests"]
     assert isinstance(digests, Mapping)
     names = {role: name_of_model(digests[role]) for role in roles if role in digests}
-    # As JSON has it: tuples in a mode's parameters come back as lists.
+    # Through JSON, since tuples in a mode's parameters come back as lists.
     return dict(json.loads(json.dumps({**identity, "model_digests": {**digests, **names}})))
 
 
@@ -184,13 +185,13 @@ def _matching(runs: Iterable[Manifest], prints: Mapping[str, Fingerprint]) -> Ma
 
 
 def _apart(run: Manifest, prints: Mapping[str, Fingerprint]) -> str | None:
-    """Return how a run's models differ from those served now, with both fingerprints; None when they do not."""
+    """Return the first difference between a run's models and those served now; None if they are equal."""
     for role, now in prints.items():
         before = stored(run, role)
         if before is None:
             return f"role {role}: no fingerprint was recorded then, now it is {now.digest}"
-        if told := difference(before, now):
-            return f"role {role}: {told} (fingerprint {before.digest} before, {now.digest} now)"
+        if found := difference(before, now):
+            return f"role {role}: {found} (fingerprint {before.digest} before, {now.digest} now)"
     return None
 
 

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: acknowledged at once, then the work in hand is cancelled; a second signal ends the process."""
+"""SIGINT and SIGTERM: the first cancels the current work, a second ends the process."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from p2r_bench.run.result import RunResult
 
 EXIT_STATUS = 130
-"""Exit status after either signal, as a shell has it after Ctrl-C."""
+"""Exit status after either signal: the shell's own after Ctrl-C."""
 
 _WATCHED = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal came while no sample was being run. Nothing recorded is lost.
+    """A signal came while no sample was running. Nothing recorded is lost.
 
     Attributes:
-        results: Of the runs that had ended.
+        results: Results of the runs that had ended.
     """
 
     def __init__(self, results: Sequence[RunResult]) -> None:
@@ -34,7 +34,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Stopper:
-    """Turns the first signal into a cancellation of the work in hand.
+    """Converter of the first signal into a cancellation of the current work.
 
     Attributes:
         requested: A signal has come.
@@ -48,10 +48,10 @@ class Stopper:
         self._in_start = True
 
     async def finishes(self, work: Coroutine[Any, Any, object]) -> bool:
-        """Await work that a signal cancels; False when one did.
+        """Await work that a signal cancels; return False when it did.
 
         Raises:
-            BaseException: What the work raises. A cancellation of the caller cancels the work.
+            BaseException: Errors of the work. Cancelling the caller cancels the work.
         """
         if self.requested:
             work.close()
@@ -71,13 +71,13 @@ class Stopper:
 
     @contextmanager
     def finishing(self, doing: str = "writing the results of this run first") -> Iterator[None]:
-        """A block that a signal does not break off; what comes after it is not begun."""
+        """Return a context in which a signal does not cancel the work; the work after it is not begun."""
         with self._phase(_nothing, doing):
             yield
 
     @contextmanager
     def starting(self) -> Iterator[None]:
-        """A block of the current task that a signal cancels, with nothing in it that needs finishing."""
+        """Return a context in which a signal cancels the current task at once."""
         task = asyncio.current_task()
         assert task is not None
         with self._phase(self._canceller(task), "stopping", in_start=True):
@@ -104,7 +104,7 @@ class Stopper:
         return cancel
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """The signal handler."""
+        """Handle a signal."""
         if self.requested:
             _leave()
         self.requested = True
@@ -113,7 +113,7 @@ class Stopper:
         if self._cancel is None:
             raise KeyboardInterrupt
         if self._in_start and self._grace_s is not None:
-            # A thread that loads a model or reads the network cannot be cancelled, and holds nothing to lose.
+            # A thread that loads a model or reads the network cannot be cancelled; ending it loses nothing.
             timer = threading.Timer(self._grace_s, _leave)
             timer.daemon = True
             timer.start()
@@ -125,12 +125,12 @@ _listening: Stopper | None = None
 
 @contextmanager
 def listening(grace_s: float | None = None) -> Iterator[Stopper]:
-    """The stopper that listens to signals in this block; inside another such block, that one's.
+    """Return a context whose stopper handles signals; nested contexts share the outer stopper.
 
-    Outside the main thread, and there alone, nothing listens.
+    Outside the main thread no signal is handled.
 
     Args:
-        grace_s: End the process so many seconds after a signal that came while nothing was running; None: never.
+        grace_s: Seconds after which a signal that came while nothing was running ends the process; None: never.
     """
     global _listening
     if threading.current_thread() is not threading.main_thread():
@@ -153,7 +153,7 @@ def _nothing() -> None: ...
 
 
 def _tell(line: str) -> None:
-    """Write a line on stderr. Not through `sys.stderr`, which the signal may have interrupted in a write."""
+    """Write a line on stderr, bypassing `sys.stderr`, whose write the signal may have interrupted."""
     clear = "\r\x1b[K" if sys.stderr.isatty() else ""
     os.write(2, f"{clear}{line}\n".encode())
 

@@ -1,4 +1,4 @@
-"""One run as a user asks for it, checked when it is made."""
+"""Specification of one run, validated on creation."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, config=STRICT)
 class EngineChoice:
-    """A model and what runs it.
+    """A model and its engine.
 
     Attributes:
         model: Local folder, hub id, the bundled model's name, or the name a server knows.
@@ -61,7 +61,7 @@ class EngineChoice:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Equal for choices that one running engine can serve."""
+        """Key shared by choices that one running engine can serve."""
         return (self.engine, self.model, self.revision, tuple(sorted(self.args.items())))
 
 
@@ -70,30 +70,30 @@ class RunSpec:
     """One (models, mode, task, profile) over a dataset.
 
     Attributes:
-        choice: Engine and model of every role that `roles` does not name.
-        roles: Role to its own engine and model.
-        profile: Name or path; None takes the one that the model folder names, else "p2r".
-        family: Model family in place of the profile's; None takes the profile's, and for "auto" the checkpoint's.
-        pixels: Pixel route in place of the profile's.
+        choice: Engine and model of the roles that are not in `roles`.
+        roles: Engines and models of single roles.
+        profile: Name or path; None takes the model folder's, else "p2r".
+        family: Model family, overrides the profile's; None takes the profile's, which for "auto" is the checkpoint's.
+        pixels: Pixel route, overrides the profile's.
         mode_params: Keyword arguments of the mode.
         task_params: Parameters of the task (Synth-HR: seed, rows, resolution).
-        judge_params: Scorer to keyword arguments of its judge.
+        judge_params: Keyword arguments of judges, by scorer.
         scorer: Headline scorer for choice questions; None takes the task's own, else "strict".
-        repeats: How often each sample is run, with different seeds.
-        limit: Only the first so many samples.
-        on_bad_row: "stop", or "skip": rows that cannot be read are left out and counted, and the run is never complete.
-        allow_outside: Read image files outside the data folder that the data names.
-        sample_ids: Only these samples.
-        retry_errors: Run samples again whose last outcome is an error.
-        canaries: What happens with the start-up checks of an engine: "warn" refuses what is certain and warns of
-            what depends on the model, "strict" refuses both, "skip=NAME,…" leaves some out, "off" all.
-        in_flight: Samples worked on at once; None takes twice what keeps the engine full.
+        repeats: Number of runs of each sample, with different seeds.
+        limit: Number of samples, from the first on; None takes all.
+        on_bad_row: "stop", or "skip", which leaves unreadable rows out and counts them; the run is then never complete.
+        allow_outside: Allow image paths that lead outside the data folder.
+        sample_ids: Ids of the only samples to run.
+        retry_errors: Run samples again if their last outcome is an error.
+        canaries: Policy for failed start-up checks of an engine: "warn" refuses certain failures and warns of those
+            that may be the model's, "strict" refuses both, "skip=NAME,…" skips some checks, "off" all.
+        in_flight: Samples in progress at once; None takes twice the number that keeps the engine full.
         image_memory: Bytes of pixels held at once.
-        launcher: "local": in this process; "ray": by `replicas` processes of a Ray cluster, for each of which
-            `in_flight` and `image_memory` hold. The answers are the same; it is not part of a run's identity.
-        replicas: How many processes.
-        ray_address: See `RayCluster.address`.
-        replica_resources: What each replica reserves, {"GPU": 2, "CPU": 8}; see `RayCluster.resources`.
+        launcher: "local" runs in this process, "ray" in `replicas` processes of a Ray cluster, with `in_flight` and
+            `image_memory` for each. Not part of a run's identity, since answers are the same.
+        replicas: Number of processes.
+        ray_address: See `Cluster.address`.
+        replica_resources: Resources of each replica, such as {"GPU": 2, "CPU": 8}; see `Cluster.resources`.
 
     Raises:
         UserError: An unknown field, or a value that is not allowed; the message names the field.
@@ -140,7 +140,7 @@ def _made(kind: type, values: Any, make: Callable[[Any], Made]) -> Made:
         return make(values)
     except ValidationError as error:
         if not error.errors()[0]["loc"]:
-            raise  # no instance of the class at all: the object that holds it names the field
+            raise  # wrong type altogether: the object that holds it names the field
         raise user_error(
             error, fields, lambda key: fields[int(key)] if key.isdigit() else key
         ) from None

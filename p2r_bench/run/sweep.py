@@ -1,4 +1,4 @@
-"""From options, or a sweep file, to the runs they name."""
+"""The runs named by options or by a sweep file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from p2r_bench.types import ROLES
 
 
 def read_sweep(path: Path, over: Mapping[str, Any]) -> list[Options]:
-    """Option sets of a sweep file: top-level values hold for all, each `[[run]]` table adds its own.
+    """Read the option sets of a sweep file: top-level values hold for all, each `[[run]]` table adds its own.
 
     Keys are the long options of `p2r-bench run` with underscores; a list of models makes one set each.
 
@@ -24,8 +24,8 @@ def read_sweep(path: Path, over: Mapping[str, Any]) -> list[Options]:
         over: Options on the command line, which win.
 
     Raises:
-        UserError: The file is missing, not TOML, or has a key or a value that is not allowed; the message names the
-            file, the run and the key.
+        UserError: A missing or malformed file, or a key or value that is not allowed; the message names file, run and
+            key.
     """
     try:
         values = tomllib.loads(path.read_text("utf-8"))
@@ -50,10 +50,10 @@ def read_sweep(path: Path, over: Mapping[str, Any]) -> list[Options]:
 
 
 def specs_of(options: Options | Mapping[str, Any]) -> list[RunSpec]:
-    """One spec per mode and task of an option set.
+    """Return one spec per mode and task of an option set.
 
     Raises:
-        UserError: A value that cannot be read; the message names the option, and the file it stands in.
+        UserError: A value that cannot be read; the message names the option and its file.
     """
     options = options if isinstance(options, Options) else Options.read(options)
     try:
@@ -92,7 +92,7 @@ def _specs(options: Options) -> list[RunSpec]:
 
 
 def _engines(options: Options) -> tuple[EngineChoice, dict[str, EngineChoice]]:
-    """The choice of all roles, and that of each role that has its own."""
+    """Return the choice for all roles, and the choices of single roles."""
     shared, per_role = engine_args(options.engine_args)
     choice = EngineChoice(options.model, options.engine, options.revision, shared)
     known = tuple(dict.fromkeys([*ROLES, *(r for mode in options.modes for r in _roles_of(mode))]))
@@ -113,11 +113,11 @@ def _roles_of(mode: str) -> tuple[str, ...]:
 
 
 def _fields(table: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """A table by the options' field names."""
+    """Return a table keyed by the options' field names."""
     fields: dict[str, Any] = {}
     for key, value in table.items():
         if option(key) in fields:
-            raise UserError(f"{place}{key}: is given twice, once in another spelling; keep one")
+            raise UserError(f"{place}{key}: is set twice, in two spellings; keep one")
         fields[option(key)] = value
     return fields
 

@@ -1,4 +1,4 @@
-"""Turn pydantic's findings into a UserError that names the key, the value and what it must be."""
+"""Conversion of pydantic's errors to a UserError that names the key, the value and the allowed values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import ConfigDict, ValidationError
 from p2r_bench.errors import UserError
 
 STRICT = ConfigDict(strict=True, extra="forbid")
-"""Refuse unknown keys, and values of another type: "no" is no bool, and "3" is no number."""
+"""Refuse unknown keys and values of other types: "no" is no bool, "3" is no number."""
 
 _EXPECTED = {
     "bool_type": "true or false",
@@ -31,11 +31,11 @@ _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 def user_error(
     error: ValidationError, known: Iterable[str], name: Callable[[str], str] = str
 ) -> UserError:
-    """Return pydantic's findings as one UserError, a line each.
+    """Return pydantic's errors as one UserError with a line for each.
 
     Args:
-        known: Keys to list where one is unknown.
-        name: Turns a key into what the user wrote, such as "--limit".
+        known: Keys to list in the error for an unknown one.
+        name: Function from a key to its name for users, such as "--limit".
     """
     known = sorted(known)
     return UserError("\n  ".join(_line(finding, known, name) for finding in error.errors()))

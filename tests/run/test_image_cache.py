@@ -56,16 +56,16 @@ def test_what_nobody_holds_makes_room_the_longest_unused_first() -> None:
     assert [held.peek(key) for key in ("a", "b", "c")] == ["value of a", None, "value of c"]
 
 
-def test_where_the_newest_goes_those_that_came_first_are_there_when_they_are_wanted_again() -> None:
-    held: SizedCache[str] = SizedCache(100, 100, newest_goes=True)
+def test_where_the_evict_newest_those_that_came_first_are_there_when_they_are_wanted_again() -> None:
+    held: SizedCache[str] = SizedCache(100, 100, evict_newest=True)
     for key in ("a", "b", "c", "d"):
         filled(held, key).release()
     assert [held.peek(key) is not None for key in "abcd"] == [True, False, False, True]
 
 
-@pytest.mark.parametrize("newest_goes", [False, True])
-def test_what_is_spent_makes_room_before_anything_else(newest_goes: bool) -> None:
-    held: SizedCache[str] = SizedCache(100, 100, newest_goes=newest_goes)
+@pytest.mark.parametrize("evict_newest", [False, True])
+def test_what_is_spent_makes_room_before_anything_else(evict_newest: bool) -> None:
+    held: SizedCache[str] = SizedCache(100, 100, evict_newest=evict_newest)
     filled(held, "a").release()
     filled(held, "b").release(spent=True)
     filled(held, "c").release()
@@ -87,7 +87,7 @@ def test_spare_room_keeps_more_and_is_given_back_when_it_goes() -> None:
 
 
 def test_what_is_dropped_gives_its_room_to_others() -> None:
-    held: SizedCache[str] = SizedCache(80, 80, newest_goes=True)
+    held: SizedCache[str] = SizedCache(80, 80, evict_newest=True)
     for key in ("a", "b"):
         filled(held, key).release()
     held.drop("a")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from p2r_bench import AsyncSession, GivenSamples, RunSpec, Session
+from p2r_bench import AsyncSession, RunSpec, SampleSet, Session
 from p2r_bench import session as sessions
 from p2r_bench.errors import UserError
 from p2r_bench.run.engines import EngineSet
@@ -43,7 +43,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     """The engine of all sessions that open their own."""
     made = FakeEngine()
     monkeypatch.setattr("p2r_bench.run.runner.EngineSet", lambda most: OneEngine(made))
-    monkeypatch.setattr("p2r_bench.run.runner.check", lambda spec, given: 1)
+    monkeypatch.setattr("p2r_bench.run.runner.check", lambda spec, sample_set: 1)
     return made
 
 
@@ -130,33 +130,31 @@ def test_options_name_one_run(bench: Path, tmp_path: Path) -> None:
         Session(Options.read({**given, "modes": "default,p2r"}))
 
 
-def test_given_samples_stand_in_place_of_a_task(
-    spec: RunSpec, engine: FakeEngine, bench: Path
-) -> None:
+def test_a_sample_set_replaces_a_task(spec: RunSpec, engine: FakeEngine, bench: Path) -> None:
     all_of_them = samples(bench)
-    given = GivenSamples(dict(enumerate(all_of_them[2:4], 2)), "d1", [s.id for s in all_of_them])
+    sample_set = SampleSet(dict(enumerate(all_of_them[2:4], 2)), "d1", [s.id for s in all_of_them])
     spec = replace(spec, task="mine", data_dir=None)
-    with Session(spec, given) as session:
+    with Session(spec, sample_set) as session:
         session.run()
         result = session.finish()
     assert (result.added, result.complete) == (2, False)
     assert [(row["task"], row["n"], row["n_missing"]) for row in result.overall] == [
         ("mine", 2, 10)
     ]
-    with Session(spec, replace(given, by_index=dict(enumerate(all_of_them)))) as session:
+    with Session(spec, replace(sample_set, by_index=dict(enumerate(all_of_them)))) as session:
         assert len(session.missing) == 10
         session.run()
         assert session.finish().complete
-    with Session(spec, replace(given, digest="d2")) as session:
+    with Session(spec, replace(sample_set, digest="d2")) as session:
         assert len(session.missing) == 2
 
 
-def test_given_samples_may_be_judged_elsewhere(
+def test_a_sample_set_may_be_judged_elsewhere(
     spec: RunSpec, engine: FakeEngine, bench: Path
 ) -> None:
-    given = GivenSamples(dict(enumerate(samples(bench))), "d1", scorer="theirs", judged=False)
+    sample_set = SampleSet(dict(enumerate(samples(bench))), "d1", scorer="theirs", judged=False)
     spec = replace(spec, task="mine", data_dir=None)
-    (result,) = sessions.run_all([spec], samples=[given])
+    (result,) = sessions.run_all([spec], samples=[sample_set])
     assert (result.added, result.complete) == (12, False)
     assert not (spec.out / "leaderboard.parquet").exists()
 

@@ -135,7 +135,7 @@ def test_arguments_of_a_mode_or_task_that_does_not_run_are_refused(
         ('image_memory = "3 bags"', "run 1: image_memory = .*must be a size such as 512MiB"),
         ('replica_resources = "GPU"', "run 1: replica_resources = .*such as GPU=1,CPU=4"),
         ("model = []", "run 1: model: an empty list"),
-        ("mode = 'p2r'\nmodes = 'p2r'", "modes: is given twice"),
+        ("mode = 'p2r'\nmodes = 'p2r'", "modes: is set twice"),
         ("run = []", r"run: no run is listed; add a \[\[run\]\] table"),
         ("[[run]]\n[[run]]\nlimit = 0", "run 2: limit = 0"),
         ("limit = 0\nseed = 'x'", r"run 1: seed = \"x\": must be a whole number\n  limit = 0"),

@@ -1,6 +1,6 @@
-"""A cache by size in bytes: values computed once, leased to their users, evicted when nobody holds them.
+"""A cache with a limit in bytes: each value is computed once, leased to its users, and evicted when nobody holds it.
 
-No library has all of this: leases, waiting by priority, and shrinking an entry once its size is known.
+Own code, since no library combines leases, waiting by priority, and entries that shrink once their size is known.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ class Entry(Generic[V]):
 
     @property
     def begun(self) -> bool:
-        """True when the value is being computed or is there."""
+        """True when the value is computed or in progress."""
         return self._value is not None or self._coming is not None
 
     @property
     def value(self) -> V:
-        """The value; `ready` was awaited."""
+        """The value. Await `ready` first."""
         return cast(V, self._value)
 
     def set(self, value: V) -> None:
         self._value = value
 
     def begin(self, coming: asyncio.Future[Any], part: int | None = None) -> None:
-        """Take the value from a future, or from one part of its list; it is computed even if nobody waits."""
+        """Take the value from a future, or from one part of its list. It is computed even if nobody waits."""
         self._coming = coming
         self._part = part
 
@@ -65,8 +65,8 @@ class Entry(Generic[V]):
             self._coming.cancel()
 
     @property
-    def lacking(self) -> bool:
-        """True when the value is not there yet, or failed."""
+    def missing(self) -> bool:
+        """True when the value is not computed yet, or failed."""
         coming = self._coming
         if coming is not None and coming.done() and not coming.cancelled():
             if coming.exception() is not None:
@@ -82,7 +82,7 @@ class Entry(Generic[V]):
 
 
 class Lease(Generic[V]):
-    """Entries that stay in the cache until their holder releases them."""
+    """Entries that stay in the cache until `release`."""
 
     __slots__ = ("_cache", "entries")
 
@@ -91,7 +91,7 @@ class Lease(Generic[V]):
         self.entries = entries
 
     def release(self, spent: bool = False) -> None:
-        """Safe to call twice.
+        """Allow the cache to evict the entries; safe to call twice.
 
         Args:
             spent: The values are unlikely to be needed again: evict them first.
@@ -108,15 +108,15 @@ _Waiting = tuple[int, int, Sequence[Wanted], asyncio.Future[Lease[V]]]
 class SizedCache(Generic[V]):
     """Entries by key within a capacity. Leased entries stay; others are evicted when room is needed.
 
-    A lease larger than the capacity is granted when nothing is leased, so that it is slow instead of impossible. Waiting
-    leases are served by priority, then in order of arrival. A lease on entries that others hold takes no room and is granted
-    at once.
+    A lease larger than the capacity is granted when nothing is leased, so that it is slow instead of impossible.
+    Waiting leases are served by priority, then in order of arrival. A lease on entries that are leased already takes no
+    room and is granted at once.
 
     Args:
         capacity: Bytes of all entries.
-        idle: Of that, bytes of entries that nobody holds.
-        spare: Bytes beyond both for entries that nobody holds; call `make_room` when it shrinks.
-        newest_goes: Evict the most recently released entry first (default: the least recently used).
+        idle: The part of it for entries that are not leased, in bytes.
+        spare: Further bytes for entries that are not leased; call `make_room` when they become fewer.
+        evict_newest: Evict the most recently released entry first (default: the least recently used).
 
     Attributes:
         held: Bytes of leased entries.
@@ -127,12 +127,12 @@ class SizedCache(Generic[V]):
         capacity: int,
         idle: int,
         spare: Callable[[], int] = lambda: 0,
-        newest_goes: bool = False,
+        evict_newest: bool = False,
     ) -> None:
         self._capacity = capacity
         self._idle_capacity = idle
         self._spare = spare
-        self._newest_goes = newest_goes
+        self._evict_newest = evict_newest
         self.held = 0
         self._idle_size = 0
         self._used: dict[str, Entry[V]] = {}
@@ -142,29 +142,29 @@ class SizedCache(Generic[V]):
         self._waiting: list[_Waiting[V]] = []
 
     def peek(self, key: str) -> V | None:
-        """Return the value of a key if it is there."""
+        """Return the value of a key, or None when it is not cached."""
         entry = self._used.get(key) or self._idle.get(key) or self._spent.get(key)
-        return None if entry is None or entry.lacking else entry.value
+        return None if entry is None or entry.missing else entry.value
 
     def keep(self, wanted: Wanted, value: V) -> None:
-        """Add a value that nobody holds, if there is room."""
-        if all(wanted.key not in places for places in (self._used, self._idle, self._spent)):
+        """Add a value without a lease, if there is room."""
+        if all(wanted.key not in entries for entries in (self._used, self._idle, self._spent)):
             entry: Entry[V] = Entry(wanted)
             entry.set(value)
             self._set_idle(entry, spent=False)
             self.make_room()
 
     def drop(self, key: str) -> None:
-        """Evict a key that nobody holds."""
+        """Evict a key unless it is leased."""
         self._pop_idle(key)
 
     def clear(self) -> None:
-        """Evict everything that nobody holds."""
+        """Evict every entry that is not leased."""
         for key in [*self._idle, *self._spent]:
             self._pop_idle(key)
 
     def take(self, wanted: Sequence[Wanted]) -> Lease[V] | None:
-        """Lease all of these, or return None where there is no room now."""
+        """Lease all of these, or return None when there is no room now."""
         new = self._new(wanted)
         if new and (self._waiting or not self._fits(new)):
             return None
@@ -179,7 +179,7 @@ class SizedCache(Generic[V]):
         return Lease(self, entries)
 
     def _new(self, wanted: Sequence[Wanted]) -> int:
-        """Bytes that a lease adds to what others hold."""
+        """Return the bytes that a lease would add to `held`."""
         return sum({key: size for key, size in wanted if key not in self._used}.values())
 
     async def wait(self, wanted: Sequence[Wanted], priority: int) -> Lease[V]:
@@ -195,23 +195,23 @@ class SizedCache(Generic[V]):
             raise
 
     def make_room(self) -> None:
-        """Evict entries that nobody holds until the rest fits."""
+        """Evict entries that are not leased until the rest fits."""
         room = min(self._capacity - self.held, self._idle_capacity) + self._spare()
         while self._idle_size > room and (self._idle or self._spent):
             if self._spent:
                 _, dropped = self._spent.popitem(last=False)
             else:
-                _, dropped = self._idle.popitem(last=self._newest_goes)
+                _, dropped = self._idle.popitem(last=self._evict_newest)
             self._idle_size -= dropped.size
 
     def returned(self, entries: Sequence[Entry[V]], spent: bool) -> None:
-        """Take a lease's entries back; see `Lease.release`."""
+        """Accept the entries of an ended lease; see `Lease.release`."""
         for entry in entries:
             entry.users -= 1
             if not entry.users:
                 del self._used[entry.key]
                 self.held -= entry.size
-                if entry.lacking:
+                if entry.missing:
                     entry.abandon()
                 else:
                     self._set_idle(entry, spent)
@@ -220,7 +220,7 @@ class SizedCache(Generic[V]):
             self._serve()
 
     def shrink(self, entry: Entry[V], size: int) -> None:
-        """Give back room that an entry's value turned out not to need; never takes more."""
+        """Reduce an entry's size once its value is known; larger sizes are ignored."""
         freed = entry.size - size
         if freed <= 0:
             return

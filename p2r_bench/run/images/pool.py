@@ -14,9 +14,9 @@ T = TypeVar("T")
 
 
 class ImagePool:
-    """Runs functions in threads; lower priority values first, then first come.
+    """Thread pool for functions: lower priority values first, then in order of submission.
 
-    Unlike an executor it has an order, and it wakes the event loop once for all results that are waiting.
+    Unlike an executor it has priorities, and it wakes the event loop once for all results that are ready.
     """
 
     def __init__(self, workers: int) -> None:
@@ -33,7 +33,7 @@ class ImagePool:
         self._started = False
 
     def submit(self, work: Callable[[], T], priority: int = 0) -> asyncio.Future[T]:
-        """Run a function; cancelling the future drops it if it has not begun."""
+        """Run a function. Cancelling the future drops it unless it has begun."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         with self._changed:
             if not self._started:
@@ -46,7 +46,7 @@ class ImagePool:
         return future
 
     def close(self) -> None:
-        """Drop what has not begun and wait for the rest; safe to call twice."""
+        """Drop all work that has not begun and wait for the rest; safe to call twice."""
         with self._changed:
             self._closing = True
             self._todo.clear()
@@ -69,7 +69,7 @@ class ImagePool:
                 self._hand_over(future, work(), None)
             except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
                 self._hand_over(future, None, error)
-            del work, future  # nothing is held while there is nothing to do
+            del work, future  # keep no reference to the last result while idle
 
     def _hand_over(
         self, future: asyncio.Future[Any], result: Any, error: BaseException | None
@@ -77,7 +77,7 @@ class ImagePool:
         self._done.append((future, result, error))
         if not self._waking:
             self._waking = True
-            with suppress(RuntimeError):  # a loop that was closed has nobody waiting
+            with suppress(RuntimeError):  # nobody waits in a closed loop
                 future.get_loop().call_soon_threadsafe(self._resolve)
 
     def _resolve(self) -> None:

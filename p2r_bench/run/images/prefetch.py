@@ -1,4 +1,4 @@
-"""Samples with their encoded images, read ahead in the given order."""
+"""Prefetch of samples and their encoded images, in order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BATCH_BYTES = 32 << 20
 
 @dataclass(frozen=True)
 class Work:
-    """One thing to do: a sample, its place in the dataset, and which repeat."""
+    """One repeat of one sample, and the sample's position in the dataset."""
 
     index: int
     sample: Sample
@@ -30,18 +30,18 @@ class Work:
 
 @dataclass(frozen=True)
 class Ready:
-    """Work whose image has been read, or why it could not be."""
+    """Work with its image, or with the error of reading it."""
 
     work: Work
     image: EncodedImage | ErrorInfo
 
 
 Todo = Iterable[Work] | AsyncIterable[Iterable[Work]]
-"""Work that is known, or that arrives some at a time."""
+"""Work known in advance, or arriving in groups."""
 
 
 async def read_ahead(todo: Todo) -> AsyncGenerator[Ready, None]:
-    """Work in the given order with probed samples; one thread reads, at most two batches ahead.
+    """Yield work in order with its image read. One thread reads, at most two batches ahead.
 
     Rows whose images are equal share one `EncodedImage` while any of them is in use.
     """
@@ -53,7 +53,7 @@ async def read_ahead(todo: Todo) -> AsyncGenerator[Ready, None]:
             coming = asyncio.ensure_future(anext(batches, None))
             for ready in batch:
                 yield ready
-            del batch, ready  # what has been handed over is not held here
+            del batch, ready  # the caller alone decides how long images live
     finally:
         coming.cancel()
         await asyncio.wait([coming])
@@ -96,7 +96,7 @@ def _probed(sample: Sample, seen: ImageRef) -> Sample:
 
 
 class _Images:
-    """Reads and probes images; equal ones that are still in use somewhere are the same object."""
+    """Reader of images. Equal images share one object while any of them is in use."""
 
     def __init__(self) -> None:
         self._reader = ImageReader(window_bytes=_BATCH_BYTES)
@@ -104,7 +104,7 @@ class _Images:
         self._by_digest: WeakValueDictionary[str, EncodedImage] = WeakValueDictionary()
 
     def ready(self, work: Work) -> Ready:
-        """The work with its sample probed, and the image or what is wrong with it."""
+        """Return the work with its sample probed and its image, or with the error of reading it."""
         try:
             image = self._image(work.sample.image)
         except ImageError as error:
@@ -112,7 +112,9 @@ class _Images:
         return Ready(changed(work, sample=_probed(work.sample, image.ref)), image)
 
     def _image(self, ref: ImageRef) -> EncodedImage:
-        if ref.data is not None:  # hashed every time: another object may come to lie at its address
+        if (
+            ref.data is not None
+        ):  # hashed every time: `id` of bytes is no key, as addresses are reused
             return self._of(ref, self._reader.read(ref))
         place = (ref.path, ref.row, ref.column, ref.encoding)
         image = self._by_place.get(place)

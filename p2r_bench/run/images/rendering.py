@@ -1,4 +1,4 @@
-"""Image work of a run: decoded once, rendered once per recipe, in a pool, within a byte budget."""
+"""Images of a run: decoded once, rendered once per recipe, in a thread pool, within a byte budget."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BYTES_PER_PIXEL = 4
 DEFAULT_BUDGET = 1 << 30
 """Bytes of images held at once by default: 1 GiB."""
 SMALL_PIXELS = 1 << 20
-"""Images of requests with no more pixels, source and results together, are made in one go."""
+"""Requests with at most this many pixels, source and results together, are rendered in one job."""
 
 
 def pixel_bytes(size: Size) -> int:
@@ -44,37 +44,37 @@ class EncodedImage:
 
 
 Sendable = Image.Image | WireImage
-"""Pixels for an engine that takes them, or what its encoder makes of them."""
+"""Pixels, or the output of the engine's encoder."""
 
 
 class Prepared(Protocol):
-    """The images of one request, taking room until they are released.
+    """The images of one request. They take room in the cache until released.
 
     Attributes:
-        waited: Seconds until their making began.
-        worked: Seconds from then until they were ready.
+        waited: Seconds until their rendering began.
+        worked: Seconds that their rendering took.
     """
 
     waited: float
     worked: float
 
     def lend(self) -> Sequence[Sendable]:
-        """The images, in the order of the recipes. May be called once."""
+        """Return the images, in the order of the recipes; call it once."""
 
     def release(self) -> None:
-        """Give the room back; safe to call twice."""
+        """Free their room in the cache; safe to call twice."""
 
 
 class RowImages(Protocol):
-    """Makes the images of one sample's requests."""
+    """The images of one sample's requests."""
 
     async def prepare(
         self, recipes: Sequence[Recipe], priority: int = 0, encoder: ImageEncoder | None = None
     ) -> Prepared:
-        """The images of a request; lower priorities are served first.
+        """Return the images of a request. Lower priorities are served first.
 
         Args:
-            encoder: The engine's, where it has one.
+            encoder: The engine's encoder, if it has one.
 
         Raises:
             ImageError: The source cannot be read.
@@ -82,44 +82,43 @@ class RowImages(Protocol):
 
 
 class ImageWork:
-    """Makes images for samples that share sources and recipes.
+    """Renderer of images for samples that share sources and recipes.
 
-    A source is decoded once while somebody needs it and kept after that while one of its rows is under way and
-    there is room; so is what it comes to at the width of a whole image, from which annotated ones are made as well
-    (`adapter.canvas`). Those make room first that were needed for a last stage, and then the newest: rows come back
-    for their sources in the order in which they came first. Of the budget, three eighths are for decoded sources and half for
-    rendered images; the rest is for encoded ones, which the feed holds back by. What rendered images leave of theirs
-    keeps sources. Images at work take up to two sources more per thread.
+    A source is decoded once and stays cached, room permitting, while one of its rows is in progress. The same holds for
+    its reduction to the width of a whole image (`adapter.canvas`). Of the budget, three eighths are for decoded
+    sources, half is for rendered images, and one eighth is for encoded sources, a limit on the samples in flight
+    (`run.schedule.limiter`). Sources may also use the room that rendered images leave. Rendering needs up to two
+    further sources per thread.
 
     Args:
-        budget: Bytes of images held at once. One image larger than that is still worked on, alone.
-        workers: Threads; Pillow works outside the interpreter lock.
+        budget: Bytes of images held at once. A larger image is still rendered, alone.
+        workers: Threads; Pillow releases the interpreter lock.
 
     Attributes:
-        counts: How many images were sent to engines, made for that, and decoded for that.
+        counts: Numbers of images sent to engines ("sent"), rendered ("made"), and decoded ("decoded").
     """
 
     def __init__(self, budget: int = DEFAULT_BUDGET, workers: int | None = None) -> None:
         self._pool = ImagePool(workers or os.cpu_count() or 1)
         self._rendered: SizedCache[Sendable] = SizedCache(budget // 2, idle=budget // 16)
         self._sources: SizedCache[Image.Image] = SizedCache(
-            budget * 3 // 8, idle=budget * 3 // 8, spare=self._left_by_rendered, newest_goes=True
+            budget * 3 // 8, idle=budget * 3 // 8, spare=self._unused_by_rendered, evict_newest=True
         )
         self._watched: dict[str, weakref.ref[EncodedImage]] = {}
         self.budget = budget
         self.encoded_bytes = budget // 8
         self.counts = {"sent": 0, "made": 0, "decoded": 0}
 
-    def _left_by_rendered(self) -> int:
-        """Bytes of the rendered images' half that neither leases hold nor its own idle share may take."""
+    def _unused_by_rendered(self) -> int:
+        """Return the bytes of the rendered images' share that are neither leased nor reserved for idle entries."""
         return max(0, self.budget * 7 // 16 - self._rendered.held)
 
     def of(self, source: EncodedImage) -> RowImages:
-        """The images of a sample with this source."""
+        """Return the images of a sample with this source."""
         return _SharedImages(self, source)
 
     def close(self) -> None:
-        """Stop the threads and let go of the images; work that has begun is finished."""
+        """Finish the work that has begun, stop the threads and free the images."""
         self._pool.close()
         self._sources.clear()
         self._rendered.clear()
@@ -135,7 +134,7 @@ class ImageWork:
         begun = time.perf_counter()
         self.counts["sent"] += len(recipes)
         form = "" if encoder is None else f":{encoder.name}"
-        # Encoded images have this room until it is known how much they need.
+        # Encoded images get the room of their pixels until their size is known.
         wanted = [Wanted(r.digest + form, pixel_bytes(r.size)) for r in recipes]
         lease = self._rendered.take(wanted) or await self._rendered.wait(wanted, priority)
         self._sources.make_room()
@@ -174,7 +173,7 @@ class ImageWork:
         priority: int,
         encoder: ImageEncoder | None,
     ) -> None:
-        """Make small images in one go: going to a thread and back takes as long as they do."""
+        """Render small images in one job: a switch of threads takes as long as rendering one."""
         recipes = [recipe for _, recipe in todo]
         key = _source_key(recipes[0])
         kept = self._sources.peek(key)
@@ -195,10 +194,10 @@ class ImageWork:
         if not job.cancelled() and job.exception() is None:
             decoded = job.result()[-1]
             self._sources.keep(Wanted(key, pixel_bytes(decoded.size)), decoded)
-            self._drop_with(source, key)
+            self._drop_after(source, key)
 
-    def _drop_with(self, source: EncodedImage, key: str) -> None:
-        """Let go of a value when the last row with this source has finished."""
+    def _drop_after(self, source: EncodedImage, key: str) -> None:
+        """Evict a source once its last row has finished."""
         loop, thread = asyncio.get_running_loop(), threading.get_ident()
 
         def drop(gone: weakref.ref[EncodedImage]) -> None:
@@ -221,13 +220,13 @@ class ImageWork:
         lease = self._sources.take(wanted) or await self._sources.wait(wanted, priority)
         try:
             self.counts["decoded"] += not lease.entries[0].begun
-            decoded = await self._there(
+            decoded = await self._computed(
                 lease.entries[0], lambda: decoded_source(recipe, source), source, priority
             )
             self.counts["made"] += 1
             if width is None:
                 return await self._pool.submit(lambda: rendered(recipe, decoded, encoder), priority)
-            narrow = await self._there(
+            narrow = await self._computed(
                 lease.entries[1], lambda: narrowed(decoded, width), source, priority
             )
             return await self._pool.submit(
@@ -236,7 +235,7 @@ class ImageWork:
         finally:
             lease.release(spent=priority < 0)
 
-    async def _there(
+    async def _computed(
         self,
         entry: Entry[Image.Image],
         make: Callable[[], Image.Image],
@@ -246,7 +245,7 @@ class ImageWork:
         """Return the entry's value, computing it unless that is already in progress."""
         if not entry.begun:
             entry.begin(self._pool.submit(make, priority))
-            self._drop_with(source, entry.key)
+            self._drop_after(source, entry.key)
         return await entry.ready()
 
 
@@ -261,12 +260,12 @@ class _SharedImages:
         return await self._work.prepare(recipes, self._source, priority, encoder)
 
 
-class _Lent(list[Sendable]):
-    """A list that can be watched: unlike plain ones it can have weak references."""
+class _WeakList(list[Sendable]):
+    """A list that, unlike a plain one, can have weak references."""
 
 
 class _Shared:
-    """Images that other requests may use as well. Their room is free once the engine lets go of them."""
+    """Images of one request, shared with others. Their lease ends when the engine drops the list."""
 
     def __init__(
         self, images: list[Sendable], lease: Lease[Sendable], waited: float, worked: float
@@ -277,10 +276,10 @@ class _Shared:
         self._lease = lease
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
-        self._lent: weakref.ref[_Lent] | None = None
+        self._lent: weakref.ref[_WeakList] | None = None
 
     def lend(self) -> Sequence[Sendable]:
-        lent = _Lent(self._images)
+        lent = _WeakList(self._images)
         self._images = []
         self._lent = weakref.ref(lent, self._dropped)
         return lent
@@ -303,11 +302,11 @@ def rendered(
     encoder: ImageEncoder | None,
     narrow: Image.Image | None = None,
 ) -> Sendable:
-    """The image of a recipe, encoded where there is an encoder.
+    """Return the image of a recipe, encoded if there is an encoder.
 
     Args:
-        source: As `decode` gives it.
-        narrow: The source at the recipe's `narrow_width`, if it has one and that is made.
+        source: The result of `decode`.
+        narrow: The source at the recipe's `narrow_width`, if it has one.
     """
     early = encoder is not None and recipe.lossy_file
     if narrow is None:
@@ -322,19 +321,20 @@ def _source_key(recipe: Recipe) -> str:
 
 
 def decoded_source(recipe: Recipe, source: EncodedImage) -> Image.Image:
-    """The source of a recipe as pixels.
+    """Return the pixels of a recipe's source.
 
     Raises:
-        ImageError: It cannot be decoded, or its size is not the one that the recipe was made for.
+        ImageError: It cannot be decoded, or its size is not the recipe's.
     """
     try:
         image = decode(source.data, exif=recipe.exif, alpha=recipe.alpha)
     except ImageError as error:
         raise ImageError(f"{place(source.ref)}: {error}") from error
-    told = upright_size(source.ref, recipe.exif)
-    if image.size != told:
+    expected = upright_size(source.ref, recipe.exif)
+    if image.size != expected:
         raise ImageError(
-            f"{place(source.ref)}: the file's header says {told[0]}×{told[1]} pixels, and it holds {image.width}×{image.height}"
+            f"{place(source.ref)}: the file's header says {expected[0]}×{expected[1]} pixels, "
+            f"but it holds {image.width}×{image.height}"
         )
     return image
 

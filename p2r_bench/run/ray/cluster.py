@@ -14,7 +14,7 @@ from p2r_bench.errors import UserError
 from p2r_bench.run.ray.replica import Replica
 
 RESTARTS = 3
-"""Restarts that Ray makes of one replica in a command."""
+"""Restarts by Ray of one replica within a command."""
 CLOSING_S = 20.0
 _QUIET = {"configure_logging": False, "log_to_driver": False, "logging_level": "ERROR"}
 _NEW = {"include_dashboard": False, "object_store_memory": 128 << 20}
@@ -28,7 +28,7 @@ class Cluster:
         replicas: Number of actors.
         address: Address of a running cluster, or "local" for a new one on this machine. None: the cluster that
             RAY_ADDRESS names or that runs on this machine, else a new one.
-        resources: Resource to amount, for each replica. None: a GPU where the cluster has any, and one CPU.
+        resources: Amounts by resource, for each replica. None: one CPU, and a GPU if the cluster has any.
         max_images: Most images in one request of any run of the command.
     """
 
@@ -88,7 +88,7 @@ class Cluster:
 
 
 def import_ray() -> Any:
-    """Return the module `ray`, kept from printing on standard output. Raises UserError without it."""
+    """Return the module `ray`, with its output on stdout disabled. Raises UserError without it."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", ".")
     try:
@@ -130,7 +130,7 @@ def connect(ray: Any, address: str | None) -> None:
 
 
 def actor_options(resources: Mapping[str, float]) -> dict[str, Any]:
-    """Return the Ray options of an actor that Ray restarts and whose lost calls the driver repeats elsewhere."""
+    """Return the Ray options of a replica: Ray restarts the actor, and the driver repeats its lost calls elsewhere."""
     others = {k: v for k, v in resources.items() if k not in ("CPU", "GPU", "memory")}
     return {
         "num_cpus": resources.get("CPU", 0),
@@ -144,7 +144,7 @@ def actor_options(resources: Mapping[str, float]) -> dict[str, Any]:
 
 
 def one_line(error: BaseException) -> str:
-    """Return the reason in one of Ray's many-line messages."""
+    """Return the reason from one of Ray's long messages, in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reasons = [line for line in lines if "dead because" in line or "exit detail" in line]
     reason = (reasons or lines or [type(error).__name__])[0]

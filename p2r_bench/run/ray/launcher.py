@@ -1,4 +1,4 @@
-"""A run over the replicas of a Ray cluster: they solve, Ray restarts lost ones, the driver judges and writes."""
+"""A run over the replicas of a Ray cluster: replicas solve, Ray restarts lost ones, the driver judges and writes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from p2r_bench.types import ErrorInfo, Judge, Prediction
 BATCH_ROWS = 16
 """Most rows of one image in one call."""
 LOSSES = 3
-"""Losses after which a batch is recorded as an error: it may be what kills replicas."""
+"""Lost replicas after which a batch is recorded as an error, since it may be their cause."""
 RESTART_WAIT_S = 1.0
 NOTICE_S = 60.0
 _WRITES_WAITING = 1024
@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 class RayLauncher:
     """Runs one job on the replicas of a cluster, which outlive it. See `Launcher`.
 
-    Judges run in the driver: a verifier has one cache, one limit and one place for its key.
+    Judges run in the driver, so that a verifier has one cache, one limit and one copy of its key.
     """
 
     def __init__(self, cluster: Cluster, job: Job, judges: Sequence[Judge]) -> None:
@@ -89,7 +89,7 @@ class RayLauncher:
                 ]
                 self._working = len(lanes)
                 await self._over.wait()
-                for lane in lanes:  # those that wait for a restart
+                for lane in lanes:  # lanes that wait for a restart
                     lane.cancel()
         except* UserError as errors:
             raise first_error(errors) from None
@@ -104,18 +104,18 @@ class RayLauncher:
         return self._ready[0].canaries
 
     def accounting(self) -> dict[str, Any]:
-        """Return what each process has used, by its host and process id."""
+        """Return the accounting of each process, by host and process id."""
         return {"launcher": "ray", "replicas": self._accounts}
 
     async def close(self) -> None:
-        """Do nothing: the cluster ends the replicas."""
+        """Do nothing: the cluster ends the replicas itself."""
 
     async def _lane(self, number: int) -> None:
         """Send batches to one replica, one at a time, until all rows are done or the replica is dead."""
         errors = import_ray().exceptions
         try:
             while self._left:
-                if not self._batches:  # another lane may lose its batch
+                if not self._batches:  # another lane may yet lose its batch
                     await asyncio.sleep(0.1)
                     continue
                 batch = self._batches.popleft()
@@ -168,7 +168,7 @@ class RayLauncher:
         if before and before.process != ready.process:
             logger.warning("replica %s was started again on %s", number + 1, ready.process)
             for engine in self._accounts.get(before.process, {}).get("engines", ()):
-                engine["capacity"] = 0  # its successor's counts
+                engine["capacity"] = 0  # the restarted process counts from zero
         first = next(iter(self._ready.values()))
         changed = changed_facts(first.engines, ready.engines)
         if changed and not self._job.spec.allow_mixed:
@@ -210,7 +210,7 @@ class RayLauncher:
 
 
 async def _call(number: int, reference: Any) -> Any:
-    """Await a remote call; raise a replica's own UserError as one, with its name."""
+    """Await a remote call; raise a replica's UserError with the replica's name."""
     try:
         return await reference
     except import_ray().exceptions.RayTaskError as error:
@@ -220,7 +220,7 @@ async def _call(number: int, reference: Any) -> Any:
 
 
 def job_of(resolved: Resolved, identity: RunIdentity) -> Job:
-    """Return a run as it is sent to replicas: their working directory may differ, so local paths become absolute."""
+    """Return a run as it is sent to replicas: with absolute paths, since working directories may differ."""
     spec = resolved.spec
     spec = replace(
         spec,

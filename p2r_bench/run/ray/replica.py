@@ -1,4 +1,4 @@
-"""One replica: a pipeline with engines of its own. It reads the task's rows itself."""
+"""One replica: a pipeline with its own engines, which reads the task's rows itself."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class Job:
 
     Attributes:
         spec: With absolute paths and without a profile's name.
-        profile: As the driver read it: a profile file is needed on the driver's machine only.
-        identity: Each replica must compute the same.
+        profile: As the driver read it, so that only the driver needs the profile's file.
+        identity: Identity of the run, which every replica must also compute.
         versions: The driver's `environment.versions()`.
     """
 
@@ -66,10 +66,10 @@ class Replica:
         self._preparing = asyncio.Lock()
 
     async def start(self, job: Job) -> Ready:
-        """Check that this would be the driver's run, and start the engines. The job before this one is dropped.
+        """Check that this is the driver's run, and start the engines. Drops the previous job.
 
         Raises:
-            UserError: Data, models or versions are missing here or differ from the driver's.
+            UserError: Data, models or versions are missing on this node or differ from the driver's.
         """
         async with self._preparing:
             if self._running is None or self._running.job.identity != job.identity:
@@ -104,7 +104,9 @@ class Replica:
             resolved.choices,
             judges=(),
             engines=self._engines,
-            failures=CircuitBreaker(after=None),  # the driver counts over all replicas
+            failures=CircuitBreaker(
+                after=None
+            ),  # the driver has the circuit breaker of all replicas
         )
         engines = await launcher.start()
         in_flight = job.spec.in_flight or max(2 * launcher.capacity, 4)
@@ -119,7 +121,7 @@ class Replica:
 
 
 class _Running:
-    """The pipeline of one job, fed by calls."""
+    """The pipeline of one job; calls supply its work."""
 
     def __init__(self, job: Job, resolved: Resolved, launcher: LocalLauncher, ready: Ready) -> None:
         self.job, self.ready = job, ready
@@ -138,7 +140,7 @@ class _Running:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if self._pipeline.done():
             solving.cancel()
-            await self._pipeline  # raises its error
+            await self._pipeline  # raises the pipeline's error
         return await solving
 
     def accounting(self) -> dict[str, Any]:
@@ -171,12 +173,12 @@ def _resolve(job: Job) -> Resolved:
             f"{error}. Data and models must be there under the same path on every node: share the folder, "
             "or copy it"
         ) from error
-    # A copy computes its hash by the rules of the code that is installed here.
+    # The code installed here computes the hash of the driver's profile.
     return replace(resolved, profile=job.profile.replace())
 
 
 async def _check(job: Job, resolved: Resolved, engines: EngineSet) -> None:
-    """Refuse a job that would not be the driver's run here."""
+    """Raise UserError if the job would not be the driver's run here."""
     wanted, here = job.identity, environment.versions()
     for name in sorted(here.keys() | job.versions.keys()):
         if name == "p2r-bench" or not job.spec.allow_mixed:

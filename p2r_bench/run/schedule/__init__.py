@@ -1,1 +1,1 @@
-"""Order and pace of a run: launchers, the pipeline, its limiter, its circuit breaker, one sample at a time."""
+"""Order and pace of a run: launchers, the pipeline, its limiter and its circuit breaker."""

@@ -1,4 +1,4 @@
-"""Circuit breaker: stops a run whose engine fails, before it turns every row into an error."""
+"""Circuit breaker: stops a run whose engine fails before every row becomes an error."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from p2r_bench.errors import UserError
 from p2r_bench.types import Prediction
 
 TRIP_AFTER = 16
-"""Failures of the engine without a success between them that stop a session."""
+"""Consecutive failures of the engine that stop a session."""
 OF_THE_ROW = frozenset({"image", "images", "image_bytes", "too_long", "refused"})
-"""Kinds of errors that another row may not meet."""
+"""Kinds of errors that depend on the row."""
 OUTAGE = frozenset(
     {"connection", *(f"http_{status}" for status in (401, 402, 403, 429, 502, 503, 504))}
 )
-"""Kinds of errors that all rows meet from some moment on: the server is gone, or takes no more requests."""
+"""Kinds of errors that all further rows would meet: the server is gone or refuses all requests."""
 
 
 class CircuitBreaker:
-    """Counts failures of the engine until they show that going on is useless.
+    """Counter of engine failures that trips when further rows would fail as well.
 
-    Before the first success every failure of a call counts, unless its kind is in `OF_THE_ROW`. After it only those in
-    `OUTAGE` count, and every other outcome of a call starts the count anew.
+    Before the first success every failed call counts unless its kind is in `OF_THE_ROW`. After it only the kinds in
+    `OUTAGE` count, and any other outcome of a call resets the count.
 
     Args:
-        after: Failures that are too many; None where somebody else counts.
-        succeeded: An earlier session of the run has had a success.
+        after: Failures that trip it; None disables it.
+        succeeded: An earlier session of the run had a success.
     """
 
     def __init__(self, after: int | None = TRIP_AFTER, *, succeeded: bool = False) -> None:
@@ -34,7 +34,7 @@ class CircuitBreaker:
         self.tripped: UserError | None = None
 
     def note(self, prediction: Prediction) -> None:
-        """Count one outcome; sets `tripped` when that makes too many."""
+        """Count one outcome; set `tripped` at the limit."""
         error = prediction.error
         if error is None:
             self._succeeded, self._failed = True, 0

@@ -1,4 +1,4 @@
-"""Who carries out the work of a run: this process, or others."""
+"""Launchers: they run a run's work in this process or in others."""
 
 from __future__ import annotations
 
@@ -19,49 +19,49 @@ from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.types import Judge, Mode
 
 EngineFacts = Mapping[str, Mapping[str, Any]]
-"""Role to the facts of its engine, as `Session.pinned` holds them."""
+"""Facts of each role's engine, as in `Session.pinned`."""
 
 
 class Launcher(Protocol):
-    """Carries out work and hands every outcome to one writer.
+    """Runs work and passes every outcome to one writer.
 
-    Used in the order `start`, `run`, `close`; `close` also after a failure.
+    Call `start`, `run` and `close` in this order, `close` also after a failure.
     """
 
     async def start(self) -> EngineFacts:
-        """Make ready whatever runs requests, and check that it can honour the profile.
+        """Start the engines or replicas, and check that they can honour the profile.
 
         Raises:
-            UserError: It cannot, or the model or device is unusable.
+            UserError: They cannot, or the model or device is unusable.
         """
 
     async def run(self, todo: Todo, record: Record, *, resumed: bool = False) -> None:
-        """Solve and judge all of it; `record` is awaited for each outcome and returns when it is on disk.
+        """Solve and judge all work; await `record`, which writes to disk, for each outcome.
 
-        Outcomes come in any order and may come twice. Cancelling stops at once and loses nothing that was
-        recorded.
+        Outcomes come in any order and may repeat. Cancelling stops at once; recorded outcomes are kept.
 
         Args:
-            todo: Read a few rows ahead of what is solved. Where it arrives some at a time, all of what has arrived is
-                begun without waiting for more.
-            resumed: Samples of the run have succeeded before.
+            todo: Work to do, read a few rows ahead. An asynchronous iterable yields groups, each begun without waiting
+                for the next.
+            resumed: An earlier session of the run had a success.
 
         Raises:
-            UserError: The disk refused, a plugin broke its contract, or the engine fails all samples (`run.schedule.circuit_breaker`).
+            UserError: A failed write, a plugin that broke its contract, or an engine that fails all samples
+                (`run.schedule.circuit_breaker`).
         """
 
     def canaries(self) -> Mapping[str, Any]:
-        """Outcomes of the start-up checks, as `run.canaries.check` returns them. Valid after `start`."""
+        """Return the outcomes of the start-up checks (`run.canaries.check`). Valid after `start`."""
 
     def accounting(self) -> dict[str, Any]:
-        """What `run` has used so far, for the manifest; JSON-able.
+        """Return the resources used by `run` so far, as JSON values for the manifest.
 
-        `engines`: readings of `EngineMeter`s, and `images`: counts as `ImageWork` has them; or `replicas`: by name, each
-        with these two.
+        Keys: `engines` (readings of each `EngineMeter`) and `images` (counts of `ImageWork`); or `replicas`, by name,
+            each with these two.
         """
 
     async def close(self) -> None:
-        """Free what `start` and `run` took; safe to call twice. Engines of an `EngineSet` stay open."""
+        """Free the resources of `start` and `run`; safe to call twice. Engines of an `EngineSet` stay open."""
 
 
 class LocalLauncher:
@@ -69,7 +69,7 @@ class LocalLauncher:
 
     Args:
         failures: See `Pipeline`.
-        pipeline: The class of the pipeline; a benchmark compares others.
+        pipeline: Class of the pipeline; benchmarks pass others.
     """
 
     def __init__(
@@ -120,7 +120,7 @@ class LocalLauncher:
 
     @property
     def capacity(self) -> int:
-        """How many requests in flight keep all engines full. Valid after `start`."""
+        """Number of requests in flight that keeps all engines full. Valid after `start`."""
         return sum(meter.capacity for meter in self._meters.values())
 
     def canaries(self) -> Mapping[str, Any]:
@@ -128,7 +128,7 @@ class LocalLauncher:
         return self._outcomes
 
     def accounting(self) -> dict[str, Any]:
-        """See `Launcher.accounting`: readings of the engines' meters, and counts of images."""
+        """See `Launcher.accounting`."""
         engines = [meter.read() for meter in self._meters.values()]
         return {"engines": engines, "images": dict(self._images.counts)}
 

@@ -1,4 +1,4 @@
-"""The launcher of each run of a command; replicas outlive a run."""
+"""The launchers of a command's runs. Replicas outlive a run."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Launchers:
-    """Makes the launchers of a command's runs.
+    """Factory of launchers.
 
     Args:
-        engines: Those of this process.
+        engines: The engines of this process.
     """
 
     def __init__(self, engines: EngineSet) -> None:
@@ -31,10 +31,10 @@ class Launchers:
     async def of(
         self, resolved: Resolved, identity: RunIdentity, judges: Sequence[Judge]
     ) -> Launcher:
-        """Return the launcher that a spec asks for; not started.
+        """Return the launcher of a spec, not started.
 
         Raises:
-            UserError: The spec has options of another launcher.
+            UserError: Options of another launcher.
         """
         spec = resolved.spec
         if spec.launcher == "local":
@@ -53,7 +53,7 @@ class Launchers:
             self._cluster = None
 
     async def _cluster_of(self, spec: RunSpec) -> Cluster:
-        """Keep the replicas while runs ask for the same ones."""
+        """Return the cluster of a spec; replicas are kept while specs ask for the same ones."""
         from p2r_bench.run.ray.cluster import Cluster
 
         wanted = Cluster(

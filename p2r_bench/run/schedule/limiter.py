@@ -1,4 +1,4 @@
-"""Limits the samples in flight, by number and by the bytes of their images."""
+"""Limiter of samples in flight, by number and by the bytes of their images."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from p2r_bench.types import ErrorInfo
 
 
 class Limiter:
-    """Limit of samples in flight.
+    """Limit on the samples in flight.
 
-    An image counts once, however many samples share it. A sample whose image alone exceeds the limit enters when no
-    other is in flight. One task at a time may enter.
+    An image shared by several samples counts once. A sample whose image alone exceeds the limit enters when no other is
+    in flight. Only one task at a time may call `enter`.
 
     Args:
         count: Samples.
@@ -28,7 +28,7 @@ class Limiter:
         self._left = asyncio.Event()
 
     async def enter(self, image: EncodedImage | ErrorInfo) -> None:
-        """Enter; wait until number and bytes are below the limit."""
+        """Wait until number and bytes are below the limit, then count the sample."""
         while not self._fits(image):
             self._left.clear()
             await self._left.wait()
@@ -39,7 +39,7 @@ class Limiter:
             self._users[key] += 1
 
     def leave(self, image: EncodedImage | ErrorInfo) -> None:
-        """Leave."""
+        """Stop counting a sample with this image."""
         self._free += 1
         if isinstance(image, EncodedImage):
             key = str(image.ref.digest)

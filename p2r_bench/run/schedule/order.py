@@ -1,4 +1,4 @@
-"""In which order the rows of a dataset are begun."""
+"""Order in which the rows of a dataset are begun."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from p2r_bench.types import Sample
 
 
 def near_each_other(todo: Iterable[Work]) -> list[Work]:
-    """Work on the same image, or on the same question, next to each other; otherwise in the given order.
+    """Return work with equal images, or equal questions, next to each other; otherwise in the given order.
 
-    An image comes where its first row comes. Nothing is read for this: rows whose images are equal, but
-    stored once each without anything that says so, keep their order.
+    An image comes where its first row comes. No image is read: equal images stored under different names stay apart.
     """
     places: dict[Hashable, int] = {}
     return sorted(todo, key=lambda work: places.setdefault(image_key(work.sample), len(places)))
 
 
 def image_key(sample: Sample) -> Hashable:
-    """What rows with the same image have in common, as far as it is known without reading the image."""
+    """Return a key that rows with the same image share, found without reading the image."""
     image = sample.image
     if image.digest is not None:
         return image.digest
@@ -27,6 +26,6 @@ def image_key(sample: Sample) -> Hashable:
         return image.data
     if image.row is None:
         return image.path
-    if sample.question_id is not None:  # rotations of its options
+    if sample.question_id is not None:  # rotations of the options share a question
         return ("question", sample.subset, sample.question_id)
     return (image.path, image.row)

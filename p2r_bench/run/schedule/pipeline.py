@@ -21,7 +21,7 @@ from p2r_bench.types import ErrorInfo, Judge, Prediction, Sample, Verdict, chang
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one piece of work, and how many seconds it took from its start to its verdicts."""
+    """Prediction and verdicts of one piece of work, and the seconds from its start to its verdicts."""
 
     work: Work
     prediction: Prediction
@@ -35,13 +35,13 @@ _WRITES_WAITING = 256
 
 
 class Pipeline:
-    """Solves, judges and records work, with no barrier between samples or stages.
+    """Solving, judging and recording of work, with no barrier between samples or stages.
 
-    A sample gives its place to the next one when its verdicts are there; writing goes on beside.
+    The next sample begins once a sample has its verdicts; writing continues in the background.
 
     Args:
-        in_flight: Samples worked on at once; fewer where their encoded images take too much room.
-        failures: Decides when the first samples have failed too often; None for the usual number.
+        in_flight: Samples in progress at once; fewer when their encoded images take too much room.
+        failures: Circuit breaker; None for one with the default limit.
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class Pipeline:
         self._failures = failures or CircuitBreaker()
 
     async def run(self, todo: Todo) -> None:
-        """Do all of it. Cancelling stops at once and loses nothing that was recorded.
+        """Do all work. Cancelling stops at once; recorded outcomes are kept.
 
         Raises:
-            UserError: The disk refused, a plugin broke its contract, or the engine fails all samples (`run.schedule.circuit_breaker`).
+            UserError: A failed write, a plugin that broke its contract, or an engine that fails all samples.
         """
         try:
             async with asyncio.TaskGroup() as group, aclosing(read_ahead(todo)) as rows:
@@ -74,7 +74,7 @@ class Pipeline:
                     if self._failures.tripped:
                         break
                     group.create_task(self._one(ready))
-                    del ready  # its image is held by those who need it
+                    del ready  # its users hold the image
         except* UserError as errors:
             raise first_error(errors) from None
 
@@ -87,11 +87,11 @@ class Pipeline:
                 outcome = await self.outcome(ready.work, images)
         finally:
             self._limiter.leave(ready.image)
-        del ready, images  # nothing of the image is held while the outcome is written
+        del ready, images  # writing must not keep the image alive
         await self.write(outcome)
 
     async def outcome(self, work: Work, images: RowImages | ErrorInfo) -> Outcome:
-        """Prediction and verdicts of one piece of work."""
+        """Return the prediction and verdicts of one piece of work."""
         sample, begun = work.sample, time.perf_counter()
         if isinstance(images, ErrorInfo):
             prediction = Prediction(sample.id, status="error", error=images)
@@ -102,7 +102,7 @@ class Pipeline:
         return Outcome(work, prediction, verdicts, time.perf_counter() - begun)
 
     async def write(self, outcome: Outcome) -> None:
-        """Record an outcome. Raises UserError when nothing has worked so far."""
+        """Record an outcome. Raises UserError when the circuit breaker trips."""
         async with self._writes:
             await self._record(outcome)
         if self._failures.tripped:
@@ -112,9 +112,9 @@ class Pipeline:
 async def judge_all(
     judges: Sequence[Judge], sample: Sample, prediction: Prediction
 ) -> tuple[Verdict, ...]:
-    """Verdicts of all judges that apply to a prediction with status "ok"; none for others.
+    """Return the verdicts of all judges that apply to a prediction with status "ok"; none for other predictions.
 
-    One after the other: nearly all judges answer at once, and a task each would cost more than they do.
+    Judges run one after the other: nearly all return at once, and a task for each would cost more.
     """
     if prediction.status != "ok":
         return ()
@@ -127,7 +127,7 @@ async def judge_all(
 
 
 def first_error(errors: BaseExceptionGroup[UserError]) -> UserError:
-    """The first error of a group of groups."""
+    """Return the first error of nested exception groups."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

@@ -1,4 +1,4 @@
-"""Seeds of calls: the same run draws the same tokens, however its calls are ordered in time."""
+"""Seeds of calls: a run draws the same tokens in any order of its calls."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from p2r_bench.types import Request
 
 
 class CallSeeds:
-    """Gives every call of one sample a seed from the run's seed, the repeat and the call itself.
+    """Seeds for the calls of one sample, from the run's seed, the repeat and the call itself.
 
-    A mode that asks the same thing twice gets two seeds.
+    Two equal requests get different seeds.
     """
 
     def __init__(self, seed: int, repeat: int) -> None:
@@ -19,7 +19,7 @@ class CallSeeds:
         self._asked: Counter[str] = Counter()
 
     def seeded(self, request: Request) -> Request:
-        """The request with a seed, which it keeps if the mode has set one."""
+        """Return the request with a seed; a seed set by the mode is kept."""
         if request.sampling.seed is not None:
             return request
         times = self._asked[request.digest]

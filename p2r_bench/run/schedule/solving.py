@@ -1,4 +1,4 @@
-"""One sample: the mode's calls on their way to engines, and whatever comes of them as a prediction."""
+"""Solving of one sample: the mode's calls go to the engines, and their outcome becomes a prediction."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from p2r_bench.types import (
 
 @dataclass(frozen=True)
 class Solver:
-    """Solves samples in one mode.
+    """Solver of samples in one mode.
 
     Attributes:
-        engines: Role to engine.
-        meters: Role to the meter of its engine.
-        encoders: Role to the image encoder of its engine.
+        engines: Engine of each role.
+        meters: Meter of each role's engine.
+        encoders: Image encoder of each role's engine.
     """
 
     mode: Mode
@@ -45,9 +45,10 @@ class Solver:
     encoders: Mapping[str, ImageEncoder | None] = field(default_factory=dict)
 
     async def solve(self, sample: Sample, images: RowImages, repeat: int = 0) -> Prediction:
-        """The mode's prediction; a failure of the engine, the image or the mode is status "error" with its cause.
+        """Return the mode's prediction. A failure of the engine, the image or the mode is status "error" with its
+        cause.
 
-        The completions that did finish are kept. Cancellation goes through to the calls below.
+        Completions that finished are kept. Cancelling aborts the calls.
 
         Raises:
             EngineStopped: The engine is dead.
@@ -88,14 +89,14 @@ class _Calls:
             begun = time.perf_counter()
             meter.enter(begun)
             try:
-                # Nothing here may hold the images: their room is free once the engine lets go of them.
+                # Keep no reference to the images: their lease ends when the engine drops them.
                 completion = checked(
                     await engine.generate(request, cast(Any, self._lent(prepared, request))),
                     request.id,
                 )
             except EngineDead as error:
                 raise EngineStopped(
-                    f"{error}. The run stops here; finished samples are kept, and the same command goes on from there"
+                    f"{error}. The run stops; finished samples are kept, and the same command resumes the run"
                 ) from error
             finally:
                 ended = time.perf_counter()

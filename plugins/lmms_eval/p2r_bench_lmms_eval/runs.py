@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from p2r_bench.session import GivenSamples, Interrupted, RunSpec, run_all
+from p2r_bench.session import Interrupted, RunSpec, SampleSet, run_all
 from p2r_bench.store.reader import RunReader
 from p2r_bench.store.rows import prediction_from_row
 from p2r_bench.types import Prediction, Sample
@@ -55,7 +55,7 @@ def run_jobs(spec: RunSpec, jobs: Sequence[Job]) -> None:
             if doc_id not in job.samples:
                 job.samples[doc_id] = job.documents.sample(doc_id)
     specs = [replace(spec, task=job.documents.name, repeats=job.repeats) for job in jobs]
-    results = run_all(specs, samples=[_given(job) for job in jobs])
+    results = run_all(specs, samples=[_sample_set(job) for job in jobs])
     if len(results) < len(jobs) or any(result.interrupted for result in results):
         raise Interrupted(results)
     for job, result in zip(jobs, results, strict=True):
@@ -64,9 +64,9 @@ def run_jobs(spec: RunSpec, jobs: Sequence[Job]) -> None:
         job.reused = len(job.wanted) - result.added
 
 
-def _given(job: Job) -> GivenSamples:
+def _sample_set(job: Job) -> SampleSet:
     ids = [str(number) for number in range(len(job.documents))]
-    return GivenSamples(job.samples, job.documents.digest(), ids, scorer="lmms", judged=False)
+    return SampleSet(job.samples, job.documents.digest(), ids, scorer="lmms", judged=False)
 
 
 def _collect(job: Job) -> None:

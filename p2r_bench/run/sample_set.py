@@ -1,4 +1,4 @@
-"""Samples that a caller gives, in place of the rows of a registered task."""
+"""Samples from the caller instead of a registered task."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from p2r_bench.types import Cell, DataSource, Metric, Sample
 
 
 @dataclass(frozen=True)
-class GivenSamples:
-    """Samples for a session, in place of the rows of a registered task. A `Task`.
+class SampleSet:
+    """Samples for a session, used instead of a registered task; implements `Task`.
 
     The run is named after `RunSpec.task`, which need not be registered.
 
     Attributes:
         by_index: Position in the data set to sample, in order; images by reference or as bytes.
         digest: Identity of the whole data set. A run continues only with the same one.
-        ids: Ids of all samples of the data set, if there are more than the given ones: the run is complete when each
-            has an outcome.
+        ids: Ids of all samples of the data set, if it has more than these. The run is complete when each has an
+            outcome.
         scorer: Headline scorer. None for the default one.
-        judged: False where the answers are judged elsewhere: the run has no verdicts and no row on the leaderboard.
+        judged: False if the answers are judged elsewhere: the run then has no verdicts and no row on the leaderboard.
     """
 
     by_index: Mapping[int, Sample]
@@ -29,7 +29,7 @@ class GivenSamples:
     scorer: str | None = None
     judged: bool = True
 
-    name = "given"
+    name = "samples"
     metrics = (Metric(),)
 
     def samples(self, source: DataSource) -> Iterator[Sample]:
@@ -41,5 +41,5 @@ class GivenSamples:
         return self.digest
 
     def cells(self, sample: Sample) -> tuple[Cell, ...]:
-        """The overall figure. See `Task.cells`."""
+        """See `Task.cells`. Every sample counts in the overall figure only."""
         return ((None, None),)
