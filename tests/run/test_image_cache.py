@@ -56,7 +56,7 @@ def test_what_nobody_holds_makes_room_the_longest_unused_first() -> None:
     assert [held.peek(key) for key in ("a", "b", "c")] == ["value of a", None, "value of c"]
 
 
-def test_where_the_evict_newest_those_that_came_first_are_there_when_they_are_wanted_again() -> None:
+def test_evict_newest_keeps_the_oldest_entries() -> None:
     held: SizedCache[str] = SizedCache(100, 100, evict_newest=True)
     for key in ("a", "b", "c", "d"):
         filled(held, key).release()
