@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from p2r_bench.judges import declarations as table
+from p2r_bench.judges.explanations import Wording, explained, marks
 from p2r_bench.judges.match import Match
 from p2r_bench.judges.plain import blank_thoughts, plain_characters, undressed
-from p2r_bench.judges.refusals import CONDITION, NEGATED, REFUSED
+from p2r_bench.judges.refusals import CONDITION, CONSEQUENCE, NEGATED, REFUSED
 from p2r_bench.judges.tokens import LETTER_OR_DIGIT as _L
-from p2r_bench.judges.tokens import words_of
+from p2r_bench.judges.tokens import tokenise, words_of
 
 LONGEST_REPLY = 20_000
 """Of longer replies, in characters, only the first and the last half of this are read."""
@@ -24,7 +25,7 @@ _LINE_START = re.compile(r"(?:\A|\n)[^\w\n]{0,20}\Z")
 _LINE_END = re.compile(r"[^\w\n]{0,20}(?:\n|\Z)")
 _WORD = re.compile(r"[^\W\d_]+")
 _IF = re.compile(rf",?\s(?:only\s)?(?={CONDITION.pattern})", re.IGNORECASE)
-_SENTENCE_START = re.compile(r"[.!?。！？\n]")
+_SENTENCE_END = re.compile(r"[.!?。！？\n]+\s*")
 _SENTENCE = re.compile(r"\s*[^.!?。\n]{0,200}")
 
 
@@ -36,12 +37,15 @@ class _Named:
         key: None for several options, or for a letter that none has.
         span: Place of the letter, or of the text where there is no letter.
         end: Where the letter and its text end.
+        by_letter: A letter stands first.
+        whole_text: The option's text stands after the letter.
     """
 
     key: str | None
     span: tuple[int, int]
     end: int
     by_letter: bool = False
+    whole_text: bool = False
 
 
 def strict_letter(text: str, options: Mapping[str, str]) -> Match | None:
@@ -51,7 +55,8 @@ def strict_letter(text: str, options: Mapping[str, str]) -> Match | None:
 
     1. The whole reply is a letter, an option's text, or both.
     2. The last declaration ("the answer is", `\boxed{`, "B is correct", …) names one option.
-    3. The reply begins with a letter before punctuation or its option's text, and lists no other.
+    3. The reply begins with a letter before its option's text, or before punctuation and no more than an
+       explanation (`explanations.explained`), and lists no other.
     4. The reply begins with "It is" and an option.
 
     Args:
@@ -119,7 +124,7 @@ class _Reply:
                     continue
                 if table.JOINED.search(self.text, max(0, match.start() - 16), match.start()):
                     return _Named(None, (at, at), at)
-            elif not self._begins_clause(match.start()) or self._conditional(match.start()):
+            elif not self._begins_clause(match.start()) or self._conditional(match):
                 continue
             if match.re is table.CONFIRMED:
                 if table.LETTER_ENDS.match(self.text, at):
@@ -133,31 +138,40 @@ class _Reply:
     def opening(self) -> _Named | None:
         """A label begins the reply, and no other option is listed after it in the same way."""
         named = self._first()
-        if named is None or not named.by_letter or self._lists_others(named):
+        if named is None or self._lists_others(named):
             return None
+        if not named.by_letter:
+            return named if self._contrasted(named.key, named.end) else None
         letter, after = self.text[slice(*named.span)], named.span[1]
         if named.end == after:
             follows = self.text[after : after + 1]
             doubtful = (letter.islower() and follows not in (*".):",)) or letter + follows == "I,"
             if doubtful or not table.LABEL_ENDS.match(self.text, after):
                 return None
-        return named
+        return named if named.whole_text or self._explained(named.key, after) else None
 
     def it_is(self) -> _Named | None:
         """The reply begins with "It is" and an option."""
         opened = table.IT_IS.match(self.text, _skip(table.OPENING, self.text, 0))
         named = self._after(opened.end(), lower=False) if opened else None
-        return None if named and table.CLEFT.match(self.text, named.end) else named
+        if named is None or table.CLEFT.match(self.text, named.end):
+            return None
+        return named if self._explained(named.key, named.end) else None
 
     def _begins_clause(self, at: int) -> bool:
         before = self.text[max(0, at - 120) : at]
         start = max((m.end() for m in table.CLAUSE.finditer(before)), default=0)
         return table.LEADS.fullmatch(before, start) is not None
 
-    def _conditional(self, at: int) -> bool:
-        """Return whether the sentence states a condition before this place: "if it were blue, …"."""
-        before = self.text[max(0, at - 200) : at]
-        return CONDITION.search(_SENTENCE_START.split(before)[-1]) is not None
+    def _conditional(self, declaration: re.Match[str]) -> bool:
+        """Return whether a declaration depends on a condition before it, in its sentence or in the one before that.
+
+        "If it were blue, the answer is B" and "Suppose it were blue. Then the answer would be B".
+        """
+        before = self.text[max(0, declaration.start() - 300) : declaration.start()]
+        *_, last, own = ["", *_SENTENCE_END.split(before)]
+        consequence = CONSEQUENCE.search(f"{own}{declaration[0]}") is not None
+        return any(CONDITION.search(text) for text in ((last, own) if consequence else (own,)))
 
     def _lists_others(self, named: _Named) -> bool:
         """Return whether another label with the same mark begins a later line or stands before its own text."""
@@ -176,6 +190,24 @@ class _Reply:
             if mark == ":" or (line and (mark or listed or alone)) or (mark and listed):
                 return True
         return False
+
+    def _explained(self, key: str | None, at: int) -> bool:
+        """Return whether the rest of the sentence leaves a label standing: it explains it, or refuses another."""
+        if key is None or self._contrasted(key, at):
+            return key is not None
+        own = frozenset(words_of(self.options[key]))
+        others = frozenset(w for k, o in self.options.items() if k != key for w in words_of(o))
+        option = self.options[key]
+        negative = any(NEGATED.search(option, 0, t.start) for t in tokenise(option))
+        return explained(self.text, at, Wording(own - others, others - own, negative))
+
+    def _contrasted(self, key: str | None, at: int) -> bool:
+        """Return whether another option is refused here: "not A", "rather than the others"."""
+        contrast = table.CONTRAST.match(self.text, at + len(marks(self.text, at)))
+        if contrast is None or contrast[1]:
+            return contrast is not None
+        other = self._named(contrast.end(), lower=False)
+        return other is not None and other.key != key
 
     def _first(self) -> _Named | None:
         at = _skip(table.OPENING, self.text, 0)
@@ -218,12 +250,17 @@ class _Reply:
         if key is not None and (text := self._text(gap)):
             own = self.patterns[key].match(self.text, gap) if key in self.patterns else None
             agrees = own is not None and own.end() == text.end
-            return _Named(key if agrees else None, letter.span(), text.end, by_letter=True)
+            end = text.end
+            return _Named(
+                key if agrees else None, letter.span(), end, by_letter=True, whole_text=True
+            )
         if key is None and by_text:
             return by_text
         if key is not None and _mark(self.text, letter.end()) and (own := self._own_word(key, gap)):
             return _Named(key, letter.span(), own.end(), by_letter=True)
         ends = table.LETTER_ENDS.match(self.text, letter.end())
+        if ends and table.LABEL_BEFORE_TEXT.match(self.text, letter.end()):
+            ends = ends if self._explained(key, letter.end()) else None
         return _Named(key, letter.span(), letter.end(), by_letter=True) if ends else None
 
     def _text(self, at: int) -> _Named | None:

@@ -112,9 +112,17 @@ LETTER_ENDS = re.compile(
 TEXT_ENDS = re.compile(rf"{_NO_QUESTION}[^\S\n]*(?:{_STOP}|,?\s?{_REASON})", re.IGNORECASE)
 """May follow a named text. A comma alone may not: "red, white and blue" is not "red"."""
 LABEL_ENDS = re.compile(
-    rf"(?!(?<=[(\[].)[)\]]\s+[a-z])[^\S\n]*(?:{_LETTER_STOP}|,)|[)\]\s]*(?:because|since|因为|因為)"
+    rf"(?!(?<=[(\[].)[)\]]\s+[a-z])[^\S\n]*(?:{_LETTER_STOP}|,)|[)\]\s]*(?:because|since|rather\sthan|instead\sof|因为|因為)"
 )
 """May follow a letter that begins a reply."""
+LABEL_BEFORE_TEXT = re.compile(r"(?<![(\[].)[)\]]\s+(?-i:[a-z])", re.DOTALL)
+"""Follows a letter that may be a label of some other text: "C) elegans"."""
+CONTRAST = re.compile(
+    r"(?:(?:and|but)\s)?(?:not|rather\sthan|instead\sof)\s"
+    r"(?:(the\sothers?|any\sother)(?![^\W_])|(?:option\s)?[(\[]?)",
+    re.IGNORECASE,
+)
+"""Stands between an option and another one that the reply refuses: "B, not A"."""
 _CLOSED = r"[^\S\n]{0,9}[)\]}]{0,9}[^\S\n]{0,9}"
 OFFERED = re.compile(
     rf"{_CLOSED},?\s?(?:[/&+]|{_any('or oder ou или', '或者 或 または か、 또는 혹은')}|"

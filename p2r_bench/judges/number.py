@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from p2r_bench.judges.explanations import explained, marks, of_speaker
 from p2r_bench.judges.match import Match
 from p2r_bench.judges.number_words import NUMBER_WORDS, OTHER_SCALES, SCALES, value_of
 from p2r_bench.judges.plain import blank_thoughts, plain_characters
@@ -58,11 +59,14 @@ _DECLARED = re.compile(
     re.IGNORECASE,
 )
 _ALTERNATIVE = re.compile(r"\s?(?:\w{1,12}\s)?(?:or|to|and|,|&)\s?[-+.]?\d", re.IGNORECASE)
-_DOUBTED = re.compile(r"(?:least|most|up\sto|between|[<>≤≥±≠])\s?\Z", re.IGNORECASE)
+_DOUBTED = re.compile(
+    r"(?:least|most|up\sto|between|nearly|under|over|below|above|[<>≤≥±≠])\s?\Z", re.IGNORECASE
+)
+_UNIT = re.compile(r"[^\S\n]?[^\W\d][\w'/^-]*(?:[^\S\n][^\W\d][\w'-]*){0,3}|[%°€£¥]\w?")
 _TAKES_BACK = (OTHER_SCALES, REFUSED, DENIED, QUESTIONED)
 _PARTS = re.compile(
     r"(?<![^\W_])(?:half|halves|thirds?|quarters?|dozens?|couple|twice|point|hundreds|thousands|"
-    r"millions|billions)(?![^\W_])",
+    r"millions|billions)(?![^\W_])|\\[dt]?frac|\\sqrt",
     re.IGNORECASE,
 )
 
@@ -154,7 +158,7 @@ def _only(answer: str, start: int, end: int) -> Number | None:
     left = "".join(rest)
     if re.search(rf"(?<!{_L})\d", left) or _PARTS.search(left):
         return None
-    if any(_doubted(answer, m.start()) for m in matches):
+    if any(_doubted(answer, m.start()) or not _stands(answer, m) for m in matches):
         return None
     numbers = [_value(match) for match in matches]
     if not numbers or numbers[0] is None:
@@ -167,6 +171,25 @@ def _only(answer: str, start: int, end: int) -> Number | None:
 def _doubted(answer: str, at: int) -> bool:
     before = answer[max(0, at - 60) : at]
     return bool(_DOUBTED.search(before) or NEGATED.search(before))
+
+
+def _stands(answer: str, match: re.Match[str]) -> bool:
+    """Return whether what follows a number and its unit leaves it standing: "3, because …", not "3, I doubt it".
+
+    The full rule holds for a number that begins the answer. Elsewhere it may be followed by other things in the
+    sentence, but not by a doubt of the speaker's.
+    """
+    unit = _UNIT.match(answer, match.end())
+    at = unit.end() if unit else match.end()
+    between = marks(answer, at)
+    if not re.match(r"\s?[,;:.(–—-]", between):
+        return True
+    after = at + len(between)
+    if answer[after : after + 1].isdecimal() or explained(answer, at):
+        return True
+    if re.search(r"\w", answer[: match.start()]):
+        return not of_speaker(answer, after)
+    return any(value_of(run["words"]) is not None for run in _NUMBER_WORDS.finditer(answer, after))
 
 
 def _value(match: re.Match[str]) -> Number | None:

@@ -40,17 +40,21 @@ SCALES = {
 }
 OTHER_SCALES = re.compile(
     r"\s?(?:(?:"
-    r"hundreds?|thousands?|millions?|billions?|trillions?|quadrillions?|dozens?|lakhs?|lacs?|crores?|cr|"
+    r"hundreds?|thousands?|[a-z]{1,7}illions?|lakhs?|lacs?|crores?|cr|myriads?|googols?|kilo|mega|giga|kk|"
+    r"dozens?|score|gross|dutzend\w*|schock|douzaines?|docenas?|dozzin[ae]|dúzias?|duzias?|dozijn\w*|duss?in|tuc[et]t?\w*|"
+    r"tuzin\w*|düzine|lusin|дюжин\w*|"
+    r"(?:third|quarter|fourth|fifth|sixth|seventh|eighth|ninth|tenth|hundredth|thousandth|millionth)s?|halves|"
+    r"squared|cubed|plus|or\sso|at\s(?:most|least)|ish|"
     r"thou|thsd|mn|mln|mill|mio|bn|bln|bil|mrd|mlrd|mld|tn|trn|tril|tsd|tys|ribu|juta|triliun|bin|"
     r"mil|mila|mille|mili(?:on|ard|ar)\w*|milli(?:on|ard)\w*|mill[óo]n\w*|milh(?:ão|ao|õe|oe)\w*|"
     r"mil[jy](?:o|a)\w*|billi?(?:on|ard)\w*|bill[óo]n\w*|bilh(?:ão|ao|õe|oe)\w*|bil[jy]o\w*|"
     r"trilli?on\w*|hundert\w*|tausend\w*|honderd|duizend\w*|tusen\w*|cientos|cento|"
     r"nghìn|ngàn|triệu|tỷ|тыс|тысяч\w*|млн|миллион\w*|млрд|миллиард\w*|трлн|"
-    r"tysi\w*|हज़ार|लाख|करोड़|ألف|آلاف|مليون|ملايين|مليار)(?![^\W_])"
-    r"|(?-i:k)(?![A-Za-z\d])|[十百千拾佰仟万萬만亿億억兆조京경십백천]|พัน|หมื่น|แสน|ล้าน)",
+    r"tysi\w*|हज़ार|लाख|करोड़|ألف|آلاف|مليون|ملايين|مليار|دزينة)(?![^\W_])"
+    r"|(?-i:k)(?![A-Za-z\d])|[十百千拾佰仟万萬만亿億억兆조京경십백천打]|ダース|다스|타스|พัน|หมื่น|แสน|ล้าน)",
     re.IGNORECASE,
 )
-"""A scale word or abbreviation right after a number or its scale, in any language listed here."""
+"""Multiplies, divides or blurs the number right before it: a scale, a dozen, a part, in any language listed here."""
 _WORD = "(?:" + "|".join(sorted([*_VALUES, *SCALES], key=len, reverse=True)) + r")(?![^\W_])"
 _JOINED = rf"(?:(?:(?:[\s-]|,\s){{1,3}})(?:and\s)?{_WORD}){{0,20}}"
 NUMBER_WORDS = re.compile(

@@ -11,7 +11,7 @@ class Numeric:
     """Numeric answers by `number.read_number`: right when equal to the reference; no answer is wrong."""
 
     scorer = "numeric"
-    version = "2"
+    version = "3"
     params_hash = digest_of({})
 
     def applies(self, sample: Sample) -> bool:

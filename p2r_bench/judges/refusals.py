@@ -47,8 +47,14 @@ NEGATED = re.compile(
 )
 """Stands before an answer that is negated, with up to three words between: "isn't", "never", "not exactly"."""
 CONDITION = re.compile(
-    r"(?<![^\W_])(?:if|unless|suppose|supposing|wenn|falls|если)(?![^\W_])(?!\s(?:you|we|i|one)(?![^\W_]))"
-    r"|\A\W*(?:were|had|si|se)\s|如果|假如|假设|假設|もし|만약",
+    r"(?<![^\W_])(?:if|unless|suppose|supposing|assume|assuming|imagine|provided|hypothetically|in\scase|wenn|falls|"
+    r"если)(?![^\W_])(?!\s(?:you|we|i|one)(?![^\W_]))"
+    r"|\A\W*(?:were|had|should|si|se)\s|如果|假如|假设|假設|もし|만약",
     re.IGNORECASE,
 )
 """Makes a sentence conditional. "If you look closely" is an invitation, not a condition."""
+CONSEQUENCE = re.compile(
+    r"(?<![^\W_])(?:would|then|in\sthat\scase|dann|alors|entonces|тогда)(?![^\W_])|那么|那麼|なら|그러면",
+    re.IGNORECASE,
+)
+"""Makes a sentence the consequence of a condition in the one before: "Then the answer would be B"."""

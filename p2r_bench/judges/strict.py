@@ -11,7 +11,7 @@ class Strict:
     """Multiple choice by `choice.strict_letter`; no answer counts as wrong."""
 
     scorer = "strict"
-    version = "2"
+    version = "3"
     params_hash = digest_of({})
 
     def applies(self, sample: Sample) -> bool:

@@ -52,7 +52,7 @@ def test_each_row_gets_its_extracted_answer_and_verdict(tmp_path: Path) -> None:
         "correct": True,
         "score": 1.0,
         "scorer": "strict",
-        "version": "2",
+        "version": "3",
         "fallback": None,
         "status": "ok",
         "error": None,

@@ -110,7 +110,7 @@ def test_verdicts_of_another_version_are_replaced(tmp_path: Path) -> None:
     result = rejudge(store_run(tmp_path, (Older(),)))
     assert (result.judged, result.kept) == (10, 0)
     (row,) = [row for row in result.metrics if row["scorer"] == "strict"]
-    assert (row["scorer_version"], row["value"]) == ("2", 0.4)
+    assert (row["scorer_version"], row["value"]) == ("3", 0.4)
 
 
 def test_error_verdicts_are_tried_again(tmp_path: Path) -> None:

@@ -1,0 +1,110 @@
+"""Explanations after an option or a number that begins a reply.
+
+A label proves nothing by itself: "B: nah" begins like "B: blue". After its punctuation only what is listed here, or
+names the option, leaves it standing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from dataclasses import dataclass
+
+from p2r_bench.judges.refusals import CONDITION, DENIED, NEGATED, REFUSED
+from p2r_bench.judges.tokens import IDEOGRAPHS, tokenise
+from p2r_bench.judges.tokens import LETTER_OR_DIGIT as _L
+
+_MARKS = re.compile(r"[^\w\n]{0,12}")
+_END = re.compile(r"[^\w\n?]{0,20}(?:[.!;,\n]|\Z)")
+_SENTENCE = re.compile(r"[^.!?。！？\n]*")
+_ARTICLE = r"(?:the|an?|der|die|das|eine?|la|les?|une?|el|los|las|una|il|uma?)"
+_REASON = re.compile(
+    rf"(?:because|since|as|while|whereas|unlike|given|due|so|explanation|reason|reasoning|rationale|weil|denn|"
+    rf"parce|porque|perché|потому)(?!{_L})|因为|因為|なぜなら|왜냐하면",
+    re.IGNORECASE,
+)
+_AFFIRMED = re.compile(
+    r"(?:i\s(?:think|believe|guess|suppose)|i(?:'d|\swould)\ssay|(?:most\s)?(?:likely|probably)|definitely|clearly|"
+    rf"certainly|obviously|yes|correct|right|sure|final(?:\sanswer)?)(?!{_L})",
+    re.IGNORECASE,
+)
+_ABOUT_THE_PICTURE = re.compile(
+    rf"(?:(?:in|on|at|from|by|with|to|under|behind|near|based\son|according\sto|looking\sat)\s)?"
+    rf"(?:{_ARTICLE}|there|all|both|each|every|no\sother|nothing\selse|none\sof\sthe\sother|im|am|au|dans|en|nel)\s"
+    rf"(?!(?:\w+\s){{0,2}}(?:answer|option|choice|possibility|guess|letter|wrong|incorrect|false)(?!{_L}))"
+    rf"(?!(?:\w+\s){{1,2}}one[^\w\s]*(?:\Z|\n))\w"
+    r"|[图圖画畫]|照片|写真|画像|그림|이미지|사진",
+    re.IGNORECASE,
+)
+"""Begins a statement about the picture: an article or a quantifier. One about the option itself may refuse it."""
+_IDEOGRAPH = re.compile(f"[{IDEOGRAPHS}]")
+_REFUSING_IDEOGRAPH = re.compile(
+    r"[我私不没沒非未否无無错錯違疑]|ない|ませ|아니|아님|않|없|틀|오답|排除"
+)
+_SPEAKER = re.compile(rf"(?:i|we)(?!{_L})", re.IGNORECASE)
+
+
+def marks(text: str, at: int) -> str:
+    """Return the punctuation that stands here, on this line."""
+    match = _MARKS.match(text, at)
+    return match[0] if match else ""
+
+
+def of_speaker(text: str, at: int) -> bool:
+    """Return whether the speaker begins a clause here: "I doubt it"."""
+    return _SPEAKER.match(text, at) is not None
+
+
+@dataclass(frozen=True)
+class Wording:
+    """The words by which an answer may be explained.
+
+    Attributes:
+        own: Folded words that only this answer has.
+        others: Folded words that only other answers have.
+        negative: The answer is itself a negation, which may be worded in other ways.
+    """
+
+    own: Container[str] = frozenset()
+    others: Container[str] = frozenset()
+    negative: bool = False
+
+
+def explained(text: str, at: int, wording: Wording = Wording()) -> bool:
+    """Return whether an answer that ends here, at its punctuation, is left standing by the rest of its sentence.
+
+    The line ends, or there follows a reason ("because …"), an affirmation ("I think"), one of the answer's own words, or
+    a statement about the picture.
+    """
+    between = marks(text, at)
+    at += len(between)
+    if at == len(text) or text[at] == "\n":
+        return REFUSED.match(text, at + len(text[at:]) - len(text[at:].lstrip())) is None
+    if _REASON.match(text, at):
+        return True
+    if affirmed := _AFFIRMED.match(text, at):
+        return _END.match(text, affirmed.end()) is not None
+    sentence = _SENTENCE.match(text, at)
+    assert sentence is not None
+    named = [t for t in tokenise(sentence[0]) if t.folded in wording.own]
+    if not wording.negative and any(_refused(text, at + t.start, at + t.end) for t in named):
+        return False
+    subject = re.sub(rf"\A{_ARTICLE}\s", "", sentence[0], flags=re.IGNORECASE)
+    first = next((t.folded for t in tokenise(subject)), "")
+    if _ABOUT_THE_PICTURE.match(text, at) and first not in wording.others:
+        return True
+    if _IDEOGRAPH.match(text, at):
+        return _REFUSING_IDEOGRAPH.search(sentence[0]) is None
+    if re.search(r"[.)\]。]", between) is None:
+        return bool(named) and first == named[0].folded
+    if CONDITION.match(text, at):
+        return True
+    return bool(named) and (wording.negative or not of_speaker(text, at))
+
+
+def _refused(text: str, start: int, end: int) -> bool:
+    return bool(
+        NEGATED.search(text, max(0, start - 40), start)
+        or DENIED.match(text, end)
+        or text[end : end + 1] == "?"
+    )
