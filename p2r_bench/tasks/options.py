@@ -20,7 +20,7 @@ _BARE = re.compile(rf"\s*({LETTER})\s+(\S.*)", re.DOTALL)
 _INITIALS = re.compile(rf"{_SPACE}(?:[A-Z]\.){{2,}}")
 _MARK = re.compile(rf"\s*[(（]\s*({LETTER})\s*[)）]\s*")
 _LOOK_ALIKES = str.maketrans("АВСЕНΑΒΕΗ", "ABCEHABEH")
-_FOREIGN = re.compile(rf"\A{_SPACE}{_OPEN}\s*([АВСЕНΑΒΕΗ])\s*{_CLOSE}\s*")
+_FOREIGN = re.compile(rf"{_SPACE}{_OPEN}\s*([Ͱ-ϿЀ-ӿ])\s*{_CLOSE}\s*(.*)", re.DOTALL)
 
 REPEATED = " / "
 """Between the texts of options that share a letter."""
@@ -53,9 +53,9 @@ def read_options(row: Row, field: str, answer: str) -> Options:
 
     Letters are read where all options carry one, or all but continuation lines. A letter with a point after it is
     believed only in alphabetical order and
-    where no option begins with initials, because "A.M." and "C. elegans" look like that. Cyrillic and Greek look-alikes
-    in brackets are read as Latin letters where that gives every option a letter. Otherwise an option has
-    the letter of its place. Letters are compared without regard to case and width.
+    where no option begins with initials, because "A.M." and "C. elegans" look like that. Cyrillic and Greek letters
+    in brackets are read as the Latin ones that they look like where that gives every option a letter, and are no part of
+    the text otherwise. Otherwise an option has the letter of its place. Letters are compared without regard to case and width.
 
     Args:
         answer: Field with the right letter. It decides whether a string without a letter is an option of its own.
@@ -166,12 +166,23 @@ def _with_letters(parts: Sequence[str], answer: str | None, *, lines: bool) -> l
 
 
 def _latin(parts: Sequence[str]) -> list[str]:
-    """The options with Cyrillic and Greek look-alikes in their labels as Latin letters, where that labels them all."""
-    latin = [_FOREIGN.sub(lambda m: f"({m[1].translate(_LOOK_ALIKES)}) ", part) for part in parts]
-    labels = [_label(part) for part in latin]
-    return (
-        latin if all(label is not None and label.in_brackets for label in labels) else list(parts)
-    )
+    """The options with the Latin letter instead of a label of another script, where every option has a label.
+
+    Cyrillic and Greek look-alikes stand for the letter that they look like where that labels all options; otherwise
+    a foreign letter in brackets is no part of the text, and its option has the letter of its place.
+    """
+    labels = [_IN_BRACKETS.fullmatch(part) or _FOREIGN.fullmatch(part) for part in parts]
+    if not all(labels):
+        return list(parts)
+    letters = [match[1] if match else "" for match in labels]
+    latin = [letter.translate(_LOOK_ALIKES) for letter in letters]
+    if not all(re.fullmatch(LETTER, letter) for letter in latin):
+        latin = list(ascii_uppercase[: len(parts)])
+        pairs = zip(letters, latin, strict=True)
+        if any(re.fullmatch(LETTER, own) and _plain_letter(own) != place for own, place in pairs):
+            return list(parts)
+    texts = [match[2] if match else "" for match in labels]
+    return [f"({letter}) {text}" for letter, text in zip(latin, texts, strict=True)]
 
 
 def _continued(parts: Sequence[str], labels: Sequence[_Label | None]) -> list[_Label]:

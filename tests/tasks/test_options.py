@@ -135,5 +135,21 @@ def test_labels_of_look_alikes_and_after_zero_width_characters_are_labels() -> N
     texts = {"A": "one", "B": "two", "C": "three", "D": "four"}
     assert read(["(А) one", "(В) two", "(С) three", "(D) four"]).texts == texts
     assert read(["\u200b(A) one", "(B) two", "\ufeff(C) three", "(D) four"]).texts == texts
-    cyrillic = ["(А) one", "(Б) two", "(В) three"]
-    assert tuple(read(cyrillic).texts.values()) == tuple(cyrillic)
+
+
+@pytest.mark.parametrize(
+    "labels", ["(А) (Б) (В)", "(А) (Б) (C)", "(Α) (Β) (Γ)", "（А） （Б） （В）", "(А) (В) (С)"]
+)
+def test_foreign_labels_are_no_part_of_the_text(labels: str) -> None:
+    stored = [
+        f"{label} {text}"
+        for label, text in zip(labels.split(), ("one", "two", "three"), strict=True)
+    ]
+    options = read(stored)
+    assert options.texts == {"A": "one", "B": "two", "C": "three"}
+    assert options.stored == tuple(stored)
+
+
+def test_latin_labels_among_foreign_ones_must_be_in_their_place() -> None:
+    with pytest.raises(UserError, match="neither go in order nor fit the places"):
+        read(["(А) one", "(Б) two", "(A) three"])
