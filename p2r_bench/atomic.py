@@ -17,7 +17,7 @@ _ABANDONED_SECONDS = 3600.0
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """`swapping` for files that a user asked for.
+    """As `swapping`, with a UserError for the user's own files.
 
     Raises:
         UserError: The file cannot be written; `path` is unchanged.

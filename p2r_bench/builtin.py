@@ -1,4 +1,4 @@
-"""Built-in names, registered through the same hooks that third parties use."""
+"""Built-in names, registered through the same hooks as those of third parties."""
 
 from __future__ import annotations
 
@@ -62,13 +62,15 @@ def register_commands(cli: CommandGroup) -> None:
     cli.lazy(
         "show", f"{commands}.show:command", "Show one sample of a run: stages, boxes, verdicts."
     )
-    cli.lazy("score", f"{commands}.score:command", "Judge a run, or a file of predictions, again.")
-    cli.lazy("tasks", f"{commands}.tasks:command", "List benchmarks, and whether data is there.")
+    cli.lazy("score", f"{commands}.score:command", "Judge stored answers again.")
+    cli.lazy(
+        "tasks", f"{commands}.tasks:command", "List benchmarks and the location of their data."
+    )
     cli.lazy("modes", f"{commands}.modes:command", "List modes, their roles and parameters.")
     cli.lazy("data", f"{commands}.data:command", "Fetch, check or synthesise benchmark data.")
     cli.lazy("profile", f"{commands}.profile:command", "List, show and compare profiles.")
     cli.lazy("prompts", f"{commands}.prompts:command", "List, show and import prompt packs.")
     cli.lazy("plugins", f"{commands}.plugins:command", "List plugins and what they add.")
-    cli.lazy("plugin", f"{commands}.plugin:command", "Start a plugin of your own.")
+    cli.lazy("plugin", f"{commands}.plugin:command", "Create a plugin package.")
     cli.lazy("train", f"{commands}.train:command", "Train a model with a trainer plugin.")
-    cli.lazy("doctor", f"{commands}.doctor:command", "Say what is installed and what is missing.")
+    cli.lazy("doctor", f"{commands}.doctor:command", "List installed and missing packages.")

@@ -1,4 +1,4 @@
-"""A click group whose commands are imported on first use."""
+"""Click group whose commands are imported on first use."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from p2r_bench.errors import UserError
 
 @dataclass(frozen=True)
 class LazyCommand:
-    """A command not imported yet: where it is, and its line in the list of commands."""
+    """Import string of a command, and its line in the list of commands."""
 
     target: str
     help: str
 
     def load(self) -> click.Command:
-        """The command itself.
+        """Import the command.
 
         Raises:
             UserError: Its module needs a package that is not installed.
@@ -36,7 +36,7 @@ class LazyCommand:
 
 
 class CommandGroup(click.Group):
-    """Click group passed to `register_commands`: `lazy` beside `command` and `add_command`."""
+    """Click group passed to `register_commands`: click's own methods, and `lazy`."""
 
     def __init__(self) -> None:
         super().__init__("p2r-bench")
@@ -48,5 +48,5 @@ class CommandGroup(click.Group):
 
     @property
     def added(self) -> dict[str, LazyCommand | click.Command]:
-        """Everything added, by name, in order of kind and addition."""
+        """Return all added commands by name, in order of kind and addition."""
         return {**self.lazy_commands, **self.commands}

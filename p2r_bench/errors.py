@@ -1,4 +1,4 @@
-"""Errors a user meets. Everything else is a bug and shows its traceback."""
+"""Errors that users meet. Any other exception is a bug and shows its traceback."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class EngineError(P2RError):
 
     Attributes:
         kind: Short machine-readable cause, such as "timeout", "refused", "http_429", "too_long".
-        retryable: Whether the same request may succeed later.
+        retryable: True if the same request may succeed later.
     """
 
     def __init__(self, message: str, *, kind: str = "engine", retryable: bool = True) -> None:
@@ -29,7 +29,7 @@ class EngineError(P2RError):
 
 
 class EngineDead(EngineError):
-    """The engine can answer no request any more, such as after a device error. The run stops; the sample gets no row."""
+    """The engine can answer no further request, as after a device error. The run stops; the sample gets no row."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, kind="dead")
@@ -44,4 +44,4 @@ class JudgeError(P2RError):
 
 
 class ImageError(P2RError):
-    """An image cannot be read, or its shape is one the model family refuses."""
+    """An image cannot be read, or the model family refuses its shape."""

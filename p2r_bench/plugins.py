@@ -25,7 +25,7 @@ from p2r_bench.errors import UserError
 
 GROUP = "p2r_bench"
 ALLOW_LIST = "P2R_BENCH_LOAD_PLUGINS"
-"""Environment variable: distributions that may load, separated by commas. Unset: all. Empty: none."""
+"""Environment variable with the distributions that may load, separated by commas. Unset: all. Empty: none."""
 
 Kind = Literal["mode", "task", "judge", "engine", "trainer", "family", "command"]
 _HOOK_KINDS: dict[str, Kind] = {
@@ -73,10 +73,10 @@ class Plugin:
     """One plugin and its status.
 
     Attributes:
-        name, version: Of its distribution.
+        name, version: Name and version of its distribution.
         hooks: Names of the hooks it implements.
-        status: "loaded"; "failed", with the reason in `detail`; "off", when the allow-list leaves it out.
-        provides: Kind to the names it registered.
+        status: "loaded"; "failed", with the reason in `detail`; or "off", if the allow-list excludes it.
+        provides: Names it registered, by kind.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Source:
 
 
 class Registry:
-    """Everything that plugins registered, by kind and name. Use `registry()`; `load` makes one from given sources.
+    """All registered names by kind. Use `registry()`; `load` makes one from a list of sources.
 
     Attributes:
         manager: The pluggy manager. A plugin that fails is unregistered from it.
@@ -112,24 +112,24 @@ class Registry:
 
     @property
     def failures(self) -> list[str]:
-        """One line for each plugin that was left out because it failed."""
+        """One line for each plugin that failed."""
         return [
             f"plugin {p.name} {p.version}: {p.detail}" for p in self.plugins if p.status == "failed"
         ]
 
     def names(self, kind: Kind) -> tuple[str, ...]:
-        """Registered names, in the order of registration."""
+        """Return the registered names, in order of registration."""
         return tuple(self._entries[kind])
 
     def entries(self, kind: Kind) -> tuple[Entry, ...]:
-        """Registered names with their targets and distributions."""
+        """Return the registered names with their targets and distributions."""
         return tuple(self._entries[kind].values())
 
     def entry(self, kind: Kind, name: str) -> Entry:
         """Return the entry of a name. "lmms:*" serves every name of that form, such as "lmms:pope".
 
         Raises:
-            UserError: No plugin registers it; the message has the closest names.
+            UserError: An unknown name; the message has the closest names.
         """
         known = self._entries[kind]
         if name in known:
@@ -148,7 +148,7 @@ class Registry:
         """Return the class behind a name, imported now; behind "lmms:pope", with "pope" bound as its first argument.
 
         Raises:
-            UserError: The name is unknown, or its import fails; the message names the distribution.
+            UserError: An unknown name, or a failed import; the message names the distribution.
         """
         entry = self.entry(kind, name)
         if not isinstance(entry.target, str):
@@ -191,7 +191,7 @@ class Registry:
 
 
 def registry(strict: bool = False) -> Registry:
-    """Return everything registered by p2r-bench and the installed plugins; found once per process.
+    """Return all names registered by p2r-bench and the installed plugins. Plugins are loaded once per process.
 
     Args:
         strict: Make a plugin that fails an error instead of a warning.
@@ -207,7 +207,7 @@ def registry(strict: bool = False) -> Registry:
 
 @cache
 def discover() -> Registry:
-    """Return the same registry without refusing or reporting anything, for lists of plugins and commands."""
+    """Return the same registry without errors or warnings, for lists of plugins and commands."""
     return load(_installed(), os.environ.get(ALLOW_LIST))
 
 
@@ -309,7 +309,7 @@ def _hooks_of(manager: pluggy.PluginManager, plugin: object) -> tuple[str, ...]:
     """Return the names of the hooks that a plugin implements, in the order of `_HOOK_KINDS`.
 
     Raises:
-        PluginError: It implements none, one that does not exist, or one with other arguments.
+        PluginError: No hook, an unknown one, or one with other arguments.
     """
     hooks = []
     for attribute in dir(plugin):

@@ -1,4 +1,4 @@
-"""Secrets out of what is shown and stored: passwords and queries of URLs, values of headers."""
+"""Redaction of secrets before output and storage: passwords and queries of URLs, values of headers."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _ARGUMENT = re.compile(r"((?:--engine-arg=)?(?:\w+:)?)(base_url|headers)=(.*)", 
 
 
 def redacted_url(text: str) -> str:
-    """The text with `***` for user and password, and for the query, of every URL in it."""
+    """Return the text with `***` for the user, password and query of every URL in it."""
     return _QUERY.sub(rf"\1?{HIDDEN}", _USER.sub(f"{HIDDEN}@", text))
 
 
 def usable_key(value: str | None, variable: str) -> str | None:
-    """A key from an environment variable, without the white space around it; None when it is empty.
+    """Return a key from an environment variable, stripped; None when it is empty.
 
     Raises:
-        UserError: It holds a character that no HTTP header can. The message does not show it.
+        UserError: A character not allowed in HTTP headers. The message does not show the key.
     """
     key = (value or "").strip()
     for character in key:
@@ -36,19 +36,19 @@ def usable_key(value: str | None, variable: str) -> str | None:
 
 
 def hidden(text: str, secrets: Iterable[str]) -> str:
-    """The text with `***` for every secret in it; servers repeat keys that they refuse."""
+    """Return the text with `***` for every secret in it. Servers repeat keys that they refuse."""
     for secret in secrets:
         text = text.replace(secret, HIDDEN)
     return text
 
 
 def redacted_arguments(arguments: Mapping[str, str]) -> dict[str, str]:
-    """Engine arguments as they may be stored."""
+    """Return engine arguments without secrets."""
     return {name: _value(name, value) for name, value in arguments.items()}
 
 
 def redacted_command(words: Sequence[str]) -> list[str]:
-    """A command line as it may be stored."""
+    """Return a command line without secrets."""
     return [
         f"{found[1]}{found[2]}={_value(found[2], found[3])}"
         if (found := _ARGUMENT.fullmatch(word))
@@ -60,7 +60,7 @@ def redacted_command(words: Sequence[str]) -> list[str]:
 def _value(name: str, value: str) -> str:
     if name == "headers":
         return HIDDEN
-    if name == "base_url":  # whose scheme may be missing
+    if name == "base_url":  # a URL's scheme may be missing
         urls = (url if "://" in url else f"http://{url}" for url in value.split(","))
         value = ",".join(urls) if "@" in value or "?" in value else value
     return redacted_url(value)

@@ -1,4 +1,4 @@
-"""The one way of text to a terminal: whatever a model, a dataset, a server or a plugin put into it is shown, not obeyed."""
+"""Output to a terminal, with control characters of models, datasets, servers and plugins escaped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 
 def printable(text: str) -> str:
-    """The text with everything that a terminal would obey or cannot encode as an escape such as \\x1b.
+    """Return the text with control characters, and those that cannot be encoded, as escapes such as \\x1b.
 
     Line breaks and tabs stay.
     """
@@ -19,18 +19,18 @@ def printable(text: str) -> str:
 
 
 def echo(message: object = "", *, nl: bool = True, err: bool = False) -> None:
-    """`click.echo` of `printable` text."""
+    """Print text as `click.echo` does, made `printable`."""
     click.echo(printable(str(message)), nl=nl, err=err)
 
 
 class EscapingFormatter(logging.Formatter):
-    """Formats records as `printable` text."""
+    """Formatter that makes records `printable`."""
 
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))
 
 
 def escape_log() -> None:
-    """Escape what Python writes of log records where no handler is configured."""
+    """Escape the log records that Python writes when no handler is configured."""
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(EscapingFormatter())

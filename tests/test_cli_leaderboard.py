@@ -88,7 +88,7 @@ def test_ranks_of_incomparable_rows_have_different_letters(tmp_path: Path) -> No
     output = leaderboard(board(tmp_path, *rows), "--source", "measured", "--model", "?").output
     ranks = {line.split()[1]: line.split()[0] for line in output.splitlines()[3:6]}
     assert ranks == {"c": "1a", "a": "1b", "b": "2b"}
-    assert "Ranks with different letters do not compare" in output
+    assert "Ranks with different letters are not comparable" in output
     assert "original-eval" in output and "profile: " not in output
 
 

@@ -16,7 +16,7 @@ STRICT = "--strict-plugins"
 
 
 class Root(click.Group):
-    """`p2r-bench`, whose commands are those that the built-ins and the plugins registered."""
+    """`p2r-bench`, with the commands of the built-ins and the plugins."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(discover().names("command"))
@@ -39,7 +39,7 @@ class Root(click.Group):
             formatter.write_dl(rows)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take `--strict-plugins` from anywhere in front of a `--`."""
+        """Accept `--strict-plugins` anywhere before a `--`."""
         end = args.index("--") if "--" in args else len(args)
         if STRICT in args[:end]:
             args = [STRICT, *(a for a in args[:end] if a != STRICT), *args[end:]]
@@ -72,24 +72,24 @@ class Root(click.Group):
 
 
 _TOO_LITTLE_MEMORY = (
-    "too little memory; a smaller --in-flight or --image-memory needs less. What is recorded is kept, and the same "
-    "command goes on from there"
+    "too little memory; a smaller --in-flight or --image-memory needs less. Recorded samples are kept, and the same "
+    "command resumes the run"
 )
 
 
 def _first(error: Exception) -> Exception:
-    """The first exception of a group of groups."""
+    """Return the first exception of nested groups."""
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
 def _of_the_system(error: OSError) -> str:
-    """A message for a failure of the disk or the network that no command has explained."""
+    """Return a message for a failure of the disk or the network without an explanation of its own."""
     where = f"{error.filename}: " if error.filename else ""
     ways = {
-        errno.ENOSPC: "; make room and give the same command again",
-        errno.EDQUOT: "; make room and give the same command again",
+        errno.ENOSPC: "; make room and run the same command again",
+        errno.EDQUOT: "; make room and run the same command again",
         errno.EACCES: "; change its permissions, or name another place",
         errno.EPERM: "; change its permissions, or name another place",
         errno.EROFS: "; name another place",
@@ -101,7 +101,7 @@ def _of_the_system(error: OSError) -> str:
 
 
 class Refusal(click.ClickException):
-    """A UserError as the command line shows it: the message on stderr, exit status 2."""
+    """UserError on the command line: the message on stderr, exit status 2."""
 
     exit_code = 2
 
@@ -115,7 +115,7 @@ class Refusal(click.ClickException):
     STRICT,
     is_flag=True,
     envvar="P2R_BENCH_STRICT_PLUGINS",
-    help="Make a plugin that cannot be loaded an error. May stand anywhere on the command line.",
+    help="Make a plugin that cannot be loaded an error. Allowed anywhere on the command line.",
 )
 def main(strict_plugins: bool) -> None:
     """Benchmark vision-language models under Perceive-to-Reason.

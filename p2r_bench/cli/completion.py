@@ -1,4 +1,4 @@
-"""Names that the shell completes: see README, "Install"."""
+"""Shell completion of names; see README, "Install"."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def registered(kind: Kind, *, several: bool = False) -> Completer:
     """Complete registered names.
 
     Args:
-        several: The value is a list separated by commas, and its last name is completed.
+        several: The value is a list separated by commas; its last name is completed.
     """
 
     def complete(ctx: Context, param: Parameter, incomplete: str) -> list[CompletionItem]:
@@ -28,7 +28,7 @@ def registered(kind: Kind, *, several: bool = False) -> Completer:
 
 
 def profiles(ctx: Context, param: Parameter, incomplete: str) -> list[CompletionItem]:
-    """Complete the built-in profiles, and files."""
+    """Complete built-in profiles and files."""
     from p2r_bench.adapter import builtin_profiles
 
     return _items(builtin_profiles(), incomplete) or [CompletionItem(incomplete, type="file")]

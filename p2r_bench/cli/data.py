@@ -35,15 +35,15 @@ def command() -> None:
 def fetch_command(task: str, revision: str | None, out: Path | None, as_json: bool) -> None:
     """Download a benchmark from the Hugging Face hub.
 
-    A run finds it in the default folder by itself, and elsewhere with --data-dir. P2R_BENCH_DATA changes where
-    the default folders of all tasks are.
+    A run reads the default folder, or another with --data-dir. P2R_BENCH_DATA changes the parent of all default
+    folders.
     """
     from p2r_bench.tasks.benchmark import Benchmark
     from p2r_bench.tasks.fetching import fetch
 
     found = _task(task)
     if not isinstance(found, Benchmark):
-        raise UserError(f"{task} comes from a plugin, which says itself where its data is from")
+        raise UserError(f"{task} comes from a plugin; see the plugin for the source of its data")
     folder, origin = fetch(found, revision, out)
     if as_json:
         echo(json.dumps({"task": task, "data_dir": str(folder), "revisions": origin.revisions}))
@@ -58,21 +58,21 @@ def fetch_command(task: str, revision: str | None, out: Path | None, as_json: bo
 @click.option(
     "--headers",
     is_flag=True,
-    help="Read only the headers of images: faster, misses truncated ones.",
+    help="Read only the headers of images: faster, but misses truncated ones.",
 )
 @click.option(
     "--allow-outside",
     is_flag=True,
-    help="Read image files that the data names outside its folder, through links too.",
+    help="Allow image paths that lead outside the data folder, also through links.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def check_command(
     task: str, data_dir: Path | None, headers: bool, allow_outside: bool, as_json: bool
 ) -> None:
-    """Read every row and image of a benchmark and list what is wrong.
+    """Read every row and image of a benchmark and list the faults.
 
-    Row counts against the published ones, columns, bad rows, options that are empty, equal or share a letter,
-    missing rotations, images that cannot be read and aspect ratios over 200. Exit status 1 when there are findings.
+    It checks row counts against the published ones, columns, bad rows, options that are empty, equal or share a letter,
+    missing rotations, unreadable images and aspect ratios over 200. Exit status 1: there are findings.
     """
     from p2r_bench.tasks.checking import check
     from p2r_bench.types import DataSource
@@ -97,7 +97,11 @@ def check_command(
 
 @command.command("synth")
 @click.option(
-    "--seed", default=0, show_default=True, type=click.IntRange(0), help="Equal seeds, equal files."
+    "--seed",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Seed; equal seeds write equal files.",
 )
 @click.option(
     "--rows", default=400, show_default=True, type=click.IntRange(1), help="Four per image."

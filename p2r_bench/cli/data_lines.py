@@ -1,4 +1,4 @@
-"""Lines of a run's summary about its data: chance level, kind, skipped rows, figures that cannot be computed."""
+"""Lines of a run's summary about its data: chance level, kind, skipped rows, missing figures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = Mapping[str, Any]
 
 
 def data_lines(rows: Iterable[Row]) -> list[str]:
-    """Lines for the metric rows of one run."""
+    """Return the lines for the metric rows of one run."""
     headlines = [row for row in rows if row["headline"]]
     lines = [line for row in headlines if (line := _chance(row)) is not None]
     for row in headlines[:1]:

@@ -1,4 +1,4 @@
-"""`p2r-bench doctor`: what is installed, and what is missing for which engine."""
+"""`p2r-bench doctor`: installed packages, and those that engines lack."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ DISTRIBUTION = "p2r-bench"
 
 
 @click.command("doctor")
-@click.option("--device", is_flag=True, help="Import torch and ask it for devices; takes seconds.")
+@click.option("--device", is_flag=True, help="Import torch and list its devices; takes seconds.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(device: bool, as_json: bool) -> None:
-    """Say what is installed, what is missing for which engine, and how to get it.
+    """List installed packages, those that each engine lacks, and how to install them.
 
-    Exit status 1 when the core itself is not complete.
+    Exit status 1: the core itself lacks a package.
     """
     core, extras = _packages(None), {extra: _packages(extra) for extra in _extras()}
     report: dict[str, Any] = {
@@ -55,7 +55,7 @@ def _extras() -> list[str]:
 
 
 def _packages(extra: str | None) -> list[dict[str, Any]]:
-    """Requirements of the core, or those that an extra adds, with what is installed of each."""
+    """Return the requirements of the core, or of an extra, with the installed version of each."""
     packages = []
     for line in metadata.requires(DISTRIBUTION) or []:
         wanted = Requirement(line)
@@ -80,7 +80,7 @@ def _applies(wanted: Requirement, extra: str) -> bool:
 
 
 def _engines(extras: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Registered engines; those of p2r-bench need the extra of their own name."""
+    """Return the registered engines. Those of p2r-bench need the extra of their own name."""
     engines = []
     for entry in discover().entries("engine"):
         packages = extras.get(entry.name, []) if entry.distribution == DISTRIBUTION else []
@@ -100,7 +100,7 @@ def _version(distribution: str) -> str | None:
 
 
 def _gpus() -> list[str]:
-    """NVIDIA GPUs as the driver lists them; asking torch takes seconds, see `--device`."""
+    """Return the NVIDIA GPUs that the driver lists. `--device` asks torch, which takes seconds."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
@@ -165,7 +165,7 @@ def _text(report: dict[str, Any]) -> str:
             "flash-attn",
             report["flash_attn"] or "not installed; attention falls back to sdpa, then eager",
         ),
-        ("GPUs", "; ".join(report["gpus"]) or "none that nvidia-smi lists"),
+        ("GPUs", "; ".join(report["gpus"]) or "none listed by nvidia-smi"),
         ("bundled models", ", ".join(report["bundled_models"]) or "MISSING: reinstall p2r-bench"),
         ("plugins", "; ".join(report["plugin_failures"]) or "no failures"),
     ]

@@ -1,6 +1,6 @@
-"""Text from models, datasets and plugins on its way out: one function for each format it may leave in.
+"""Escaping of text from models, datasets and plugins: one function for each output format.
 
-All of them pass through `printable`, so no name can move a cursor, colour a terminal or hide itself.
+All of them apply `printable`, so no name can move a cursor, colour a terminal or hide itself.
 """
 
 from __future__ import annotations
@@ -9,24 +9,24 @@ from p2r_bench.terminal import printable
 
 
 def one_line(text: str) -> str:
-    """The text for a table's cell: `printable`, every run of white space as one space."""
+    """Return the text for a table's cell: `printable`, white space reduced to single spaces."""
     return printable(" ".join(text.split()))
 
 
 def markdown(text: str) -> str:
-    """The text as a cell of a Markdown table: no character of it is mark-up, HTML or a cell's border."""
+    """Return the text for a cell of a Markdown table, with mark-up, HTML and cell borders escaped."""
     return "".join(_MARKDOWN.get(c, c) for c in one_line(text))
 
 
 def latex(text: str) -> str:
-    """The text as LaTeX prints it, with the default fonts and encoding."""
+    """Return the text escaped for LaTeX with its default fonts and encoding."""
     return "".join(_LATEX.get(c, c) for c in one_line(text))
 
 
 def csv_text(text: str) -> str:
-    """The text as a CSV cell that a spreadsheet does not take for a formula: those begin with an apostrophe.
+    """Return the text for a CSV cell; text that a spreadsheet would take for a formula begins with an apostrophe.
 
-    Quotes, commas and line breaks are for the CSV writer. Source: OWASP, CSV injection.
+    The CSV writer escapes quotes, commas and line breaks. Source: OWASP, CSV injection.
     """
     return f"'{printable(text)}" if text.startswith(_FORMULA) else printable(text)
 

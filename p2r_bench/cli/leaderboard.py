@@ -1,4 +1,4 @@
-"""`p2r-bench leaderboard`: the table of all runs, beside the published figures."""
+"""`p2r-bench leaderboard`: the table of all runs and of published figures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ _FILTERS = ("task", "mode", "model", "scorer", "source")
     "sources",
     multiple=True,
     type=click.Choice(["measured", "reference", "reported"]),
-    help="Only rows of the runs in OUT, of the bundled models as they come with p2r-bench, or of publications.",
+    help="Only rows of the runs in OUT (measured), of the bundled models as shipped (reference), or of "
+    "publications (reported).",
 )
 @click.option(
     "--format",
@@ -46,7 +47,7 @@ _FILTERS = ("task", "mode", "model", "scorer", "source")
     type=click.Choice(["table", "markdown", "latex", "csv"]),
     default="table",
     show_default=True,
-    help="csv has every figure in a row of its own, with all columns.",
+    help="Output format; csv has one row per figure, with all columns.",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="Print every figure with all columns as JSON."
@@ -54,13 +55,13 @@ _FILTERS = ("task", "mode", "model", "scorer", "source")
 @click.option(
     "--columns",
     metavar="A,B,C",
-    help="Only these columns, in this order. A name that does not exist prints the list.",
+    help="Only these columns, in this order. An unknown name prints the list.",
 )
-@click.option("--wide", is_flag=True, help="All columns, however wide the terminal is.")
+@click.option("--wide", is_flag=True, help="All columns, whatever the terminal's width.")
 @click.option(
     "--rebuild",
     is_flag=True,
-    help="First write the leaderboard anew from the run folders.",
+    help="First rebuild the leaderboard from the run folders.",
 )
 @click.option(
     "--out",
@@ -80,12 +81,12 @@ def command(
 ) -> None:
     """Show figures by task: models and modes down, categories across, in percent.
 
-    Runs are ranked that are complete, on published data and not mixed, among those with the same data,
-    profile, and scorer with version and parameters. Others have no rank, and the reason is shown. Figures on
-    synthetic, partial or unknown data have tables of their own. Reported figures come from publications.
+    A run is ranked if it is complete, not mixed and on published data, among runs with the same data, profile and
+    scorer (version and parameters included). Other runs are shown with the reason. Figures on synthetic, partial or
+    unknown data have separate tables. Reported figures come from publications.
 
-    The figures that come with p2r-bench are shown beside those of the runs in OUT. Columns that are the same
-    for all runs of a table stand above it; those for which the terminal is too narrow are left out.
+    Figures shipped with p2r-bench are shown beside those of the runs in OUT. A column with one value for all runs of a
+    table becomes a line above it. Columns left out to fit the width the terminal are left out.
     """
     from p2r_bench.cli.leaderboard_view import views
     from p2r_bench.stats.ranking import ranked
@@ -107,7 +108,7 @@ def _rebuild(out: Path) -> None:
     from p2r_bench.store.rebuild import rebuild_leaderboard
 
     done = rebuild_leaderboard(out)
-    echo(f"{done.path}: written anew from {done.runs} runs", err=True)
+    echo(f"{done.path}: rebuilt from {done.runs} runs", err=True)
     for reason in done.left_out:
         echo(f"left out: {reason}", err=True)
 

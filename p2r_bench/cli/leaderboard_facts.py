@@ -1,4 +1,4 @@
-"""Facts that distinguish the runs of a table: a column where they differ, a line above the table where they do not."""
+"""Facts that distinguish the runs of a table: columns if they differ, else lines above the table."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Fact:
     """A fact about each line of a table.
 
     Attributes:
-        value: The value that all runs share; None when they differ, or have none.
-        differs: Whether the runs differ in it.
+        value: The value that all runs share; None if they differ or have none.
+        differs: True if the runs differ in it.
     """
 
     name: str
@@ -26,12 +26,12 @@ class Fact:
     differs: bool
 
     def with_gap(self, place: int) -> Fact:
-        """The fact with a line put in that it says nothing about."""
+        """Return the fact with an empty line inserted."""
         return replace(self, cells=(*self.cells[:place], None, *self.cells[place:]))
 
 
 def facts_of(leads: Sequence[Row]) -> list[Fact]:
-    """The facts in the order in which they matter. All but the source are about measured lines only."""
+    """Return the facts, the most important first. All but the source concern measured lines only."""
     return [_fact(name, header, cells, leads) for name, header, cells in _FACTS]
 
 
@@ -56,7 +56,7 @@ def _plain(name: str) -> Callable[[Sequence[Row]], Cells]:
 
 
 def source_of(row: Row) -> str:
-    """`reported` by a publication, `reference` for figures that come with p2r-bench, or `measured` here."""
+    """Return `reported` (by a publication), `reference` (shipped with p2r-bench), or `measured` (here)."""
     reference = row["source"] == "measured" and row["reference"]
     return "reference" if reference else str(row["source"])
 
@@ -66,7 +66,7 @@ def _source(leads: Sequence[Row]) -> Cells:
 
 
 def _named(name: str, digest: str) -> Callable[[Sequence[Row]], Cells]:
-    """Names, with the beginning of the digest where a name has several."""
+    """Return names, with the beginning of the digest where a name has several."""
 
     def cells(leads: Sequence[Row]) -> Cells:
         return tuple(
@@ -78,7 +78,7 @@ def _named(name: str, digest: str) -> Callable[[Sequence[Row]], Cells]:
 
 
 def _digests(leads: Sequence[Row], name: str, digest: str) -> Cells:
-    """The beginning of the digest of every row whose name has several digests among the rows."""
+    """Return the beginning of each row's digest where its name has several digests among the rows."""
     seen: dict[str | None, set[Any]] = {}
     for row in leads:
         seen.setdefault(row[name], set()).add(row[digest])

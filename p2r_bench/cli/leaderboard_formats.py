@@ -16,10 +16,10 @@ _POINTS_A_CHARACTER, _POINTS_BETWEEN = 4.3, 8
 
 
 def chosen(shown: Sequence[View], names: Sequence[str]) -> list[View]:
-    """The views with these columns only, in this order; a view without any of them is left out.
+    """Return the views with these columns only, in this order; a view without any of them is left out.
 
     Raises:
-        UserError: No view has such a column; those there are are listed.
+        UserError: No view has such a column; the message lists all columns.
     """
     there = dict.fromkeys(c.name for view in shown for c in (*view.columns, *view.hidden))
     if unknown := [name for name in names if name not in there]:
@@ -33,16 +33,16 @@ def chosen(shown: Sequence[View], names: Sequence[str]) -> list[View]:
 
 
 def widened(view: View) -> View:
-    """The view with every column that has a cell, those that are the same in all lines too; none may be left out."""
+    """Return the view with every column that has a cell, including those with one value; none may be left out."""
     filled = [column for column in view.hidden if any(cell is not None for cell in column.cells)]
     columns = tuple(replace(column, fixed=True) for column in (*view.columns, *filled))
     return replace(view, columns=columns)
 
 
 def as_text(shown: Iterable[View], columns: int | None) -> str:
-    """Tables that fit a terminal of so many columns; None for no limit.
+    """Return tables that fit a terminal of so many columns; None for no limit.
 
-    Columns are left out from the last; then the names of the models are shortened.
+    Columns are left out from the last one on; then model names are shortened.
     """
     blocks = []
     left_out: dict[str, None] = {}
@@ -55,15 +55,13 @@ def as_text(shown: Iterable[View], columns: int | None) -> str:
         below = [line for note in view.notes for line in wrapped(note, columns)]
         blocks.append("\n".join([*above, lines, *below]))
     if left_out:
-        note = (
-            f"Columns left out for lack of room: {', '.join(left_out)}. See --wide and --columns."
-        )
+        note = f"Columns left out to fit the width: {', '.join(left_out)}. See --wide and --columns."
         blocks.append("\n".join(wrapped(note, columns)))
     return "\n\n".join(blocks)
 
 
 def as_markdown(shown: Iterable[View]) -> str:
-    """Tables for GitHub and the like."""
+    """Return Markdown tables."""
     blocks = []
     for view in shown:
         facts = [escaping.markdown("; ".join(view.facts)), ""] if view.facts else []
@@ -84,9 +82,9 @@ def as_markdown(shown: Iterable[View]) -> str:
 
 
 def as_latex(shown: Iterable[View]) -> str:
-    """One `table` for each view, in columns that fit the text width of an article.
+    """Return a LaTeX `table` for each view, within the text width of an article.
 
-    Columns are left out from the last. What is still too wide is scaled down.
+    Columns are left out from the last one on. A table that is still too wide is scaled down.
     """
     return "\n\n".join(_latex(view) for view in shown)
 
@@ -105,7 +103,7 @@ def _latex(view: View) -> str:
         r"\bottomrule",
         r"\end{tabular}" + ("}" if scaled else ""),
     ]
-    left_out = [f"% Columns left out for lack of room: {escaping.one_line(', '.join(gone))}"]
+    left_out = [f"% Columns left out to fit the width: {escaping.one_line(', '.join(gone))}"]
     return "\n".join(
         [
             f"% Needs {packages}",

@@ -37,9 +37,9 @@ class View:
     """One table to show.
 
     Attributes:
-        facts: "name: value" of what holds for all its runs.
-        columns: In the order in which they matter.
-        hidden: Columns that say nothing about a single line: the same in all lines, all zero, or empty.
+        facts: Facts that hold for all its runs, as "name: value".
+        columns: The most important first.
+        hidden: Columns without information about single lines: all equal, all zero, or empty.
     """
 
     title: str
@@ -50,7 +50,7 @@ class View:
 
 
 def views(ranked: Iterable[Row]) -> list[View]:
-    """Tables of ranked rows. Figures on other than published data have tables of their own, after the rest."""
+    """Return the tables of ranked rows. Figures on unpublished data have separate tables, at the end."""
     tables: dict[tuple[str, str | None, str], list[Row]] = {}
     for row in ranked:
         tables.setdefault((row["task"], row["subset"], data_kind(row)), []).append(row)
@@ -66,7 +66,7 @@ class _Line:
 
     @property
     def lead(self) -> Row:
-        """The row that stands for the line: the overall accuracy where there is one."""
+        """The row that represents the line: the overall accuracy if present."""
         return self.figures.get(("accuracy", None)) or next(iter(self.figures.values()))
 
 
@@ -106,7 +106,9 @@ def _view(task: str, subset: str | None, kind: str, rows: Sequence[Row]) -> View
     ]
     notes += _without_value(lines)
     if letters:
-        notes.append("Ranks with different letters do not compare: data, profile or scorer differ.")
+        notes.append(
+            "Ranks with different letters are not comparable: data, profile or scorer differ."
+        )
     same = {fact.name for fact in facts if not fact.differs} | {"source"}
     hidden = [column for column in columns if column.name in same or _says_nothing(column)]
     return View(
@@ -124,7 +126,7 @@ def _says_nothing(column: Column) -> bool:
 
 
 def _without_value(lines: Sequence[_Line]) -> list[str]:
-    """Why figures have no value."""
+    """Return the reasons why figures have no value."""
     rows = [row for line in lines for row in line.figures.values()]
     return list(dict.fromkeys(f"{row['metric']}: {row['reason']}" for row in rows if row["reason"]))
 
@@ -143,7 +145,7 @@ def _main(lines: Sequence[_Line]) -> Figure:
 
 
 def _across(lines: Sequence[_Line]) -> list[Figure]:
-    """The figures beside the main one: categories of the accuracy, then other metrics overall."""
+    """Return the figures beside the main one: categories of the accuracy, then other metrics overall."""
     figures = dict.fromkeys(figure for line in lines for figure in line.figures)
     others = [
         (metric, category)
@@ -175,7 +177,7 @@ def _percent(row: Row | None, *, with_n: bool) -> str | None:
 
 
 def _notes(lines: Sequence[_Line]) -> tuple[str | None, ...]:
-    """Return for each line its source, where sources differ, and why it is not ranked (the title names the data)."""
+    """Return for each line its source, if sources differ, and why it is not ranked. The title names the data."""
     leads = [line.lead for line in lines]
     several = len({source_of(row) for row in leads if row["source"]}) > 1
     return tuple(_note(row, several=several) if row["source"] else None for row in leads)
@@ -189,14 +191,14 @@ def _note(row: Row, *, several: bool) -> str | None:
 
 
 def _bounds(row: Row) -> str | None:
-    """The value if everything missing or failed were wrong, and if it were right."""
+    """Return the value if all missing and failed samples were wrong, and if they were right."""
     if row["complete"] is not False or row["value_low"] is None or row["value_high"] is None:
         return None
     return f"{100 * row['value_low']:.1f}–{100 * row['value_high']:.1f}"
 
 
 def _chance(lines: Sequence[_Line]) -> tuple[dict[Figure, float], list[str]]:
-    """The chance level of every figure in which the runs agree on it."""
+    """Return the chance level of every figure for which the runs have the same."""
     found: dict[Figure, set[float]] = {}
     for line in lines:
         for figure, row in line.figures.items():
@@ -215,14 +217,14 @@ def _chance_line(levels: Mapping[Figure, float]) -> _Line:
 
 
 class _Blank(dict[str, Any]):
-    """A row in which every column that is not given is None."""
+    """A row whose other columns are None."""
 
     def __missing__(self, key: str) -> None:
         return None
 
 
 def _ranks(leads: Sequence[Row]) -> tuple[tuple[str | None, ...], bool]:
-    """Ranks; with a letter for each set of comparable rows where there are several."""
+    """Return the ranks, with a letter for each set of comparable rows if there are several."""
     sets = list(dict.fromkeys(conditions(row) for row in leads if row["rank"] is not None))
     several = len(sets) > 1
     letters = {one: _letter(number) if several else "" for number, one in enumerate(sets)}

@@ -1,4 +1,4 @@
-"""`p2r-bench plugin`: a start for authors of plugins."""
+"""`p2r-bench plugin`: templates for authors of plugins."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from p2r_bench.terminal import echo
 
 @click.group("plugin")
 def command() -> None:
-    """Start a plugin of your own. `p2r-bench plugins` lists the installed ones."""
+    """Create a plugin package. `p2r-bench plugins` lists the installed plugins."""
 
 
 @command.command("new")
 @click.argument("name")
-@click.option("--kind", required=True, type=click.Choice(KINDS), help="What the plugin adds.")
+@click.option(
+    "--kind", required=True, type=click.Choice(KINDS), help="Kind of thing that the plugin adds."
+)
 @click.option(
     "--out",
     default=".",
     show_default=True,
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder to write the package's folder into.",
+    help="Parent folder of the new package.",
 )
 def new(name: str, kind: str, out: Path) -> None:
-    """Write a small package that adds NAME, with a test that passes.
+    """Write a small package that adds NAME, with a passing test.
 
-    NAME is what users will type. The package installs as it is; docs/plugins/tutorial.md goes through each kind.
+    NAME is the name that users type. The package installs as it is; docs/plugins/tutorial.md explains each kind.
 
     \b
     p2r-bench plugin new majority --kind mode

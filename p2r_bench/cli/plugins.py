@@ -1,4 +1,4 @@
-"""`p2r-bench plugins`: what is installed, what it adds, and what could not be loaded."""
+"""`p2r-bench plugins`: installed plugins, the names they add, and failures to load."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from p2r_bench.terminal import echo
 def command(as_json: bool) -> None:
     """List plugins with their version, hooks and status.
 
-    P2R_BENCH_LOAD_PLUGINS limits which load: distribution names separated by commas, empty for none.
+    P2R_BENCH_LOAD_PLUGINS limits the plugins that load: distribution names separated by commas, empty for none.
     """
     found = discover()
     if as_json:

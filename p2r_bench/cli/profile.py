@@ -17,7 +17,7 @@ as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSO
 
 @click.group("profile")
 def command() -> None:
-    """List, show and compare profiles: everything in our hands that can change a number.
+    """List, show and compare profiles: all settings that can change a number.
 
     A profile is a built-in name or a TOML file. Two runs are comparable when their hashes are equal.
     """
@@ -47,7 +47,7 @@ def list_profiles(as_json: bool) -> None:
 @click.argument("profile", shell_complete=profile_names)
 @as_json_option
 def show(profile: str, as_json: bool) -> None:
-    """Show every field of PROFILE and its hash, bases and prompt pack resolved."""
+    """Show every field of PROFILE, with bases and prompt pack resolved, and its hash."""
     loaded = load_profile(profile)
     if as_json:
         echo(json.dumps(_described(loaded), indent=2))
@@ -65,7 +65,7 @@ def show(profile: str, as_json: bool) -> None:
 @click.argument("right", shell_complete=profile_names)
 @as_json_option
 def diff(left: str, right: str, as_json: bool) -> None:
-    """Show the fields in which the profiles LEFT and RIGHT differ."""
+    """Show the fields in which two profiles differ."""
     a, b = load_profile(left), load_profile(right)
     changes = diff_profiles(a, b)
     if as_json:

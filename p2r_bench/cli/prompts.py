@@ -19,7 +19,7 @@ from p2r_bench.terminal import echo, printable
 
 @click.group("prompts")
 def command() -> None:
-    """List, show and import prompt packs: all wording that a model is shown."""
+    """List, show and import prompt packs: all wording of the prompts."""
 
 
 @command.command("list")
@@ -65,7 +65,7 @@ def show(pack: str, as_json: bool) -> None:
     "--from",
     "which",
     type=click.Choice(get_args(PathName)),
-    help="Which published path's wording; by default evaluation, or what a single file holds.",
+    help="Published path whose wording to read. [default: evaluation, or the one in a single file]",
 )
 @click.option(
     "--name", help="Name of the pack.  [default: published-evaluation or published-training]"
@@ -80,9 +80,9 @@ def show(pack: str, as_json: bool) -> None:
     "mapped",
     multiple=True,
     metavar="PART=CONSTANT",
-    help="Take a part of the pack, such as perceive or endings.choice, from this constant. Repeatable.",
+    help="Constant to read for a part of the pack, such as perceive or endings.choice. Repeatable.",
 )
-@click.option("--force", is_flag=True, help="Replace files that are already there.")
+@click.option("--force", is_flag=True, help="Replace existing files.")
 def import_prompts(
     path: Path,
     which: PathName | None,
@@ -91,10 +91,10 @@ def import_prompts(
     mapped: tuple[str, ...],
     force: bool,
 ) -> None:
-    """Read the published wording out of PATH, your checkout of the P2R repository or one file of it.
+    """Import the published wording from PATH, your checkout of the P2R repository or one of its files.
 
-    The files are parsed, never executed. Beside the pack, a profile is written for each built-in profile
-    that it completes, so that `p2r-bench run --profile FILE` reproduces the published prompts exactly.
+    The files are parsed, never executed. A profile is written beside the pack for each built-in profile that it
+    completes, so that `p2r-bench run --profile FILE` reproduces the published prompts exactly.
     """
     constants = _constants(path, which or "evaluation")
     which = which or ("evaluation" if path.is_dir() else _recognised(constants))
@@ -138,7 +138,7 @@ def _constants(path: Path, which: PathName) -> dict[str, Constant]:
 
 
 def _recognised(constants: dict[str, Constant]) -> PathName:
-    """The path whose constants are there in greater part."""
+    """Return the path of which the larger share of constants is present."""
     return min(get_args(PathName), key=lambda which: len(missing(constants, which)))
 
 
@@ -155,7 +155,7 @@ def _write(files: dict[Path, str], force: bool) -> None:
     for file, text in files.items():
         if file.exists() and not force and file.read_text("utf-8") != text:
             raise UserError(
-                f"{file}: is already there and differs; --force replaces it, --out writes elsewhere"
+                f"{file}: exists and differs; --force replaces it, --out writes elsewhere"
             )
     for file, text in files.items():
         file.parent.mkdir(parents=True, exist_ok=True)

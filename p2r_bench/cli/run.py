@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 @click.option(
     "--engine",
     shell_complete=registered("engine"),
-    help="What runs the model: transformers (the default), vllm, openai, or a plugin's",
+    help="Engine that runs the model: transformers (the default), vllm, openai, or a plugin's",
 )
 @click.option(
     "--revision",
@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 @click.option(
     "--profile",
     shell_complete=profiles,
-    help="Profile name or TOML file. [default: what the model folder names, else p2r]",
+    help="Profile name or TOML file. [default: the model folder's, else p2r]",
 )
 @click.option(
     "--family",
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 @click.option(
     "--pixels",
     type=click.Choice(["exact", "fast"]),
-    help="How images are resized: exact with Pillow, fast with torch. [default: what the profile says]",
+    help="Resizing of images: exact with Pillow, fast with torch. [default: the profile's]",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder with the task's data.")
 @click.option(
@@ -103,29 +103,29 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Folder of the runs and the leaderboard.",
 )
-@click.option("--seed", default=0, show_default=True, help="Seed of everything that is drawn.")
+@click.option("--seed", default=0, show_default=True, help="Seed of all random draws.")
 @click.option(
     "--repeats", default=1, show_default=True, type=click.IntRange(1), help="Runs of each sample."
 )
-@click.option("--limit", type=click.IntRange(1), help="Only the first N samples.")
+@click.option("--limit", type=click.IntRange(1), help="Run only the first N samples.")
 @click.option(
     "--on-bad-row",
     type=click.Choice(["stop", "skip"]),
     default="stop",
     show_default=True,
-    help="Rows that cannot be read: list them and stop, or skip them; a run that skips is never complete.",
+    help="Policy for unreadable rows: list them and stop, or skip them; a run that skips is never complete.",
 )
 @click.option(
     "--allow-outside",
     is_flag=True,
-    help="Read image files that the data names outside its folder, through links too.",
+    help="Allow image paths that lead outside the data folder, also through links.",
 )
-@click.option("--sample-id", "sample_ids", multiple=True, help="Only this sample. Repeatable.")
+@click.option("--sample-id", "sample_ids", multiple=True, help="Run only this sample. Repeatable.")
 @click.option(
     "--retry-errors/--keep-errors",
     default=True,
     show_default=True,
-    help="Run samples again that ended in an error.",
+    help="Run samples again if they ended in an error.",
 )
 @click.option(
     "--allow-mixed",
@@ -139,7 +139,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Start-up checks of the engine: warn, strict, off, or skip=NAME,… of box, order, tokens, images, cache.",
 )
-@click.option("--in-flight", type=click.IntRange(1), help="Samples worked on at once.")
+@click.option("--in-flight", type=click.IntRange(1), help="Samples in progress at once.")
 @click.option(
     "--image-memory",
     metavar="SIZE",
@@ -152,7 +152,7 @@ if TYPE_CHECKING:
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="Who works on the samples: this process, or replicas on a Ray cluster.",
+    help="Run samples in this process (local), or in replicas on a Ray cluster (ray).",
 )
 @click.option(
     "--replicas",
@@ -165,22 +165,20 @@ if TYPE_CHECKING:
     "--ray-address",
     metavar="ADDRESS",
     help="Ray cluster to join, or local for a new one on this machine. "
-    "[default: RAY_ADDRESS, else one that runs here, else a new one]",
+    "[default: RAY_ADDRESS, else one running here, else a new one]",
 )
 @click.option(
     "--replica-resources",
     metavar="GPU=N,CPU=N",
-    help="What each replica reserves. [default: CPU=1, and GPU=1 where there are GPUs]",
+    help="Resources of each replica. [default: CPU=1, and GPU=1 if the cluster has GPUs]",
 )
 @click.option(
-    "--config", type=click.Path(path_type=Path), help="TOML file with models × modes × tasks."
+    "--config", type=click.Path(path_type=Path), help="Sweep file (TOML): models × modes × tasks."
 )
 @click.option(
     "--dry-run", is_flag=True, help="Show the requests of the first samples; load no model."
 )
-@click.option(
-    "--quiet", is_flag=True, help="No progress, and no account of time and tokens at the end."
-)
+@click.option("--quiet", is_flag=True, help="Show no progress, and no time and tokens at the end.")
 @click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def command(
     config: Path | None,
@@ -192,8 +190,7 @@ def command(
 ) -> None:
     """Evaluate a model: every mode on every task.
 
-    The same command again completes what is missing and runs nothing twice. Results go to OUT/runs and to
-    OUT/leaderboard.parquet.
+    The same command again completes the run and runs nothing twice. Results go to OUT/runs and OUT/leaderboard.parquet.
 
     \b
     p2r-bench run --mode p2r --tasks HR-Bench
@@ -221,25 +218,25 @@ def command(
         if as_json:
             echo(json.dumps([_record(result) for result in results], indent=2))
         if stop.requested:
-            echo("Interrupted. The same command goes on from here.", err=True)
+            echo("Interrupted. The same command resumes the run.", err=True)
             raise SystemExit(EXIT_STATUS)
     if any(row["n_errors"] for result in results for row in result.metrics):
         raise SystemExit(1)
 
 
 _GRACE_S = 5.0
-"""Seconds that a model's loading has to end after Ctrl-C."""
+"""Seconds until Ctrl-C ends a process that is loading a model."""
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that stand on the command line, as against defaults."""
+    """Return the options set on the command line, without defaults."""
     context = click.get_current_context()
     line = click.core.ParameterSource.COMMANDLINE
     return {k: v for k, v in options.items() if context.get_parameter_source(k) == line}
 
 
 def _run(specs: list[RunSpec], quiet: bool, as_json: bool) -> list[RunResult]:
-    """Results of the runs that ended; each is printed as its run ends unless they are wanted as JSON."""
+    """Return the results of the runs that ended. Without --json each is printed as its run ends."""
     from p2r_bench.run.progress import progress_view
     from p2r_bench.run.signals import Interrupted
     from p2r_bench.session import run_all

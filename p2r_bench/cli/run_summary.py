@@ -19,15 +19,15 @@ _LONGEST = 160
 _COUNTS = {
     "n_no_answer": "without an answer",
     "n_cut_off": "cut off at the token limit",
-    "n_unparsed_boxes": "with boxes that could not be read",
+    "n_unparsed_boxes": "with unreadable boxes",
     "n_no_box": "without a box",
-    "n_not_applicable": "to which the mode does not apply",
+    "n_not_applicable": "not applicable to the mode",
     "n_missing": "not run yet",
 }
 
 
 def summary(result: RunResult, causes: Sequence[Cause]) -> Iterator[str]:
-    """Lines about a run that has ended."""
+    """Return the lines about a run that has ended."""
     if not result.overall:
         yield f"{result.run_id}: nothing scored: no sample has an outcome yet"
     for row in result.overall:
@@ -77,7 +77,7 @@ def _why(row: Row) -> str:
 
 
 def cause_lines(causes: Sequence[Cause]) -> Iterator[str]:
-    """One line for each cause: how often, what, and the first example."""
+    """Return one line per cause: count, error, and the first example."""
     for cause in causes:
         message = " ".join(cause.message.split())
         short = message if len(message) <= _LONGEST else f"{message[: _LONGEST - 1]}…"

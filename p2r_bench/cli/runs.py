@@ -1,4 +1,4 @@
-"""`p2r-bench runs`: what has been run, and how far it has come."""
+"""`p2r-bench runs`: the runs in a folder and their progress."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def command() -> None:
 @_json
 @_out
 def list_(as_json: bool, out: Path) -> None:
-    """List the runs, the last used first."""
+    """List the runs, the most recent first."""
     from p2r_bench.store.runs import list_runs
 
     runs = list_runs(out)
@@ -50,7 +50,7 @@ def list_(as_json: bool, out: Path) -> None:
     if readable := [run for run in runs if run.problem is None]:
         room = terminal_width()
         shown, left_out = fitting_table(_columns(readable), room)
-        note = f"Columns left out for lack of room: {', '.join(left_out)}" if left_out else ""
+        note = f"Columns left out to fit the width: {', '.join(left_out)}" if left_out else ""
         echo("\n".join([shown, *wrapped(note, room)]))
     for run in runs:
         if run.problem is not None:
@@ -92,7 +92,7 @@ def _minute(time: str) -> str:
 @_json
 @_out
 def show(run: str, as_json: bool, out: Path) -> None:
-    """Show what a run is: models, data, profile, sessions and figures."""
+    """Show a run: models, data, profile, sessions and figures."""
     from p2r_bench.store.reader import find_run
 
     found = find_run(run, out)
@@ -182,7 +182,7 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_out
 def rm(runs: tuple[str, ...], yes: bool, out: Path) -> None:
-    """Remove runs: their folders, and their rows of the leaderboard."""
+    """Remove runs: their folders and their leaderboard rows."""
     from p2r_bench.store.reader import find_run
     from p2r_bench.store.runs import remove_run
 
@@ -200,7 +200,7 @@ def rm(runs: tuple[str, ...], yes: bool, out: Path) -> None:
 @command.command()
 @_out
 def latest(out: Path) -> None:
-    """Print the folder of the run that was used last."""
+    """Print the folder of the most recent run."""
     from p2r_bench.store.reader import LATEST, find_run
 
     echo(find_run(LATEST, out).path)

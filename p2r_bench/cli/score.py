@@ -29,13 +29,13 @@ _SHOWN = 60
 )
 @click.option(
     "--scorer",
-    help="Headline scorer of choice questions. [default: strict; for a run, the one it has]",
+    help="Headline scorer of choice questions. [default: strict; for a run, its own]",
 )
 @click.option(
     "--profile",
     default="p2r",
     show_default=True,
-    help="Whose answer policy takes the answers out of the predictions' texts.",
+    help="Profile whose answer policy extracts the answers from the texts.",
 )
 @click.option(
     "--judge-arg",
@@ -61,19 +61,19 @@ def command(
     as_json: bool,
     out: Path,
 ) -> None:
-    """Judge again, without a model.
+    """Judge stored answers again, without a model.
 
-    RUN is a run's folder, its id, the beginning of it, its last eight hex digits, or latest: all scorers that apply
-    judge its stored answers, verdicts made by the same rules stay, and its metrics and the leaderboard are
-    brought up to date. With --predictions, each row of a file is
-    judged and printed; --json prints one list of objects. Exit status 1: some verdicts are errors.
+    RUN is a run's folder, its id, the beginning of it, its last eight hex digits, or latest. All scorers that apply
+    judge its stored answers; verdicts of the same scorer version and parameters are kept; metrics and leaderboard are
+    updated. With --predictions, each row of a file is judged and printed; --json prints one list of objects. Exit
+    status 1: some verdicts are errors.
 
     \b
     p2r-bench score results/runs/*hrbench* --scorer original
     p2r-bench score --predictions rows.jsonl --scorer strict --json
     """
     if bool(runs) == (predictions is not None):
-        raise UserError("name run folders, or a file with --predictions, and not both")
+        raise UserError("name run folders, or a file with --predictions, but not both")
     from p2r_bench.run.pairs import judge_params
     from p2r_bench.store.reader import find_run
 

@@ -1,4 +1,4 @@
-"""`p2r-bench show RUN SAMPLE`: everything that happened to one sample, in the terminal."""
+"""`p2r-bench show RUN SAMPLE`: all stages of one sample, in the terminal."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ Row = Mapping[str, Any]
 @click.option(
     "--picture",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Draw the sample into this PNG file: every image as it was sent, and every text.",
+    help="Draw the sample into this PNG file: every image as sent, and every text.",
 )
-@click.option("--repeat", default=0, show_default=True, help="Which pass over the sample.")
-@click.option("--prompts", is_flag=True, help="Show the text that was sent, too.")
+@click.option("--repeat", default=0, show_default=True, help="Number of the repeat, from 0.")
+@click.option("--prompts", is_flag=True, help="Also show the prompts.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the sample's and the verdicts' rows as JSON."
 )
@@ -62,12 +62,12 @@ def command(
     """Show one sample of a run: question, calls with their images and texts, boxes, answer, verdicts.
 
     RUN is a run's folder, its id, the beginning of it, its last eight hex digits, or latest; SAMPLE is a
-    sample's id or the beginning of it. With --errors in place of SAMPLE: what went wrong in the run.
+    sample's id or the beginning of it. With --errors instead of SAMPLE: the errors of the run.
     """
     from p2r_bench.store.reader import find_run
 
     if errors == (sample is not None):
-        raise UserError("name a SAMPLE of the run, or give --errors, and not both")
+        raise UserError("name a SAMPLE of the run, or give --errors, but not both")
     found = find_run(run, out)
     if sample is None:
         _show_errors(found, limit, as_json)
@@ -163,7 +163,7 @@ def _answer(row: Row) -> Iterator[str]:
         role = f" in {row['error_role']}" if row["error_role"] else ""
         yield f"── error{role}: {row['error_type']}: {row['error_message']}"
     elif row["status"] == "not_applicable":
-        yield "── not applicable: the mode does not exist for this sample"
+        yield "── not applicable: the mode does not apply to this sample"
     else:
         answer = row["extracted_answer"]
         yield "── answer: " + ("none" if answer is None else _indented(answer, 11))

@@ -1,4 +1,4 @@
-"""Plain text tables: columns as wide as their widest cell, in terminal columns."""
+"""Plain text tables, with columns as wide as their widest cell."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _LONG, _SHORT = 32, 16
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table that may have to leave some out.
+    """One column of a table that fits a width.
 
     Attributes:
-        name: As an option such as `--columns` takes it.
-        cells: One for each line; None where there is nothing to say.
-        right: Whether it is aligned right, as numbers are.
-        fixed: Whether it stays when there is too little room. The others go from the last to the first.
-        elastic: Whether its texts may be shortened when that is not enough.
+        name: Its name for options such as `--columns`.
+        cells: One for each line; None for an empty cell.
+        right: Align to the right, as for numbers.
+        fixed: Keep it when the table does not fit. Other columns are left out from the last one on.
+        elastic: Shorten its texts when the table still does not fit.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Column:
 
 
 def fitting_table(columns: Sequence[Column], room: int | None) -> tuple[str, list[str]]:
-    """The table in at most so many terminal columns (None: no limit), and the names of the columns left out.
+    """Return the table within so many terminal columns (None: no limit), and the names of the columns left out.
 
     Long names are shortened first, then columns are left out, then names are shortened further.
     """
@@ -51,7 +51,7 @@ def fitting_table(columns: Sequence[Column], room: int | None) -> tuple[str, lis
 def fitted(
     columns: Sequence[Column], room: float | None, taken: Callable[[Sequence[Column]], float]
 ) -> tuple[list[Column], list[str]]:
-    """The columns that have room, and the names of the others. `taken`: the room that columns take."""
+    """Return the columns that fit, and the names of the others. `taken` gives the width of columns."""
     kept, left_out = list(columns), []
     while room is not None and taken(kept) > room:
         spare = next((column for column in reversed(kept) if not column.fixed), None)
@@ -63,7 +63,7 @@ def fitted(
 
 
 def column_width(column: Column) -> int:
-    """Width of its widest cell, in terminal columns."""
+    """Return the width of its widest cell, in terminal columns."""
     return max(width(cell_text(cell)) for cell in (column.header, *column.cells))
 
 
@@ -72,7 +72,7 @@ def _taken(columns: Sequence[Column]) -> float:
 
 
 def _squeezed(columns: Sequence[Column], room: int | None, least: int) -> list[Column]:
-    """The columns with the elastic ones as much narrower as is needed, but not below `least`."""
+    """Return the columns, elastic ones narrowed as needed, down to `least`."""
     over = 0 if room is None else int(_taken(columns)) - room
     return [
         _cut(c, max(least, column_width(c) - max(over, 0))) if c.elastic else c for c in columns
@@ -80,7 +80,7 @@ def _squeezed(columns: Sequence[Column], room: int | None, least: int) -> list[C
 
 
 def _cut(column: Column, room: int) -> Column:
-    """The column in so much room, or in as much more as it takes to keep different texts different."""
+    """Return the column within a width, or wider where different texts would become equal."""
     texts = [cell and cell_text(cell) for cell in column.cells]
     while room < column_width(column):
         cut = [text and shortened(text, room) for text in texts]
@@ -93,7 +93,7 @@ def _cut(column: Column, room: int) -> Column:
 def table(
     header: Sequence[str], rows: Sequence[Sequence[object]], *, right: Sequence[int] = ()
 ) -> str:
-    """Header and rows as aligned text.
+    """Return header and rows as aligned text.
 
     Args:
         rows: Cells are shown with `str` on one line, without control characters; None as "-".
@@ -113,7 +113,7 @@ def table(
 
 
 def cell_text(cell: object) -> str:
-    """Return a cell as `table` shows it."""
+    """Return a cell's text in a `table`."""
     return "-" if cell is None else one_line(str(cell))
 
 
@@ -126,7 +126,7 @@ def width(text: str) -> int:
 
 
 def shortened(text: str, columns: int) -> str:
-    """The text in at most so many columns, its middle replaced by "…" where it is longer."""
+    """Return the text within so many columns; "…" replaces the middle of a longer one."""
     if width(text) <= columns:
         return text
     tail = text[-max(1, columns // 2) :]
@@ -137,7 +137,7 @@ def shortened(text: str, columns: int) -> str:
 
 
 def wrapped(text: str, room: int | None) -> list[str]:
-    """Lines of at most so many terminal columns (None: one line); none for an empty text."""
+    """Return lines of at most so many terminal columns (None: one line); none for an empty text."""
     text = one_line(text)
     if not text or room is None:
         return [text] if text else []
@@ -145,6 +145,6 @@ def wrapped(text: str, room: int | None) -> list[str]:
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal, or of COLUMNS; None where the output goes to a file or a pipe."""
+    """Return the columns of the terminal, or COLUMNS; None if the output goes to a file or a pipe."""
     size = shutil.get_terminal_size((0, 0)).columns
     return size if size > 0 and (sys.stdout.isatty() or "COLUMNS" in os.environ) else None

@@ -1,4 +1,4 @@
-"""`p2r-bench tasks`: the benchmarks, and whether their data is there."""
+"""`p2r-bench tasks`: the benchmarks and the location of their data."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from p2r_bench.terminal import echo
 
 
 @click.command("tasks")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Look for the data here.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder to search for the data.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(data_dir: Path | None, as_json: bool) -> None:
-    """List the benchmarks and say whether their data is there.
+    """List the benchmarks and the location of their data.
 
-    Without --data-dir, data is looked for where `p2r-bench data fetch` puts it. `p2r-bench data check TASK` reads it.
+    The default location is the folder of `p2r-bench data fetch`. `p2r-bench data check TASK` reads the data.
     """
     records = [_record(entry, data_dir) for entry in registry().entries("task")]
     if as_json:
         echo(json.dumps(records, indent=2))
         return
     rows = [(r["task"], r["data"], r["way"] or r["folder"], r["from"]) for r in records]
-    echo(table(("TASK", "DATA", "WHERE, OR HOW TO GET IT", "FROM"), rows))
+    echo(table(("TASK", "DATA", "FOLDER, OR COMMAND TO GET IT", "FROM"), rows))
 
 
 def _record(entry: Entry, data_dir: Path | None) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def _data(task: Any, data_dir: Path | None) -> Iterator[tuple[str, Any]]:
     from p2r_bench.types import DataSource
 
     if not isinstance(task, Benchmark):
-        yield "way", "the plugin knows where its data is"
+        yield "way", "see the plugin"
         return
     source = DataSource(data_dir)
     folder = data_folder(task.name, source)

@@ -26,7 +26,7 @@ config_option = click.option(
 rounds_option = click.option(
     "--rounds",
     type=click.IntRange(min=1),
-    help="How many rounds in all, in place of the file's `rounds`; finished ones are kept.",
+    help="Total number of rounds, overrides the file's `rounds`; finished ones are kept.",
 )
 as_json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -54,16 +54,18 @@ def command() -> None:
 @rounds_option
 @as_json_option
 def status(name: str, config: Path, rounds: int | None, as_json: bool) -> None:
-    """Say how far the training of trainer NAME with this configuration is."""
-    told = _trainer(name, config, rounds).status()
-    echo(json.dumps(told, indent=2) if as_json else table(("FIELD", "VALUE"), list(told.items())))
+    """Show the progress of trainer NAME with this configuration."""
+    report = _trainer(name, config, rounds).status()
+    echo(
+        json.dumps(report, indent=2) if as_json else table(("FIELD", "VALUE"), list(report.items()))
+    )
 
 
 def _training(name: str) -> click.Command:
     @click.command(name, short_help=f"Train with {name}.")
     @config_option
     @rounds_option
-    @click.option("--dry-run", is_flag=True, help="Print the plan and do nothing.")
+    @click.option("--dry-run", is_flag=True, help="Print the plan without running it.")
     @as_json_option
     def train(config: Path, rounds: int | None, dry_run: bool, as_json: bool) -> None:
         trainer = _trainer(name, config, rounds)
@@ -72,7 +74,7 @@ def _training(name: str) -> click.Command:
         else:
             trainer.run()
 
-    train.help = f"Do what is left of the plan of {name}; safe to call again after an interruption."
+    train.help = f"Run the remaining steps of the plan of {name}; safe to call again after an interruption."
     return train
 
 
@@ -80,7 +82,7 @@ def _trainer(name: str, config: Path, rounds: int | None) -> Trainer:
     found = registry()
     if not found.names("trainer"):
         raise UserError(
-            "no trainer is installed; in a checkout of p2r-bench, pip install ./trainers/pra_grpo brings pra-grpo"
+            "no trainer is installed; in a checkout of p2r-bench, pip install ./trainers/pra_grpo installs pra-grpo"
         )
     kind = found.get("trainer", name)
     try:
@@ -92,7 +94,7 @@ def _trainer(name: str, config: Path, rounds: int | None) -> Trainer:
 
 
 def _steps(plan: Sequence[Mapping[str, Any]]) -> str:
-    """The plan as a table, or, where a step has lists or tables, as a block of lines for each step."""
+    """Return the plan as a table, or as a block of lines per step if a step has lists or tables."""
     if any(isinstance(value, (list, tuple, Mapping)) for step in plan for value in step.values()):
         return "\n\n".join(_block(number, step) for number, step in enumerate(plan, 1))
     columns = list(dict.fromkeys(key for step in plan for key in step))
@@ -101,7 +103,7 @@ def _steps(plan: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _block(number: int, step: Mapping[str, Any]) -> str:
-    """A step under its number: a command as it is typed, other lists one entry a line."""
+    """Return a step under its number: commands in one line, other lists with one entry per line."""
     fields = dict(step)
     lines = [f"{number}. {fields.pop('step', '')}".rstrip()]
     for key, value in fields.items():

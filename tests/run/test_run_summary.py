@@ -53,7 +53,7 @@ def test_errors_are_counted_by_cause_with_an_example(result: RunResult) -> None:
 
 def test_samples_without_answer_or_boxes_are_counted(result: RunResult) -> None:
     text = "\n".join(summary(result, ()))
-    for count in ("1 without an answer", "1 with boxes that could not be read", "1 without a box"):
+    for count in ("1 without an answer", "1 with unreadable boxes", "1 without a box"):
         assert count in text
     assert "not run yet" not in text and "does not apply" not in text
 
