@@ -55,7 +55,9 @@ def as_text(shown: Iterable[View], columns: int | None) -> str:
         below = [line for note in view.notes for line in wrapped(note, columns)]
         blocks.append("\n".join([*above, lines, *below]))
     if left_out:
-        note = f"Columns left out to fit the width: {', '.join(left_out)}. See --wide and --columns."
+        note = (
+            f"Columns left out to fit the width: {', '.join(left_out)}. See --wide and --columns."
+        )
         blocks.append("\n".join(wrapped(note, columns)))
     return "\n\n".join(blocks)
 

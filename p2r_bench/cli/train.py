@@ -74,7 +74,9 @@ def _training(name: str) -> click.Command:
         else:
             trainer.run()
 
-    train.help = f"Run the remaining steps of the plan of {name}; safe to call again after an interruption."
+    train.help = (
+        f"Run the remaining steps of the plan of {name}; safe to call again after an interruption."
+    )
     return train
 
 
