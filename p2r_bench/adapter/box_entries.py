@@ -18,6 +18,15 @@ _OPENING = re.compile(r'\{\s*+"[^"\\{]*+"\s*+:|\[\s*+[\[{\]]')
 _FENCE = re.compile(r"(?:```[^\S\n]*\w*|json\b)\s*", re.IGNORECASE)
 _TRAILING_COMMA = re.compile(r",\s*[}\]]")
 _STRING_OR_TRAILING_COMMA = re.compile(r'("(?:[^"\\]++|\\.)*+")|,(?=\s*[}\]])', re.DOTALL)
+_PYTHON = re.compile(
+    r"""(?P<before>[{\[,:]\s*+)(?:
+        (?P<json>"(?:[^"\\]++|\\.)*+")
+        | '(?P<text>(?:[^'\\{]|\\.|\{(?!\s{0,9}'\w)|'(?!\s{0,9}(?:[:,}\]]|\Z)))*+)(?P<end>'|\Z)
+        | \((?P<tuple>[-+\d.,\s]*)\)
+        | (?P<word>None|True|False)(?=\s*[,}\]]) )""",
+    re.DOTALL | re.VERBOSE,
+)
+_WORDS = {"None": "null", "True": "true", "False": "false"}
 _MOST_BROKEN, _MOST_VALUES = 1000, 10_000
 
 
@@ -65,11 +74,14 @@ def _decoded(text: str) -> Any:
 def tolerant_entries(text: str, key: str = KEY) -> Found:
     """Find every whole entry: in a list, a code fence, prose, inside an object, before a cut-off.
 
-    Control characters in a label (line breaks) and a comma before a closing bracket are accepted.
+    Control characters in a label (line breaks), a comma before a closing bracket, and Python's notation of lists are
+    accepted.
     A broken entry is left out, never repaired. Takes linear time: outside of one JSON value, the rest is
     not read after 1,000 broken values, after 10,000 values, or after nesting beyond Python's limit.
     """
     body, quoted = _unfenced(text), f'"{key}"'
+    if f"'{key}'" in body:
+        body = _PYTHON.sub(_as_json, body)
     if _TRAILING_COMMA.search(body):
         body = _STRING_OR_TRAILING_COMMA.sub(lambda m: m[1] or "", body, count=_MOST_VALUES)
     completed: list[dict[str, Any]] = []
@@ -119,6 +131,18 @@ def tolerant_entries(text: str, key: str = KEY) -> Found:
             found.json = True
     found.json = found.json or bool(found.entries)
     return found
+
+
+def _as_json(literal: re.Match[str]) -> str:
+    """Return a Python literal inside a list or dict in JSON's notation: single quotes, tuples, None."""
+    if literal["json"] is not None:
+        return literal[0]
+    if literal["word"] is not None:
+        return literal["before"] + _WORDS[literal["word"]]
+    if literal["tuple"] is not None:
+        return f"{literal['before']}[{literal['tuple']}]"
+    text = re.sub(r'(?<!\\)"', r"\"", literal["text"].replace("\\'", "'"))
+    return f'{literal["before"]}"{text}' + ('"' if literal["end"] else "")
 
 
 def _unfenced(text: str) -> str:

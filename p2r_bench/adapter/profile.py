@@ -12,7 +12,7 @@ from p2r_bench.adapter.thoughts import ThoughtPolicy
 from p2r_bench.families import Budget, Family, find_family
 from p2r_bench.types import Sampling, digest_of
 
-RULES_VERSION = 3
+RULES_VERSION = 4
 """Raised when the adapter's code changes what a model receives or what is read from its text."""
 
 AnswerPolicy = Literal["tag", "whole", "tag_or_whole"]

@@ -50,6 +50,40 @@ def test_whole_entries_are_found_in_order(text: str) -> None:
     assert labels(text) == BOTH
 
 
+PYTHON_ONE, PYTHON_TWO = (str(json.loads(entry)) for entry in (ONE, TWO))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[{PYTHON_ONE}, {PYTHON_TWO}]",
+        f"```python\n[{PYTHON_ONE}, {PYTHON_TWO}]\n```",
+        f"The sign's boxes: 'kite' and 'boat'. boxes = [{PYTHON_ONE}, {PYTHON_TWO},]",
+        f"{{'boxes': [{PYTHON_ONE}, {PYTHON_TWO}], 'complete': True, 'note': None}}",
+        f"Note: 'kite. [{PYTHON_ONE}, {PYTHON_TWO.replace('[', '(').replace(']', ')')}]",
+        f"[{PYTHON_ONE}, {TWO}]",
+        f"<think>{PYTHON_TWO}</think>{PYTHON_ONE}, {PYTHON_TWO}",
+        f"[{PYTHON_ONE}, {PYTHON_TWO}, {{'bbox_2d': [10, 20, 3",
+        f"[{PYTHON_ONE}, {PYTHON_TWO}, {{'bbox_2d': [10, 20, 30, 40], 'label': 'ki",
+    ],
+)
+def test_lists_in_python_s_notation_are_read(text: str) -> None:
+    assert labels(text) == BOTH
+    cut = text[-1] not in "]`}"
+    assert read_boxes(text).ignored == (("entry 2: cut off",) if cut else ())
+
+
+@given(st.text(max_size=12).filter(lambda text: "\\" not in repr(text)))
+def test_python_labels_may_hold_any_printable_text(label: str) -> None:
+    entries = [{"bbox_2d": [1, 2, 30, 40], "label": label}, json.loads(TWO)]
+    assert labels(f"Here: {entries!r}.") == [label, "boat"]
+
+
+def test_the_published_rule_reads_no_python() -> None:
+    published = load_profile("original-eval")
+    assert read_boxes(f"[{PYTHON_ONE}]", published).boxes == ()
+
+
 @pytest.mark.parametrize(
     "rest",
     [
