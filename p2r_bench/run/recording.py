@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -62,8 +63,16 @@ class Recorder:
             verdict_row(v, index=work.index, repeat=work.repeat, created=created)
             for v in outcome.verdicts
         ]
-        if not await self._folder.record(row, verdicts):
-            return  # a lost replica's sample may come twice
+        try:
+            if not await self._folder.record(row, verdicts):
+                return  # a lost replica's sample may come twice
+        except asyncio.CancelledError:
+            self._count(outcome, row)  # cancelling does not take the record back
+            raise
+        self._count(outcome, row)
+
+    def _count(self, outcome: Outcome, row: Mapping[str, Any]) -> None:
+        sample = outcome.work.sample
         headline = headline_scorer(sample, self._resolved.scorer, self._judges)
         correct = next((v.correct for v in outcome.verdicts if v.scorer == headline), None)
         self._ledger.add(outcome)
