@@ -1,4 +1,4 @@
-"""The schema metadata of synthesised parquet files: feature types for `datasets`, and a mark that they are synthetic."""
+"""Schema metadata of synthesised parquet files: feature types for `datasets`, and a marker of synthetic data."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 SYNTHETIC_KEY = b"p2r_bench.synthetic"
-"""Schema metadata of synthesised files: the arguments they were made with, as JSON. Published files lack it."""
+"""Key of the generator's arguments, as JSON. Published files lack it."""
 
 HUGGING_FACE_KEY = b"huggingface"
-"""Schema metadata from which `datasets` takes the types of the columns."""
+"""Key from which `datasets` reads the types of the columns."""
 
 
 def with_metadata(schema: Any, arguments: Mapping[str, Any]) -> Any:
-    """A `pyarrow.Schema` with both keys. `arguments` are JSON-able."""
+    """Return a `pyarrow.Schema` with both keys. `arguments` are JSON values."""
     features = {field.name: _feature(field.type) for field in schema}
     return schema.with_metadata(
         {
@@ -25,7 +25,7 @@ def with_metadata(schema: Any, arguments: Mapping[str, Any]) -> Any:
 
 
 def _feature(kind: Any) -> Any:
-    """The type of a column as `datasets` writes it.
+    """Return the type of a column in the notation of `datasets`.
 
     A struct of bytes and path is an image; a list of structs is written as a list of one dictionary.
     """

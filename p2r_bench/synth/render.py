@@ -1,8 +1,8 @@
 """Drawing of a scene, or any region of it, at any size.
 
-`draw_scene(scene, (0, 0, 1, 1), (3840, 2160))` is the benchmark's image; a region at a model's size
-approximates cropping and shrinking that image at a hundredth of the cost, which is what training
-uses. A test holds the two routes together.
+`draw_scene(scene, (0, 0, 1, 1), (3840, 2160))` is the benchmark's image. Drawing a region at a model's size
+approximates cropping and shrinking that image at a hundredth of the cost; training uses it. A test compares the two
+routes.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _WEIGHT = (2, 3, 4)
 
 @lru_cache(maxsize=64)
 def engraving(digit: int, style: int) -> np.ndarray:
-    """The mark as relief: float32 [128, 128] in [-1, 1], dark strokes in a light halo.
+    """Return the mark as relief: float32 [128, 128] in [-1, 1], dark strokes in a light halo.
 
-    The strokes minus their own blur: the local mean is zero, so the relief averages away when
-    the image is shrunk and stands out when it is not.
+    It is the strokes minus their blur, so its local mean is zero: it averages away when the image is shrunk and stays
+    visible at full size.
     """
     font = ImageFont.load_default(_TEXTURE * _GLYPH * 1.35)
     canvas = Image.new("L", (_TEXTURE, _TEXTURE), 0)
@@ -45,7 +45,7 @@ def engraving(digit: int, style: int) -> np.ndarray:
 
 @lru_cache(maxsize=256)
 def _weathering(sign: Sign) -> Image.Image:
-    """Stains about as coarse as a pixel of the shrunk image: they drown what is left of the mark."""
+    """Return stains about as coarse as a pixel of the shrunk image, which hide the rest of the mark."""
     rng = random.Random(f"{sign.x}/{sign.y}")
     grid = np.zeros((10, 10), dtype=np.float32)
     grid[2:8, 2:8] = [[rng.gauss(0, _STAINS) for _ in range(6)] for _ in range(6)]
@@ -80,7 +80,7 @@ class _View:
 
 
 def _ground(scene: Scene, view: _View) -> Image.Image:
-    """The interpolated grid; large canvases are enlarged from a small one."""
+    """Return the interpolated grid; large canvases are enlarged from a small one."""
     grid = Image.fromarray(np.asarray(scene.ground, dtype=np.uint8))
     width, height = view.size
     shrink = max(1, round((width * height / 60_000) ** 0.5))
@@ -138,10 +138,10 @@ def _engrave(canvas: Image.Image, sign: Sign, view: _View) -> None:
 def draw_scene(
     scene: Scene, region: Box = WHOLE, size: tuple[int, int] = (3840, 2160), supersample: int = 1
 ) -> Image.Image:
-    """`region` (fractions of the image) of the scene as an RGB image of `size` pixels.
+    """Draw a `region` (fractions of the image) of the scene as an RGB image of `size` pixels.
 
-    With `supersample` k it is drawn k times as large and reduced with Pillow's bicubic filter, as
-    the adapter reduces a crop of the full-size image.
+    `supersample` k draws it k times as large and reduces it with Pillow's bicubic filter, as the adapter reduces a crop
+    of the full-size image.
     """
     canvas_size = (size[0] * supersample, size[1] * supersample)
     view = _View(region, canvas_size)

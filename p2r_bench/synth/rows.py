@@ -51,16 +51,16 @@ class Row:
     image: bytes
     """JPEG file; the four rotations share one object."""
     boxes: tuple[tuple[float, float, float, float], ...]
-    """x1, y1, x2, y2 in thousandths, of the signs in the order in which the question names them."""
+    """x1, y1, x2, y2 in thousandths, of the signs in the question's order."""
     labels: tuple[str, ...]
     """Content of each box, such as ``red sign``."""
 
 
 def pose(rng: random.Random, scene: Scene, category: str) -> Question:
-    """A question of the category about signs drawn from the scene.
+    """Return a question of the category about random signs of the scene.
 
-    Wrong options are right for other plates of the scene, and beyond those for random digits: they
-    are distributed like the right one, so that the options alone give nothing away.
+    Wrong options are the right answers for other plates of the scene, then for random digits. Their distribution is
+    that of the right one, so the options alone reveal nothing.
     """
     plates = [sign.digit for sign in (*scene.signs, *scene.distractors)]
     digits = [rng.randrange(10) for _ in range(40)]
@@ -81,7 +81,7 @@ def pose(rng: random.Random, scene: Scene, category: str) -> Question:
 
 
 def rotated(question: Question, start: int, rotation: int) -> tuple[dict[str, str], str]:
-    """Options by letter and the right letter when the list is turned by `start + rotation` places."""
+    """Return the options by letter, and the right letter, with the list rotated by `start + rotation`."""
     turn = (start + rotation) % len(question.options)
     placed = question.options[turn:] + question.options[:turn]
     options = dict(zip(LETTERS, placed, strict=True))
@@ -89,9 +89,9 @@ def rotated(question: Question, start: int, rotation: int) -> tuple[dict[str, st
 
 
 def questions(seed: int, count: int, split: Split = "test") -> Iterator[tuple[Question, int]]:
-    """The benchmark's questions with the place their rotations start at; single and cross in turn.
+    """Yield the benchmark's questions and their first rotation; single and cross alternate.
 
-    Scenes of different splits or seeds have nothing in common.
+    Different splits or seeds share no scenes.
     """
     for i in range(count):
         rng = random.Random(f"synth-hr/questions/{split}/{seed}/{i}")
@@ -101,14 +101,14 @@ def questions(seed: int, count: int, split: Split = "test") -> Iterator[tuple[Qu
 
 
 def jpeg(scene: Scene, resolution: Resolution) -> bytes:
-    """The scene's image at a resolution, as a JPEG file."""
+    """Return the scene's image at a resolution, as a JPEG file."""
     buffer = io.BytesIO()
     draw_scene(scene, WHOLE, SIZES[resolution]).save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()
 
 
 def rows_of(question: Question, start: int, number: int, image: bytes) -> Iterator[Row]:
-    """The four rows of the `number`-th question."""
+    """Return the four rows of the `number`-th question."""
     boxes = tuple(
         (round(1000 * x1, 1), round(1000 * y1, 1), round(1000 * x2, 1), round(1000 * y2, 1))
         for x1, y1, x2, y2 in (sign.box for sign in question.signs)
@@ -129,10 +129,10 @@ def rows_of(question: Question, start: int, number: int, image: bytes) -> Iterat
 
 
 def check_arguments(rows: int, resolution: str, split: str) -> None:
-    """Refuse what cannot be generated.
+    """Check the arguments of a data set.
 
     Raises:
-        UserError: `rows` is not positive, or the resolution or split is not known.
+        UserError: `rows` is not positive, or an unknown resolution or split.
     """
     if rows < 1:
         raise UserError(f"rows: {rows} is not a positive number of rows")
@@ -145,7 +145,7 @@ def check_arguments(rows: int, resolution: str, split: str) -> None:
 def iter_rows(
     seed: int, rows: int, resolution: Resolution = "4k", *, split: Split = "test"
 ) -> Iterator[Row]:
-    """`rows` rows, rendered as they are asked for; every four share a question and an image.
+    """Yield `rows` rows, rendered one by one; every four share a question and an image.
 
     Raises:
         UserError: An argument is out of range.

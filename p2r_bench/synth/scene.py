@@ -1,4 +1,4 @@
-"""Contents of a Synth-HR image, in units of the image, before any pixel is drawn.
+"""Contents of a Synth-HR image, in fractions of the image.
 
 A scene is a pure function of its seed and the resolution's aspect ratio: muted scenery, a handful of
 coloured signs that each carry one digit, and grey plates as distractors. Coordinates are fractions of
@@ -50,11 +50,11 @@ class Sign:
     mark: float
     style: int
     offset: tuple[float, float]
-    """Of the mark's centre from the plate's, in plate heights."""
+    """Offset of the mark's centre from the plate's, in plate heights."""
 
     @property
     def height(self) -> float:
-        """Fraction of the image's height."""
+        """Height as a fraction of the image's height."""
         return self.width / _WIDTH_OVER_HEIGHT[self.shape] * ASPECT
 
     @property
@@ -96,7 +96,7 @@ class Scene:
     distractors: tuple[Sign, ...]
 
     def sign(self, colour: str) -> Sign:
-        """The sign of that colour."""
+        """Return the sign of that colour."""
         return next(sign for sign in self.signs if sign.colour == colour)
 
 
@@ -111,7 +111,7 @@ def _muted(rng: random.Random, low: int = 45, high: int = 205, spread: float = 1
 
 
 def _ground(rng: random.Random) -> tuple[tuple[Colour, ...], ...]:
-    """A 20 × 12 grid: a corner-to-corner gradient plus noise of a strength drawn per scene."""
+    """Return a 20 × 12 grid: a corner-to-corner gradient plus noise, with a random strength per scene."""
     corners = [_muted(rng) for _ in range(4)]
     rough = rng.choice((3.0, 8.0, 16.0))
     rows = []
@@ -178,7 +178,7 @@ def _sign(rng: random.Random, colour: str, rgb: Colour, x: float, y: float) -> S
 
 
 def make_scene(seed: str) -> Scene:
-    """The scene of a seed: four to six signs of different colours and up to three grey plates."""
+    """Return the scene of a seed: four to six signs of different colours and up to three grey plates."""
     rng = random.Random(f"synth-hr/{seed}")
     ground, shapes = _ground(rng), _scenery(rng)
     taken: list[tuple[float, float]] = []
@@ -201,7 +201,7 @@ def make_scene(seed: str) -> Scene:
 
 
 def make_crowd(seed: str, *, zoom: float, occupancy: float) -> Scene:
-    """A scene packed with signs `zoom` times their usual size: dense supervision for training.
+    """Return a scene packed with signs `zoom` times their usual size: dense supervision for training.
 
     Colours repeat and some plates are grey; never part of the benchmark.
     """

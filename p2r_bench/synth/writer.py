@@ -1,4 +1,4 @@
-"""Writes Synth-HR to disk in the formats of the published benchmarks."""
+"""Writing of Synth-HR in the formats of the published benchmarks."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ def write_synth(
     split: Split = "test",
     workers: int | None = None,
 ) -> Path:
-    """Write `rows` rows as one parquet file, laid out as the published dataset is, and return its path.
+    """Write `rows` rows as one parquet file, laid out like the published dataset, and return its path.
 
     Formats: ``hrbench`` (HR-Bench's columns, image as base64 text), ``vstar`` (those of
     lmms-lab/vstar-bench) and ``mme`` (those of MME-RealWorld for lmms-eval); each with the extra column
     ``boxes``, a list of ``{"bbox_2d": [x1, y1, x2, y2], "label": …}`` in thousandths. The same arguments give the same
-    file. It is written beside its name and swapped in, so that an interrupted call leaves none behind.
+    file. The write is atomic: an interrupted call leaves no file.
 
     Args:
-        workers: Processes that render; by default one per core this process may use.
+        workers: Rendering processes; by default one per available core.
 
     Raises:
-        UserError: An argument is out of range, or the folder cannot be written.
+        UserError: An argument out of range, or a failed write.
     """
     import pyarrow.parquet as pq
 
@@ -118,7 +118,7 @@ def _table(records: list[dict[str, Any]], schema: Any) -> Any:
 
 
 def _layout(format: str) -> tuple[Any, Any]:
-    """The parquet schema of a format and the function that makes its records."""
+    """Return the parquet schema of a format and the function that makes its records."""
     import pyarrow as pa
 
     text, number = pa.string(), pa.int64()

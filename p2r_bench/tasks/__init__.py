@@ -1,1 +1,1 @@
-"""The built-in benchmarks, and how their files are found, read and checked."""
+"""The built-in benchmarks, and the code that finds, reads and checks their files."""

@@ -1,4 +1,4 @@
-"""Rows that cannot be read: all of them are listed, and on request they are left out."""
+"""Unreadable rows: all are listed, and left out on request."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from p2r_bench.errors import UserError
 from p2r_bench.types import DataSource, Sample, ScannedTask, Task
 
 SHOWN = 20
-"""Bad rows that a message lists."""
+"""Most bad rows that a message lists."""
 
 
 def load_rows(
     task: Task, source: DataSource, *, skip_bad: bool = False
 ) -> tuple[list[Sample], list[UserError]]:
-    """All samples of a task, and what is wrong with the rows that were left out.
+    """Return all samples of a task, and the errors of the rows that were left out.
 
     Args:
         skip_bad: Leave bad rows out. Only a `ScannedTask` can.
 
     Raises:
-        UserError: The data is missing; rows are bad and must not be, or cannot be, left out; or all are bad.
+        UserError: Missing data; bad rows that may not or cannot be left out; or no good row.
     """
     if not isinstance(task, ScannedTask):
         try:
@@ -44,10 +44,10 @@ def load_rows(
 
 
 def good_rows(task: ScannedTask, source: DataSource) -> Iterator[Sample]:
-    """The samples of a task up to the first bad row. Then the other bad rows are collected and reported together.
+    """Yield the samples of a task up to the first bad row, then report all bad rows together.
 
     Raises:
-        UserError: The data is missing, or rows are bad.
+        UserError: Missing data, or bad rows.
     """
     bad: list[UserError] = []
     for scanned in _readable(task, source, bad):
@@ -60,7 +60,7 @@ def good_rows(task: ScannedTask, source: DataSource) -> Iterator[Sample]:
 
 
 def refusal(task: str, source: DataSource, bad: Sequence[UserError]) -> UserError:
-    """The error about bad rows: how many, a list of at most `SHOWN`, and the ways out."""
+    """Return the error about bad rows: their number, a list of at most `SHOWN`, and the ways out."""
     where = f" --data-dir {source.data_dir}" if source.data_dir else ""
     rest = len(bad) - SHOWN
     return UserError(
@@ -76,14 +76,14 @@ def refusal(task: str, source: DataSource, bad: Sequence[UserError]) -> UserErro
 
 
 def counted(rows: int) -> str:
-    """ "1 bad row", "2 bad rows"."""
+    """Return "1 bad row", "2 bad rows"."""
     return f"{rows} bad row{'' if rows == 1 else 's'}"
 
 
 def _readable(
     task: ScannedTask, source: DataSource, before: Sequence[UserError]
 ) -> Iterator[Sample | UserError]:
-    """The scan of a task; a file that cannot be read joins the bad rows found `before` it."""
+    """Yield the scan of a task. An unreadable file is reported with the bad rows found `before` it."""
     scan: Iterable[Sample | UserError] = task.scan(source)
     try:
         yield from scan

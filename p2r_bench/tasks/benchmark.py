@@ -26,9 +26,9 @@ class Benchmark(ABC):
     """A task read from files.
 
     Attributes:
-        datasets: Where `data fetch` gets it, the rows first.
+        datasets: Hub datasets for `data fetch`, the one with the rows first.
         parameters: Names that `DataSource.params` may have.
-        known_rows: Rows of the published dataset by cell, as far as they are known for certain.
+        known_rows: Numbers of published rows by cell, for the cells whose number is certain.
     """
 
     name: str
@@ -39,30 +39,30 @@ class Benchmark(ABC):
 
     @abstractmethod
     def scan(self, source: DataSource) -> Iterator[Scanned]:
-        """Every row in order: its sample, or the error that says what is wrong with it."""
+        """Yield every row in order: its sample, or its error."""
 
     @abstractmethod
     def files(self, source: DataSource) -> Sequence[tuple[str, Path]]:
-        """The files that are read, each with a label that does not depend on where it lies.
+        """Return the files to read, each with a label that does not depend on its folder.
 
         Raises:
-            UserError: There are none.
+            UserError: No file is found.
         """
 
     @abstractmethod
     def cells(self, sample: Sample) -> tuple[Cell, ...]:
-        """The reported figures that this sample counts in."""
+        """Return the reported figures in which this sample counts."""
 
     def samples(self, source: DataSource) -> Iterator[Sample]:
-        """Rows in the dataset's order, without images.
+        """Yield the samples in the dataset's order, without images.
 
         Raises:
-            UserError: The data is missing, or rows are bad: all of them are listed.
+            UserError: Missing data, or bad rows, all of which are listed.
         """
         return good_rows(self, source)
 
     def data_digest(self, source: DataSource) -> str:
-        """Identity of the data: names, sizes and footers of the files, and the parameters."""
+        """Return the digest of the data: of the files' names, sizes and footers, and of the parameters."""
         self.check_params(source)
         return files_digest(self.name, self.files(source), source.params)
 
@@ -77,7 +77,7 @@ class Benchmark(ABC):
         """Refuse parameters that the task does not have.
 
         Raises:
-            UserError: There is one.
+            UserError: An unknown parameter.
         """
         for name in source.params:
             if name not in self.parameters:
@@ -85,10 +85,10 @@ class Benchmark(ABC):
                 raise UserError(f"{self.name} has no parameter {name!r}; it has: {known}")
 
     def shards(self, source: DataSource) -> list[Path]:
-        """The shards in the task's folder.
+        """Return the shards in the task's folder.
 
         Raises:
-            UserError: There are none.
+            UserError: No file is found.
         """
         folder = data_folder(self.name, source)
         if shards := find_shards(folder):
@@ -97,7 +97,7 @@ class Benchmark(ABC):
 
 
 def rows_of(shard: Shard, task: str, needed: Sequence[str], image: str) -> Iterator[Row]:
-    """All rows of a shard without the column `image`.
+    """Yield all rows of a shard, without the column `image`.
 
     Raises:
         UserError: A column is missing.
@@ -158,17 +158,17 @@ def scan_rows(
 
 
 class Unique:
-    """Refuses a key that came before, naming both rows."""
+    """Check that keys are unique."""
 
     def __init__(self, field: str) -> None:
         self._field = field
         self._first: dict[Any, str] = {}
 
     def check(self, key: object, row: Row) -> None:
-        """Note a key.
+        """Add a key.
 
         Raises:
-            UserError: It came before.
+            UserError: A repeated key; the message names both rows.
         """
         place = f"{row.file}, row {row.number}"
         if (first := self._first.setdefault(key, place)) != place:

@@ -24,12 +24,12 @@ from p2r_bench.types import Cell, DataFacts, DataSource, ImageRef, Sample, Scann
 _EMPTY_FIELDS = {"nan", "<na>"}
 
 MAX_ASPECT = 200
-"""Longest side over shortest, above which the Qwen3-VL family's size rule refuses an image."""
+"""Aspect ratio above which the Qwen-VL families' size rule refuses an image."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something wrong. `kind` is "file", "row", "count", "options", "rotations", "image" or "aspect"."""
+    """A fault. `kind` is "file", "row", "count", "options", "rotations", "image" or "aspect"."""
 
     kind: str
     problem: str
@@ -78,14 +78,14 @@ Tick = Callable[[], None]
 def check(
     task: Task, source: DataSource, *, decode: bool = True, tick: Tick = lambda: None
 ) -> Report:
-    """Read everything that a run would read, and say what is wrong with it.
+    """Read everything that a run would read, and report its faults.
 
     Args:
         decode: Decode every image; otherwise only headers are read, which misses truncated files.
         tick: Called after each row.
 
     Raises:
-        UserError: There is no data.
+        UserError: No data is found.
     """
     folder = data_folder(task.name, source)
     report = Report(
@@ -115,7 +115,7 @@ def _samples(task: Task, source: DataSource, report: Report) -> Iterator[Sample]
 
 
 def _columns(task: Task, source: DataSource) -> dict[str, list[str]]:
-    """File to its columns; files with the same columns are named once, by the first."""
+    """Return the columns by file; files with equal columns appear once, under the first one's name."""
     from p2r_bench.tasks.shards import open_shard
 
     if not isinstance(task, Benchmark):
@@ -126,7 +126,7 @@ def _columns(task: Task, source: DataSource) -> dict[str, list[str]]:
             try:
                 names = open_shard(path).schema.names
             except UserError:
-                continue  # the scan reports it
+                continue  # `scan` reports it
             if names not in columns.values():
                 columns[label] = names
     return columns

@@ -20,7 +20,7 @@ _owners = count()
 
 
 class Window:
-    """Values read lately, the oldest dropped once they exceed `limit` bytes together."""
+    """Recently read values, at most `limit` bytes; the oldest are dropped first."""
 
     def __init__(self, limit: int = 256 << 20) -> None:
         self._limit = limit
@@ -44,7 +44,7 @@ class Window:
         return held[0] if held else None
 
     def forget(self, owner: int) -> None:
-        """Drop what the column with this number has put."""
+        """Drop the values of one column."""
         with self._lock:
             for key in [key for key in self._held if key[0] == owner]:
                 self._bytes -= self._held.pop(key)[1]
@@ -52,7 +52,7 @@ class Window:
 
 @dataclass
 class _Cursor:
-    """A pass over the column; `row` is the one it yields next."""
+    """A pass over the column; `row` is its next row."""
 
     row: int
     batches: Iterator[pa.RecordBatch]
@@ -61,10 +61,10 @@ class _Cursor:
 class ParquetColumn:
     """Values of one column by row.
 
-    Rows asked for in order, or a little out of order, cost one pass over the file: what is passed on the
-    way stays in the window for a while. A few passes are kept open at once, so that a second reader behind
-    the first costs a second pass and not a restart per row. Any other row is read from the start of its row
-    group. Thread-safe. Memory: the window and, per open pass, one page of the file.
+    Rows requested in order, or nearly so, cost one pass over the file: rows passed on the way stay in the window for a
+    while. A few passes stay open, so that a second reader costs a second pass instead of a restart per row. Any other
+    row is read from the start of its row group. Thread-safe. Memory: the window and, per open pass, one page of the
+    file.
     """
 
     def __init__(self, file: pq.ParquetFile, column: str, window: Window) -> None:
@@ -83,7 +83,7 @@ class ParquetColumn:
         """The value of a row.
 
         Raises:
-            IndexError: There is no such row.
+            IndexError: No such row.
         """
         if not 0 <= row < self._starts[-1]:
             raise IndexError(row)
@@ -97,7 +97,7 @@ class ParquetColumn:
                 try:
                     batch = next(cursor.batches, None)
                 except pa.ArrowNotImplementedError:
-                    # More than 2 GiB in a batch: values that repeat look small in the footer.
+                    # Over 2 GiB in a batch: repeated values look small in the footer.
                     self._cursors.remove(cursor)
                     if self._at_once == 1:
                         raise
@@ -118,14 +118,14 @@ class ParquetColumn:
             return values[row - start]
 
     def close(self) -> None:
-        """Drop what is held of the column."""
+        """Drop the column's values and open passes."""
         self._window.forget(self._owner)
 
     def _cursor(self, row: int) -> _Cursor:
-        """The open pass nearest before `row` in its row group, or a new one; used ones move to the end.
+        """Return the nearest open pass before `row` in its row group, or a new one; the returned one moves to the end.
 
-        A pass is not taken far ahead while there may be another: rows asked for in turn from a few places
-        of the file (four rotations of a question, each in its own stretch) cost a pass for each place.
+        A pass does not skip far ahead while another may be opened. Rows requested in turn from a few parts of the file,
+        such as the four rotations of a question, then cost one pass per part.
         """
         group = bisect_right(self._starts, row) - 1
         near = [c for c in self._cursors if self._starts[group] <= c.row <= row]
@@ -151,9 +151,9 @@ class ParquetColumn:
 def rows_at_once(
     file: pq.ParquetFile, groups: Iterable[int], columns: Collection[str], limit: int, most: int
 ) -> int:
-    """Rows of a batch that hold about `limit` bytes of the columns in any of the row groups, from 1 to `most`.
+    """Return the rows of a batch with about `limit` bytes of the columns in any of the row groups, 1 to `most`.
 
-    Arrow cannot read more than 2 GiB of a nested column into one batch, and small rows cost more one by one.
+    Arrow cannot read more than 2 GiB of a nested column into one batch; small rows are faster in large batches.
     """
     fewest = most
     for rows in map(file.metadata.row_group, groups):

@@ -1,4 +1,4 @@
-"""Identity of a task's files without reading them: names, sizes and ends."""
+"""Digest of a task's files from their names, sizes and ends, without reading them whole."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ _PARQUET_MAGIC = b"PAR1"
 def files_digest(
     task: str, files: Iterable[tuple[str, Path]], params: Mapping[str, Any] | None = None
 ) -> str:
-    """Digest of a task's files and parameters: per file its label, size, and footer or end.
+    """Return the digest of a task's files and parameters: of each file's label, size, and footer or end.
 
-    Labels are names that do not depend on where the files lie, so that equal files give equal digests
-    wherever and however they were fetched.
+    Labels do not depend on the files' folder, so that equal files have equal digests on every machine.
 
     Raises:
         UserError: A file cannot be read.
@@ -30,7 +29,7 @@ def files_digest(
 
 
 def _end_digest(path: Path) -> str:
-    """SHA-256 of a parquet file's footer (schema, sizes and statistics of every chunk), else of the last 64 KiB."""
+    """Return the SHA-256 of a parquet file's footer (schema, sizes and statistics), of other files' last 64 KiB."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, 2)

@@ -1,4 +1,4 @@
-"""Getting a task's files from the hub."""
+"""Download of a task's files from the hub."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from p2r_bench.tasks.location import Origin, default_folder
 def fetch(
     task: Benchmark, revision: str | None = None, out: Path | None = None
 ) -> tuple[Path, Origin]:
-    """Download what a task reads, or what is missing of it, and record where it came from.
+    """Download a task's missing files, and record their origin.
 
     Args:
-        revision: Commit, branch or tag of the task's first dataset; the others are taken at their newest.
-        out: Folder; None for the task's default place.
+        revision: Commit, branch or tag of the task's first dataset; of others the newest state is taken.
+        out: Folder; None for the task's default folder.
 
     Returns:
-        The folder, and its record with the commits.
+        The folder, and its origin with the commits.
 
     Raises:
-        UserError: The task has nothing to fetch, or the hub did not give it.
+        UserError: A task without files to fetch, or a failed download.
     """
     if not task.datasets:
         raise UserError(

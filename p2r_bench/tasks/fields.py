@@ -1,4 +1,4 @@
-"""Fields of a row, checked: every error names the file, the row and the field."""
+"""Validated fields of a row. Every error names the file, the row and the field."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from p2r_bench.errors import UserError
 from p2r_bench.types import Box
 
 LETTER = "[A-Za-zＡ-Ｚａ-ｚ]"
-"""Pattern of a letter of an option, full-width ones included."""
+"""Pattern of an option's letter, including full-width letters."""
 _ANSWER = re.compile(rf"[(（]?\s*({LETTER})\s*(?:[)）]?\s*[.．:：]?)?\s*(.*)", re.DOTALL)
 
 
@@ -28,15 +28,15 @@ class Row:
     values: Mapping[str, Any]
 
     def error(self, field: str, problem: str) -> UserError:
-        """A UserError about a field of this row."""
+        """Return a UserError about a field of this row."""
         row = "" if self.number is None else f", row {self.number}"
         return UserError(f"{self.file}{row}, {field}: {problem}")
 
     def text(self, field: str) -> str:
-        """Text that is not empty; surrounding white space is removed.
+        """Return a non-empty text, stripped.
 
         Raises:
-            UserError: It is something else.
+            UserError: Any other value.
         """
         value = self.values.get(field)
         if not isinstance(value, str) or not value.strip():
@@ -44,10 +44,10 @@ class Row:
         return value.strip()
 
     def key(self, field: str) -> str:
-        """A whole number or text, as text.
+        """Return a whole number or a text, as text.
 
         Raises:
-            UserError: It is something else.
+            UserError: Any other value.
         """
         value = self.values.get(field)
         if isinstance(value, float) and value.is_integer():
@@ -57,10 +57,10 @@ class Row:
         return str(value).strip()
 
     def optional(self, field: str) -> str | None:
-        """Text or a number as text, or None for null and NaN.
+        """Return a text or a number as text, None for null and NaN.
 
         Raises:
-            UserError: It is something else.
+            UserError: Any other value.
         """
         value = self.values.get(field)
         if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -71,10 +71,10 @@ class Row:
         return text.strip()
 
     def letter(self, field: str, options: Mapping[str, str]) -> str:
-        """The letter of one of `options`; "b", "(B)", "B." and "B. TEXT OF B" are read as "B".
+        """Return the letter of one of `options`; "b", "(B)", "B." and "B. TEXT OF B" are read as "B".
 
         Raises:
-            UserError: It is none of them.
+            UserError: None of them.
         """
         value = self.text(field)
         if match := _ANSWER.fullmatch(value):
@@ -84,12 +84,12 @@ class Row:
         raise self.error(field, f"{value!r} is not one of the options {', '.join(options)}")
 
     def boxes(self, field: str = "boxes") -> tuple[Box, ...] | None:
-        """Ground-truth boxes in thousandths, or None where the row has no such field.
+        """Return ground-truth boxes in thousandths; None if the row lacks the field.
 
         Either x1, y1, x2, y2 or `{"bbox_2d": [x1, y1, x2, y2], "label": "…"}` each, as a list or as its JSON text.
 
         Raises:
-            UserError: It is something else.
+            UserError: Any other value.
         """
         value = self.values.get(field)
         if isinstance(value, str):
@@ -116,7 +116,7 @@ class Row:
 
 
 def plain_text(value: object) -> str | None:
-    """Text as it is, a number (2.0 as "2") or a truth value as text, anything else as None."""
+    """Return a text unchanged, a number (2.0 as "2") or a boolean as text, None for any other value."""
     if isinstance(value, float):
         if not math.isfinite(value):
             return None
@@ -125,7 +125,7 @@ def plain_text(value: object) -> str | None:
 
 
 def is_number(value: object) -> bool:
-    """Return whether a value is an int or float (and no boolean) that is finite as a float."""
+    """Return True for an int or float, not a boolean, that is finite as a float."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:
@@ -135,9 +135,9 @@ def is_number(value: object) -> bool:
 
 
 def shown(value: object) -> str:
-    """A value for a message, at most 60 characters long."""
+    """Return a value for a message, shortened to 60 characters."""
     try:
         text = "nothing" if value is None else repr(value)
-    except (ValueError, RecursionError):  # thousands of digits, or of brackets
+    except (ValueError, RecursionError):  # fails on thousands of digits or of brackets
         text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else f"{text[:57]}..."

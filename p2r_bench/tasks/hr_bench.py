@@ -22,7 +22,7 @@ _SUBSET = re.compile(r"(?<![0-9])([48])k(?![a-z0-9])", re.IGNORECASE)
 
 
 class HRBench(Benchmark):
-    """Subsets 4K and 8K, whichever the folder holds, or the one that the parameter `subset` names."""
+    """HR-Bench's subsets 4K and 8K: those in the folder, or the one of the parameter `subset`."""
 
     name = "HR-Bench"
     metrics = (Metric(), Metric("accuracy_all_rotations", per="question"))
@@ -90,7 +90,7 @@ class HRBench(Benchmark):
 
 
 def _subset_of(path: Path, folder: Path) -> str:
-    """4K or 8K, from the name nearest to the file that says so: of the file, its folders, the data folder."""
+    """Return 4K or 8K, from the first name that contains it: the file's, its folders', the data folder's."""
     names = [*reversed(path.relative_to(folder).parts), folder.resolve().name]
     for name in names:
         if found := {match.upper() for match in _SUBSET.findall(name)}:
@@ -104,10 +104,10 @@ def _subset_of(path: Path, folder: Path) -> str:
 
 
 def hr_bench_sample(row: Row, image: ImageRef, task: str, subset: str) -> Sample:
-    """A row in HR-Bench's columns; its place among the rotations comes later.
+    """Return the sample of a row with HR-Bench's columns; `rotations` adds its rotation later.
 
     Raises:
-        UserError: A field is not as it should be.
+        UserError: An invalid field.
     """
     options = {letter: text for letter in _LETTERS if (text := row.optional(letter)) is not None}
     if tuple(options) != _LETTERS[: len(options)] or len(options) < 2:

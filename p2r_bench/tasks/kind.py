@@ -1,4 +1,4 @@
-"""Published, partial, synthetic or unknown: which data lies in a benchmark's folder."""
+"""Kind of the data in a benchmark's folder: published, partial, synthetic or unknown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from p2r_bench.tasks.shards import SUFFIXES, open_shard
 from p2r_bench.types import Cell, DataFacts, DataKind, DataSource, DescribedTask, Sample, Task
 
 ADDED_COLUMN = "boxes"
-"""A column that this project adds to published formats; no published file has it."""
+"""Column that this project adds to published formats; no published file has it."""
 
 
 def facts_of(task: Task, source: DataSource, samples: Sequence[Sample]) -> DataFacts:
@@ -30,10 +30,10 @@ def kind_of(
     """Return the kind of data and the reason.
 
     Args:
-        folder: The data folder, whose record says where the data is from.
+        folder: The data folder, whose record names the origin.
         files: The files with the rows; parquet and Arrow files are searched for the synthetic marker.
         counts: Rows by cell.
-        known: Published rows by cell; a subset without any row is taken as not fetched.
+        known: Published rows by cell; a subset without any row counts as not fetched.
     """
     origin = Origin.read(folder)
     schemas = [schema for path in files if (schema := _schema(path)) is not None]
@@ -49,12 +49,12 @@ def kind_of(
         if here != expected:
             return "partial" if here < expected else "unknown", rows
     if any(ADDED_COLUMN in schema.names for schema in schemas):
-        return "unknown", f"has a column {ADDED_COLUMN!r}, which the published data has not"
+        return "unknown", f"has a column {ADDED_COLUMN!r}, which published data lacks"
     return "published", None
 
 
 def compared(counts: Mapping[Cell, int], known: Mapping[Cell, int]) -> dict[Cell, tuple[int, int]]:
-    """Cell to rows here and rows published, for the cells that can be compared."""
+    """Return the rows found and the published rows of each cell that can be compared."""
     fetched = {subset for (subset, _), rows in counts.items() if rows}
     return {
         cell: (counts.get(cell, 0), rows)
@@ -64,7 +64,7 @@ def compared(counts: Mapping[Cell, int], known: Mapping[Cell, int]) -> dict[Cell
 
 
 def rows_by_cell(task: Task, samples: Iterable[Sample]) -> Counter[Cell]:
-    """Return the number of samples that count in each cell."""
+    """Return the number of samples in each cell."""
     return Counter(cell for sample in samples for cell in task.cells(sample))
 
 

@@ -12,7 +12,7 @@ from p2r_bench.errors import UserError
 from p2r_bench.types import DataSource
 
 RECORD = "p2r_bench_data.json"
-"""Written beside fetched or synthesised files: what they are and where they come from."""
+"""Name of the record beside fetched or synthesised files."""
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,8 @@ class HubDataset:
 
     Attributes:
         id: "owner/name".
-        patterns: Files that are needed of it.
-        folder: Where they go below the task's folder; "" is the folder itself.
+        patterns: Patterns of the files to download.
+        folder: Their folder below the task's folder; "" for that folder itself.
     """
 
     id: str
@@ -39,16 +39,16 @@ class Origin:
     synthetic: bool = False
 
     def write(self, folder: Path) -> None:
-        """Put the record into a folder."""
+        """Write the record into a folder."""
         with replacing(folder / RECORD) as temporary:
             temporary.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
 
     @classmethod
     def read(cls, folder: Path) -> Origin | None:
-        """The record of a folder, or None without one.
+        """Read the record of a folder; None without one.
 
         Raises:
-            UserError: It is damaged.
+            UserError: A damaged record.
         """
         path = folder / RECORD
         if not path.is_file():
@@ -62,7 +62,7 @@ class Origin:
 
 
 def cache_dir() -> Path:
-    """The user's cache folder of p2r-bench: `$XDG_CACHE_HOME/p2r-bench`, by default `~/.cache/p2r-bench`."""
+    """Return the user's cache folder of p2r-bench: `$XDG_CACHE_HOME/p2r-bench`, by default `~/.cache/p2r-bench`."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "p2r-bench"
 
@@ -74,10 +74,10 @@ def default_folder(task: str) -> Path:
 
 
 def data_folder(task: str, source: DataSource) -> Path:
-    """Return the folder with a task's files. A `--data-dir` that holds a folder named like the task means that one.
+    """Return the folder with a task's files: `--data-dir`, or its subfolder named like the task if present.
 
     Raises:
-        UserError: The `--data-dir` given is no folder.
+        UserError: `--data-dir` is no folder.
     """
     if source.data_dir is None:
         return default_folder(task)
@@ -88,7 +88,7 @@ def data_folder(task: str, source: DataSource) -> Path:
 
 
 def image_folder(task: str, source: DataSource) -> str:
-    """The folder in which image files named by a task's data must lie; the root where they may lie anywhere."""
+    """Return the folder that must contain the images named by a task's data; the root if any folder may."""
     folder = data_folder(task, source).absolute()
     return folder.anchor if source.allow_outside else str(folder)
 
@@ -96,7 +96,7 @@ def image_folder(task: str, source: DataSource) -> str:
 def missing_data(
     task: str, datasets: tuple[HubDataset, ...], folder: Path, lacks: str
 ) -> UserError:
-    """The error for a folder without a task's data: where it was looked for, and the ways out."""
+    """Return the error for a folder without a task's data, with the ways out."""
     lines = [f"{task}: {lacks} in {folder}"]
     if datasets:
         ids = " and ".join(dataset.id for dataset in datasets)

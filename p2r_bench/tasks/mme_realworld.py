@@ -27,7 +27,7 @@ _SKILLS = ("Perception", "Reasoning")
 
 
 def reported_category(category: str) -> str | None:
-    """ "Perception/OCR with Complex Context" to "Perception/OCR", as published tables name it; None if unknown."""
+    """Return "Perception/OCR" for "Perception/OCR with Complex Context", as in published tables; None if unknown."""
     skill, _, domain = category.partition("/")
     skill = skill.strip().capitalize()
     short = _SHORT.get(_plain(domain))
@@ -63,10 +63,10 @@ class MMERealWorld(Benchmark):
                 yield error
 
     def row_sample(self, row: Row, image: ImageRef) -> Sample:
-        """The sample of one row, without what other rows or files add to it.
+        """Return the sample of one row, without additions from other rows or files.
 
         Raises:
-            UserError: A field is not as it should be.
+            UserError: An invalid field.
         """
         options = read_options(row, _OPTIONS, "answer")
         category = row.text("category")

@@ -1,4 +1,4 @@
-"""The options of a choice question as benchmarks store them: a list of strings, or one text, with or without letters."""
+"""Reading of a choice question's options: from a list of strings or one text, with or without letters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOOK_ALIKES = str.maketrans("АВСЕНΑΒΕΗ", "ABCEHABEH")
 _FOREIGN = re.compile(rf"{_SPACE}{_OPEN}\s*([Ͱ-ϿЀ-ӿ])\s*{_CLOSE}\s*(.*)", re.DOTALL)
 
 REPEATED = " / "
-"""Between the texts of options that share a letter."""
+"""Separator of the texts of options that share a letter."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Options:
     """Options read from a row.
 
     Attributes:
-        texts: Letter to text, in the order stored. Options that share a letter share an entry.
+        texts: Texts by letter, in the order stored. Options that share a letter share an entry.
         repeated: Letters that more than one option carries.
         stored: The strings as the published evaluation sends them, one per line.
     """
@@ -49,19 +49,19 @@ class _Label:
 
 
 def read_options(row: Row, field: str, answer: str) -> Options:
-    """Options with their letters, from a list of strings, its JSON text, or a text with an option per line.
+    """Read options and their letters from a list of strings, its JSON text, or a text with an option per line.
 
-    Letters are read where all options carry one, or all but continuation lines. A letter with a point after it is
-    believed only in alphabetical order and
-    where no option begins with initials, because "A.M." and "C. elegans" look like that. Cyrillic and Greek letters
-    in brackets are read as the Latin ones that they look like where that gives every option a letter, and are no part of
-    the text otherwise. Otherwise an option has the letter of its place. Letters are compared without regard to case and width.
+    Letters are read if all options carry one, or all but continuation lines. A letter followed by a point counts only
+    in alphabetical order and if no option begins with initials, because "A.M." and "C. elegans" look alike. Bracketed
+    Cyrillic and Greek letters count as their Latin look-alikes if every option then has a letter; otherwise they are
+    dropped from the text. Without letters, an option gets the letter of its position. Case and width of letters do not
+    matter.
 
     Args:
-        answer: Field with the right letter. It decides whether a string without a letter is an option of its own.
+        answer: Field with the right letter. It decides if a string without a letter is a separate option.
 
     Raises:
-        UserError: The field is something else, has fewer than two letters, or letters that contradict its order.
+        UserError: Another type, fewer than two letters, or letters that contradict the order.
     """
     value = row.values.get(field)
     parts, lines = _parts(row, field, value)
@@ -75,7 +75,7 @@ def read_options(row: Row, field: str, answer: str) -> Options:
     if labels is None:
         raise row.error(
             field,
-            f"{shown(value)}: the letters neither go in order nor fit the places; write (A), (B), … before the options",
+            f"{shown(value)}: the letters are neither in order nor those of the positions; write (A), (B), … before the options",
         )
     texts: dict[str, str] = {}
     repeated: dict[str, None] = {}
@@ -92,9 +92,9 @@ def read_options(row: Row, field: str, answer: str) -> Options:
 
 
 def split_marked(text: str) -> tuple[str, dict[str, str]] | None:
-    """Question and options of "QUESTION (A) … (B) …", or None where the marks at the end are not (A), (B), ….
+    """Split "QUESTION (A) … (B) …" into question and options; None if the marks at the end are not (A), (B), ….
 
-    Marks before those belong to the question.
+    Earlier marks belong to the question.
     """
     marks = list(_MARK.finditer(text))
     letters = "".join(_plain_letter(mark[1]) for mark in marks)
@@ -110,7 +110,7 @@ def split_marked(text: str) -> tuple[str, dict[str, str]] | None:
 
 
 def _parts(row: Row, field: str, value: object) -> tuple[list[str], bool]:
-    """The strings of a field, and whether they are the lines of one text."""
+    """Return the strings of a field, and True if they are the lines of one text."""
     if isinstance(value, str) and value.strip():
         written = _written_list(value)
         if written is None:
@@ -128,7 +128,7 @@ def _parts(row: Row, field: str, value: object) -> tuple[list[str], bool]:
 
 
 def _written_list(text: str) -> list[object] | None:
-    """The list that a text is in JSON or in Python's notation, or None."""
+    """Return the list in a text of JSON or Python's notation, or None."""
     if not text.strip().startswith("["):
         return None
     for read in (json.loads, ast.literal_eval):
@@ -142,7 +142,7 @@ def _written_list(text: str) -> list[object] | None:
 
 
 def _with_letters(parts: Sequence[str], answer: str | None, *, lines: bool) -> list[_Label] | None:
-    """The options by their own letters, or None where these are not to be believed."""
+    """Return the options by their own letters, or None if these are unreliable."""
     labels = [_label(part) for part in parts]
     found = [label for label in labels if label is not None]
     letters = "".join(label.letter for label in found)
@@ -166,10 +166,10 @@ def _with_letters(parts: Sequence[str], answer: str | None, *, lines: bool) -> l
 
 
 def _latin(parts: Sequence[str]) -> list[str]:
-    """The options with the Latin letter instead of a label of another script, where every option has a label.
+    """Return the options with Latin letters in place of labels of another script.
 
-    Cyrillic and Greek look-alikes stand for the letter that they look like where that labels all options; otherwise
-    a foreign letter in brackets is no part of the text, and its option has the letter of its place.
+    Cyrillic and Greek labels become the Latin letters that they look like, if every option then has one. Otherwise
+    bracketed foreign letters are dropped from the text.
     """
     labels = [_IN_BRACKETS.fullmatch(part) or _FOREIGN.fullmatch(part) for part in parts]
     if not all(labels):
@@ -186,7 +186,7 @@ def _latin(parts: Sequence[str]) -> list[str]:
 
 
 def _continued(parts: Sequence[str], labels: Sequence[_Label | None]) -> list[_Label]:
-    """The labelled options, each with the strings that follow it up to the next."""
+    """Return the labelled options, each with the strings up to the next label."""
     joined: list[_Label] = []
     for part, label in zip(parts, labels, strict=True):
         if label is not None:
@@ -198,7 +198,7 @@ def _continued(parts: Sequence[str], labels: Sequence[_Label | None]) -> list[_L
 
 
 def _by_place(parts: Sequence[str]) -> list[_Label] | None:
-    """The options by their places. A letter in brackets is no part of the text, and must be that of the place."""
+    """Return the options by position. A bracketed letter is dropped from the text, and must be that of the position."""
     placed = []
     for place, part in zip(ascii_uppercase, parts, strict=False):
         label = _label(part)
@@ -219,7 +219,7 @@ def _label(part: str) -> _Label | None:
 
 
 def _in_order(letters: str) -> bool:
-    """A, B, C, …, where a letter may be repeated."""
+    """Return True for A, B, C, …, with repeats allowed."""
     distinct = "".join(dict.fromkeys(letters))
     return (
         bool(letters) and sorted(letters) == list(letters) and ascii_uppercase.startswith(distinct)

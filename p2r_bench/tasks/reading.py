@@ -1,4 +1,4 @@
-"""Image bytes of samples, and what their headers say."""
+"""Reading of samples' image files and their headers."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _OPEN_SHARDS = 8
 
 
 class ImageReader:
-    """Reads encoded images wherever an ImageRef points; thread-safe.
+    """Reader of the encoded images of ImageRefs; thread-safe.
 
-    Rows of a parquet shard asked for in order, or nearly so, cost one pass over the shard; Arrow shards are
-    memory-mapped. Any other order works and costs more.
+    Rows of a parquet shard requested in order, or nearly so, cost one pass over the shard; any other order costs more.
+    Arrow shards are memory-mapped.
 
     Args:
-        window_bytes: How much of what was read lately is kept, over all shards.
+        window_bytes: Bytes of recently read values that are kept, over all shards.
     """
 
     def __init__(self, window_bytes: int = 256 << 20) -> None:
@@ -40,10 +40,10 @@ class ImageReader:
         self._lock = Lock()
 
     def read(self, ref: ImageRef) -> bytes:
-        """The bytes of the image file.
+        """Return the bytes of the image file.
 
         Raises:
-            ImageError: They cannot be read; the message names the file, and the row and column in it.
+            ImageError: A failed read; the message names the file, row and column.
         """
         if ref.data is not None:
             return _decode(memoryview(ref.data), ref)
@@ -128,10 +128,10 @@ os.register_at_fork(after_in_child=_forget_shared)
 
 
 def read_image(ref: ImageRef) -> bytes:
-    """The bytes of the image file, through one ImageReader per process.
+    """Return the bytes of the image file, through one ImageReader per process.
 
     Raises:
-        ImageError: They cannot be read; the message names the file, and the row and column in it.
+        ImageError: A failed read; the message names the file, row and column.
     """
     global _shared
     with _shared_lock:
@@ -141,10 +141,10 @@ def read_image(ref: ImageRef) -> bytes:
 
 
 def probe(ref: ImageRef, data: bytes) -> ImageRef:
-    """The reference with digest, stored size and EXIF orientation, from the header of the image file.
+    """Return the reference with digest, stored size and EXIF orientation, from the file's header.
 
     Raises:
-        ImageError: The bytes are not an image of a known format (`adapter.image_files.FORMATS`), or have no pixels.
+        ImageError: An unknown format (see `adapter.image_files.FORMATS`), or an image without pixels.
     """
     try:
         with opened(data) as image:

@@ -1,4 +1,4 @@
-"""Folders of Synth-HR images that are rendered when they are first read, and kept."""
+"""Folders of Synth-HR images, which are rendered on first use and kept."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from p2r_bench.errors import UserError
 from p2r_bench.types import digest_of
 
 RECIPE = "synth_hr.json"
-"""In such a folder: seed, split, resolution and the renderer's fingerprint. Image N.jpg is that of question N."""
+"""Name of the folder's recipe: seed, split, resolution and the renderer's fingerprint. N.jpg belongs to question N."""
 
 
 def prepare_folder(base: Path, seed: int, split: str, resolution: str) -> Path:
-    """The folder below `base` for these images, with its recipe; images come when they are read.
+    """Create the folder below `base` for these images, with its recipe but without images.
 
-    Folders of another version of the renderer are left alone, under another name.
+    Folders of other versions of the renderer have other names and are kept.
 
     Raises:
         UserError: The folder cannot be written.
@@ -45,10 +45,10 @@ def prepare_folder(base: Path, seed: int, split: str, resolution: str) -> Path:
 
 
 def read_or_render(path: Path) -> bytes:
-    """The bytes of an image in such a folder, which is written first where it is missing or damaged.
+    """Return the bytes of an image in such a folder, written first if missing or damaged.
 
     Raises:
-        OSError: It cannot be read, written, or made by this version of the renderer.
+        OSError: A failed read or write, or a folder of another version of the renderer.
     """
     checksum = path.with_suffix(".sha256")
     if path.is_file() and checksum.is_file():
@@ -67,7 +67,7 @@ def read_or_render(path: Path) -> bytes:
 
 
 _DIGITS = 6
-"""Digits of an image's number, beyond which its name is damaged: the questions before it are made as well."""
+"""Most digits of an image's number. Longer ones are damaged names, and would first generate all earlier questions."""
 
 
 def _sha256(data: bytes) -> bytes:
@@ -75,10 +75,10 @@ def _sha256(data: bytes) -> bytes:
 
 
 def _recipe(path: Path) -> dict[str, Any]:
-    """A folder's recipe.
+    """Return a folder's recipe.
 
     Raises:
-        OSError: It is damaged.
+        OSError: A damaged recipe.
     """
     from p2r_bench.synth.rows import SIZES, SPLITS
 
@@ -94,7 +94,7 @@ def _recipe(path: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=8)
 def fingerprint(seed: int, split: str) -> str:
-    """Digest of the first question and a small drawing of its scene: changes when either would."""
+    """Return a digest of the first question and a small drawing of its scene. It changes with the renderer."""
     from p2r_bench.synth import questions
     from p2r_bench.synth.render import WHOLE, draw_scene
 

@@ -1,4 +1,4 @@
-"""Grouping of rows that ask the same question with rotated options, for the metric over all rotations."""
+"""Grouping of rows with the same question and rotated options, for the metric over all rotations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROTATIONS = 4
 """Rows of a question in a file in the published order."""
 
 _MANY = 16
-"""Fours that cannot all fit by accident."""
+"""Number of groups of four that cannot all fit by accident."""
 
 Identity = Callable[[ImageRef], Hashable]
 _Groups = list[list[Sample]]
@@ -25,16 +25,16 @@ _Groups = list[list[Sample]]
 def rotations_numbered(
     scanned: Iterable[Scanned], identity: Identity | None = None
 ) -> Iterator[Scanned]:
-    """The samples of one subset with `question_id` and `rotation`, in their order.
+    """Add `question_id` and `rotation` to the samples of one subset; the order stays.
 
-    In the published file a question has four indexes in a row, and that decides, as long as the rows of every
-    such four agree in question, category, set of options and right option and differ in their `cycle_category`.
-    In a small file, and where most questions have a twin that agrees in all that, this may be an accident, and
-    the images must not contradict it. Rows in any other order belong together when they agree in all that and in the
-    image. A row whose question stays open has neither `question_id` nor `rotation`.
+    In the published file a question has four consecutive indexes. Groups of four are accepted if the rows of each agree
+    in question, category, set of options and right option, and differ in `cycle_category`. This may happen by accident
+    in a small file, or if most questions have a twin; then the images must agree too. Rows in any other order form a
+    group if they agree in all of that and in the image. A row whose question stays open has neither `question_id` nor
+    `rotation`.
 
     Args:
-        identity: Tells images apart; None compares the bytes of their files.
+        identity: Function from a sample to its image's identity; None compares the files' bytes.
     """
     held = list(scanned)
     samples = [one for one in held if isinstance(one, Sample)]
@@ -53,7 +53,7 @@ def rotations_numbered(
 
 
 def open_questions(samples: Iterable[Sample]) -> dict[str, str]:
-    """Sample id to the reason why not all rotations of its question are known to be here.
+    """Return the samples whose question may lack rotations, with the reason.
 
     A question needs as many rows as it has options.
     """
@@ -73,7 +73,7 @@ def open_questions(samples: Iterable[Sample]) -> dict[str, str]:
 
 
 def _by_index(samples: Sequence[Sample], identity: Identity) -> _Groups | None:
-    """Four indexes in a row, from 0 or from 1, or four rows in a row in index order; None where none of it fits."""
+    """Return groups of four consecutive indexes, else of four rows in index order; None if none fit."""
     texts = [sample.id.rpartition("/")[2] for sample in samples]
     numbered = all(text.isascii() and text.isdigit() for text in texts)
     indexes = [int(text) for text in texts] if numbered else list(range(len(samples)))
@@ -89,9 +89,10 @@ def _by_index(samples: Sequence[Sample], identity: Identity) -> _Groups | None:
 
 
 def _proven(groups: _Groups, identity: Identity) -> bool:
-    """Return whether groups of four cannot fit by accident.
+    """Return True if groups of four cannot fit by accident.
 
-    That holds when they are many and few have the same content, when the images within each group agree, or when all images differ.
+    That is so if there are many groups and few have the same content, if the images within each group agree, or if all
+    images differ.
     """
     times = Counter(_content(group[0]) for group in groups)
     alone = sum(count == 1 for count in times.values())
@@ -114,7 +115,7 @@ def _fours(numbers: Iterable[int], samples: Iterable[Sample]) -> _Groups:
 
 
 def _is_question(group: Sequence[Sample]) -> bool:
-    """Return whether rows can be rotations of one question."""
+    """Return True if rows can be rotations of one question."""
     return len({_content(sample) for sample in group}) == 1 and _distinct(group)
 
 
@@ -128,7 +129,7 @@ def _by_content(samples: Sequence[Sample], identity: Identity) -> _Groups:
 
 
 def _by_image(group: Iterable[Sample], identity: Identity) -> _Groups:
-    """Rows with the same image; a row whose image cannot be read is alone."""
+    """Group rows by image; a row with an unreadable image is alone."""
     same: dict[Hashable, list[Sample]] = defaultdict(list)
     for sample in group:
         try:
@@ -149,7 +150,7 @@ def _distinct(group: Sequence[Sample]) -> bool:
 
 
 def _balanced(group: Sequence[Sample]) -> bool:
-    """Return whether all rotations occur, each equally often."""
+    """Return True if all rotations occur equally often."""
     times = Counter(_cycle(sample) for sample in group)
     return len(times) >= len(group[0].options) and len(set(times.values())) == 1
 

@@ -1,7 +1,7 @@
-"""Parquet and Arrow shards: which files there are, their rows without images, and single values.
+"""Parquet and Arrow shards: finding files, reading rows without images, reading single values.
 
-`datasets` saves Arrow IPC streams; IPC files are read as well. Nothing here holds a column of images:
-Arrow is memory-mapped, parquet is read page by page.
+Arrow IPC streams (as saved by `datasets`) and IPC files are both read. No column of images is held in memory: Arrow is
+memory-mapped, parquet is read page by page.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _BYTES_AT_ONCE = 64 << 20
 
 
 def find_shards(folder: Path) -> list[Path]:
-    """All shards below `folder` in natural order of their names.
+    """Return all shards below `folder`, in natural order of their names.
 
-    Hidden folders (download metadata) and `cache-*.arrow` (what `datasets` keeps of transforms) are left out.
+    Hidden folders (download metadata) and `cache-*.arrow` (transforms cached by `datasets`) are left out.
     """
     found = [
         path
@@ -62,17 +62,17 @@ class Shard(ABC):
 
     @abstractmethod
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """All rows of the named top-level columns, some hundred at a time."""
+        """Yield all rows of the named top-level columns, some hundred at a time."""
 
     @abstractmethod
     def value(self, column: str, row: int) -> pa.Scalar:
-        """One value of a top-level column; cheapest when rows are asked for in order."""
+        """Return one value of a top-level column; fastest for rows in order."""
 
     def rows(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """All rows as dictionaries of the named columns; no other column is read.
+        """Yield all rows as dictionaries of the named columns; no other column is read.
 
         Raises:
-            UserError: The file is damaged.
+            UserError: A damaged file.
         """
         try:
             for batch in self.batches(columns):
@@ -82,7 +82,7 @@ class Shard(ABC):
 
 
 class _NotText:
-    """Stands for text that cannot be decoded: no field takes it, and its error shows it."""
+    """Placeholder for undecodable text: every field refuses it, and the error shows it."""
 
     def __repr__(self) -> str:
         return "<text that is not UTF-8>"
@@ -130,7 +130,7 @@ class ParquetShard(Shard):
                         yield batch.slice(batch.num_rows - new)
                 return
             except pa.ArrowNotImplementedError:
-                # More than 2 GiB in a batch: values that repeat look small in the footer.
+                # Over 2 GiB in a batch: repeated values look small in the footer.
                 if at_once == 1:
                     raise
                 at_once = max(1, at_once // 8)
@@ -142,7 +142,7 @@ class ParquetShard(Shard):
         return self._columns[column].value(row)
 
     def close(self) -> None:
-        """Drop what is held of columns read by value."""
+        """Drop the columns opened by `value`."""
         with self._lock:
             for column in self._columns.values():
                 column.close()
@@ -150,7 +150,7 @@ class ParquetShard(Shard):
 
 
 class ArrowShard(Shard):
-    """A memory-mapped Arrow IPC stream or file; any row is read where it lies."""
+    """A memory-mapped Arrow IPC stream or file; rows in any order cost the same."""
 
     def __init__(self, path: Path) -> None:
         source = pa.memory_map(str(path))
@@ -188,7 +188,7 @@ def open_shard(path: Path, window: Window | None = None) -> Shard:
     """Open a shard by its suffix; only its footer or its batch headers are read.
 
     Raises:
-        UserError: The file is missing, or is not what its name says (such as a Git LFS pointer).
+        UserError: A missing file, or one of another format, such as a Git LFS pointer.
     """
     try:
         return ArrowShard(path) if path.suffix == ".arrow" else ParquetShard(path, window)

@@ -21,9 +21,9 @@ DEFAULTS = {"seed": 0, "rows": 400, "resolution": "4k", "split": "test"}
 class SynthHR(HRBench):
     """Digits on coloured signs in 4K or 8K images; four rotations of the options per question.
 
-    Parameters: `seed`, `rows`, `resolution` ("4k" or "8k") and `split` ("test", "validation" or "train": their
-    scenes have nothing in common). Images are rendered when they are first read and kept in the user's cache.
-    A data folder, where one is given, is read instead: one that `data synth` wrote in HR-Bench's format.
+    Parameters: `seed`, `rows`, `resolution` ("4k" or "8k") and `split` ("test", "validation" or "train", which share no
+        scenes). Images are rendered on first use and kept in the user's cache. A data folder written by `data synth` in
+        HR-Bench's format is read instead, if named.
     """
 
     name = "Synth-HR"
@@ -32,7 +32,7 @@ class SynthHR(HRBench):
     known_rows: Mapping[Cell, int] = {}
 
     def files(self, source: DataSource) -> Sequence[tuple[str, Path]]:
-        """None without a data folder: everything follows from the parameters."""
+        """Return the files of the data folder; none without one, since the parameters decide everything."""
         return super().files(source) if _on_disk(source) else ()
 
     def scan(self, source: DataSource) -> Iterator[Scanned]:
@@ -71,7 +71,7 @@ class SynthHR(HRBench):
                 )
 
     def data_digest(self, source: DataSource) -> str:
-        """Identity of the generated rows and of a small drawing by the renderer, or of the files."""
+        """Return the digest of the parameters and of a small drawing by the renderer, or of the files."""
         if _on_disk(source):
             return super().data_digest(source)
         seed, _, resolution, split = self._arguments(source)
@@ -90,7 +90,7 @@ class SynthHR(HRBench):
         return DataFacts("synthetic", None, chance_level(samples), unavailable)
 
     def _arguments(self, source: DataSource) -> tuple[int, int, str, str]:
-        """Seed, rows, resolution, split."""
+        """Return seed, rows, resolution and split."""
         from p2r_bench.synth.rows import check_arguments
 
         self.check_params(source)
@@ -106,10 +106,10 @@ class SynthHR(HRBench):
 
 
 def _on_disk(source: DataSource) -> bool:
-    """Return whether to read a data folder.
+    """Return True if a data folder is to be read.
 
     Raises:
-        UserError: It is not one that `data synth` wrote, or parameters are given beside it.
+        UserError: A folder not written by `data synth`, or parameters beside a folder.
     """
     if source.data_dir is None:
         return False
@@ -121,7 +121,7 @@ def _on_disk(source: DataSource) -> bool:
         )
     if source.params:
         raise UserError(
-            f"Synth-HR: {', '.join(source.params)}: parameters decide what is generated, and mean nothing "
-            f"for what is in --data-dir {source.data_dir}"
+            f"Synth-HR: {', '.join(source.params)}: parameters apply to generated rows, "
+            f"not to those in --data-dir {source.data_dir}"
         )
     return True

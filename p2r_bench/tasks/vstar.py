@@ -1,4 +1,4 @@
-"""V* Bench: the rows that carry the published order of options, and the files that carry the boxes."""
+"""V* Bench: rows with the published order of options, and files with the boxes."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _INSTRUCTION = re.compile(
 class VStar(Benchmark):
     """191 questions about a small detail of a photograph.
 
-    Read from the rows of `lmms-lab/vstar-bench` (or its copy `lmms-lab-encoder/vstar-bench`), from the files of
-    `craigwu/vstar_bench`, or from both in one folder: then rows and files are joined by image, which adds
-    ground-truth boxes. Files without any rows get their options in an order drawn with the parameter
-    `option_seed` (the files list the right one first); such numbers are not comparable with published ones.
+    Sources: the rows of `lmms-lab/vstar-bench` (or its copy `lmms-lab-encoder/vstar-bench`), the files of
+        `craigwu/vstar_bench`, or both in one folder. Both are joined by image, which adds ground-truth boxes to the
+        rows. Files alone list the right option first, so the parameter `option_seed` draws an order; such numbers are
+        not comparable with published ones.
     """
 
     name = "V-Star"
@@ -121,10 +121,10 @@ class VStar(Benchmark):
                 yield error
 
     def row_sample(self, row: Row, image: ImageRef) -> Sample:
-        """The sample of one row, without what other rows or files add to it.
+        """Return the sample of one row, without additions from other rows or files.
 
         Raises:
-            UserError: A field is not as it should be.
+            UserError: An invalid field.
         """
         text = _INSTRUCTION.sub("", row.text("text")).rstrip()
         split = split_marked(text)
@@ -191,7 +191,7 @@ def _question_files(folder: Path) -> list[Path]:
 
 
 def _question_lines(path: Path, within: str) -> Iterator[tuple[Row, ImageRef] | UserError]:
-    """The lines of `test_questions.jsonl`, whose images are files beside it, or what is wrong with them."""
+    """Yield the samples of `test_questions.jsonl`, whose images are files beside it, or the errors of its lines."""
     for number, line in enumerate(path.read_bytes().splitlines()):
         if not line.strip():
             continue
@@ -210,9 +210,9 @@ def _question_lines(path: Path, within: str) -> Iterator[tuple[Row, ImageRef] | 
 def _with_boxes(
     scanned: Iterator[Scanned], annotations: Sequence[Annotation | UserError]
 ) -> Iterator[Scanned]:
-    """The samples, with the boxes of the annotation of their image where there are annotations.
+    """Yield the samples with the boxes of their image's annotation, if there are annotations.
 
-    An annotation that cannot be read makes the row of its image a bad one.
+    The row of an unreadable annotation is a bad row.
     """
     if not annotations:
         yield from scanned

@@ -24,12 +24,12 @@ class Annotation:
     """One annotated image.
 
     Attributes:
-        category: The folder it is in.
+        category: Its folder.
         file: The JSON file.
         image: The image beside it.
         within: See `ImageRef`.
         options: The first is right.
-        targets: Names of the objects the question is about.
+        targets: Names of the objects in the question.
         bbox: x, y, width, height of each, in pixels.
     """
 
@@ -44,14 +44,14 @@ class Annotation:
 
     @property
     def ref(self) -> ImageRef:
-        """Reference of the image file."""
+        """Return the reference of the image file."""
         return ImageRef(path=str(self.image), within=self.within)
 
     def boxes(self) -> tuple[Box, ...]:
-        """The boxes in thousandths of the image.
+        """Return the boxes in thousandths of the image.
 
         Raises:
-            UserError: The image cannot be read, or a box lies outside it.
+            UserError: An unreadable image, or a box outside it.
         """
         try:
             size = probe(self.ref, ImageReader(0).read(self.ref)).size
@@ -73,7 +73,7 @@ class Annotation:
 
 
 def read_annotations(folder: Path, within: str | None = None) -> Iterator[Annotation | UserError]:
-    """All annotations below `folder`, by category and name, or what is wrong with them."""
+    """Yield all annotations below `folder`, by category and name, or their errors."""
     for category, file in annotation_files(folder):
         try:
             yield _read(file, category, within)
@@ -82,7 +82,7 @@ def read_annotations(folder: Path, within: str | None = None) -> Iterator[Annota
 
 
 def annotation_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Category and JSON file of every annotation below `folder`; none when there are no such folders."""
+    """Yield the category and JSON file of every annotation below `folder`."""
     for category in CATEGORIES:
         for beside in sorted(path for path in folder.rglob(category) if path.is_dir()):
             for file in sorted(beside.glob("*.json")):
@@ -142,16 +142,16 @@ def join(
     bad_rows: int = 0,
     bad_annotations: int = 0,
 ) -> dict[str, Annotation]:
-    """Sample id to the annotation of the same image and category.
+    """Return the annotation of the same image and category for each sample id.
 
-    Images are the same when their files are, byte for byte; what is left over then is compared by pixels, for
-    copies that were encoded anew without loss. The question distinguishes annotations of the same image.
+    Images are compared as files, byte for byte; remaining ones are compared by pixels, for copies that were losslessly
+    re-encoded. The question distinguishes annotations of the same image.
 
     Args:
-        bad_rows, bad_annotations: How many could not be read; so many annotations or samples have no partner here.
+        bad_rows, bad_annotations: Numbers of unreadable rows and annotations, whose partners may stay unmatched.
 
     Raises:
-        UserError: More samples or annotations than these have not exactly one partner.
+        UserError: Further samples or annotations without exactly one partner.
     """
     joined: dict[str, Annotation] = {}
     reader = ImageReader(0)

@@ -136,7 +136,7 @@ def test_option_letters_are_read_from_the_strings(
     [
         (
             {"multi-choice options": ["x", "(A) y", "(C) z"]},
-            r"multi-choice options: \['x', '\(A\) y', '\(C\) z'\]: the letters neither go in order nor fit",
+            r"multi-choice options: \['x', '\(A\) y', '\(C\) z'\]: the letters are neither in order nor",
         ),
         ({"multi-choice options": ["1"] * 27}, "multi-choice options: 27 options"),
         ({"answer": "F"}, "answer: 'F' is not one of the options A, B, C, D, E"),

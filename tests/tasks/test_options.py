@@ -151,5 +151,5 @@ def test_foreign_labels_are_no_part_of_the_text(labels: str) -> None:
 
 
 def test_latin_labels_among_foreign_ones_must_be_in_their_place() -> None:
-    with pytest.raises(UserError, match="neither go in order nor fit the places"):
+    with pytest.raises(UserError, match="are neither in order nor those of the positions"):
         read(["(А) one", "(Б) two", "(A) three"])
