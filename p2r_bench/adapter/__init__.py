@@ -1,6 +1,6 @@
-"""The two-stage adapter of Perceive-to-Reason: pure, and the same for evaluation and training.
+"""The two-stage adapter of Perceive-to-Reason, pure and shared by evaluation and training.
 
-No engine and no torch; files are read only to load a profile. Pixels are touched in `render` alone.
+It needs no engine and no torch, and reads files only to load a profile. Only `render` touches pixels.
 """
 
 from p2r_bench.adapter.answers import extract_answer

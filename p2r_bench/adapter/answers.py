@@ -1,4 +1,4 @@
-"""Taking the answer out of a completion."""
+"""Extraction of the answer from a completion."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _TAG_ANY_CASE = re.compile(_TAG.pattern, re.IGNORECASE | re.ASCII)
 def extract_answer(text: str, role: str, profile: Profile) -> str | None:
     """Return the answer in a completion's text, stripped, or None when there is none.
 
-    Thoughts are cut first, as the profile's `thoughts` says. Then, by the policy for the role: "tag" takes the
-    content of the first or last `<answer>…</answer>` pair (`answers.pair`) and nothing else; "whole" takes all
-    of the text; "tag_or_whole" prefers the tag, and without one takes all of the text, as the
-    published training code does. An empty answer, and one whose tag never closes, is no answer.
+    Thoughts are cut first, by the profile's `thoughts`. Then the policy for the role applies: "tag" takes only the
+    content of the first or last `<answer>…</answer>` pair (`answers.pair`); "whole" takes all of the text;
+    "tag_or_whole" prefers the tag, and without one takes all of the text, as the published training code does. An empty
+    answer, or one whose tag never closes, is no answer.
     """
     text = said(text, profile.thoughts)
     answers = profile.answers
@@ -33,7 +33,7 @@ def extract_answer(text: str, role: str, profile: Profile) -> str | None:
 
 
 def _tagged(text: str, pair: TagPair, case: TagCase) -> str | None:
-    """Content of the first or last complete pair, or None.
+    """Return the content of the first or last complete pair, or None.
 
     The first pair runs from the first opening tag to the next closing one, as `<answer>(.*?)</answer>`
     matches. The last pair holds no other opening tag.

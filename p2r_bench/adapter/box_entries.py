@@ -1,7 +1,7 @@
-"""Finding the entries of a box list in a perceiver's text, by one of two rules.
+"""Search for the entries of a box list in a perceiver's text, by one of two rules.
 
-`tolerant_entries` reads every whole entry, wherever it stands. `published_entries` is the rule of the
-published evaluation (arXiv 2607.01191).
+`tolerant_entries` reads every complete entry, wherever it stands. `published_entries` is the rule of the published
+evaluation (arXiv 2607.01191).
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Found:
 
     Attributes:
         entries: In the order of the text: decoded JSON values that should be boxes, and broken ones.
-        json: Whether the text holds any JSON value or broken entry.
-        cut_off: Whether the text ends inside an entry.
+        json: True if the text holds any JSON value or broken entry.
+        cut_off: True if the text ends inside an entry.
     """
 
     entries: list[Any] = field(default_factory=list)
@@ -51,10 +51,9 @@ class Found:
 
 
 def published_entries(text: str) -> Found:
-    """Take a text that is one JSON value as a whole, and search any other for flat objects with `bbox_2d`.
+    """Decode a text that is one JSON value; search any other for flat objects with `bbox_2d`.
 
-    A whole object is a list of one, and nothing nested deeper is looked at. Flat objects are decoded
-    one by one.
+    A single object counts as a list of one, and deeper nesting is ignored. Flat objects are decoded one by one.
     """
     try:
         value = json.loads(text)
@@ -72,12 +71,12 @@ def _decoded(text: str) -> Any:
 
 
 def tolerant_entries(text: str, key: str = KEY) -> Found:
-    """Find every whole entry: in a list, a code fence, prose, inside an object, before a cut-off.
+    """Find every complete entry: in a list, a code fence, prose, inside an object, before a cut-off.
 
     Control characters in a label (line breaks), a comma before a closing bracket, and Python's notation of lists are
     accepted.
-    A broken entry is left out, never repaired. Takes linear time: outside of one JSON value, the rest is
-    not read after 1,000 broken values, after 10,000 values, or after nesting beyond Python's limit.
+    A broken entry is left out, never repaired. Takes linear time: reading stops after 1,000 broken values, 10,000
+    values, or nesting beyond Python's limit, unless the text is one JSON value.
     """
     body, quoted = _unfenced(text), f'"{key}"'
     if f"'{key}'" in body:
@@ -110,11 +109,11 @@ def tolerant_entries(text: str, key: str = KEY) -> Found:
         try:
             value, place = decode(body, opening.start())
         except json.JSONDecodeError as error:
-            # Decoding fails in the innermost open object, so the completed ones are whole.
+            # Decoding fails in the innermost open object, so the others are complete.
             found.entries += completed
             broken += 1
             place = max(error.pos, opening.start() + 1)
-            # A quote that never closed has taken the next entry's opening for its end.
+            # An unclosed quote has swallowed the opening of the next entry.
             swallowed = body.rfind("{", opening.start() + 1, place)
             if swallowed >= 0 and body[swallowed + 1 : place].strip() == '"':
                 place = swallowed
@@ -146,7 +145,7 @@ def _as_json(literal: re.Match[str]) -> str:
 
 
 def _unfenced(text: str) -> str:
-    """The text without white space, a code fence or the word "json" around it."""
+    """Return the text without surrounding white space, code fence and the word "json"."""
     text = text.strip()
     if fence := _FENCE.match(text):
         text = text[fence.end() :].removesuffix("```").rstrip()
@@ -154,7 +153,7 @@ def _unfenced(text: str) -> str:
 
 
 def _entries(value: object, key: str) -> list[Any]:
-    """The entries of a decoded value: objects with the key, and whatever stands where one should be.
+    """Yield the entries of a decoded value: objects with the key, and values in their place.
 
     Lists, and objects that hold lists or objects instead, are entered. An empty list holds no entry.
     """

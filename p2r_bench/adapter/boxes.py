@@ -1,4 +1,4 @@
-"""Reading boxes out of a perceiver's text, and telling usable boxes from others."""
+"""Parsing of boxes in a perceiver's text, and validation of boxes."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ class BoxReading:
 def parse_boxes(
     text: str, profile: Profile | None = None, size: Size | None = None
 ) -> tuple[Box, ...]:
-    """Return the valid boxes in a perceiver's text; never raises, whatever the text.
+    """Return the valid boxes in a perceiver's text; no text raises.
 
-    The profile's `boxes` says where entries are looked for; see `box_entries`. A box has exactly four finite
-    numbers (booleans pass) with x1 < x2 and y1 < y2; the range is not checked.
+    The profile's `boxes` names the rule for entries; see `box_entries`. A box has exactly four finite numbers (booleans
+    pass) with x1 < x2 and y1 < y2; the range is not checked.
 
-    - "tolerant": thoughts are cut as the profile says, every whole entry counts, and a box whose corners
-      all lie within 0 and 1 is invalid: these are fractions, not thousandths.
-    - "published": the rule of arXiv 2607.01191, on the whole text. Where its code raises (NaN, infinity,
+    - "tolerant": thoughts are cut by the profile, every complete entry counts, and a box whose corners all lie within 0
+    and 1 is invalid, as these are fractions, not thousandths. - "published": the rule of arXiv 2607.01191, on the whole
+    text. Where its code raises (NaN, infinity,
       null), the box is left out.
 
     Args:
-        profile: None reads as the default profile does.
-        size: Width and height in pixels of the image as sent; needed for families whose boxes are in pixels.
+        profile: None stands for the default profile.
+        size: Width and height in pixels of the image as sent; needed for families with boxes in pixels.
     """
     return read_boxes(text, profile, size).boxes
 
 
 def read_boxes(text: str, profile: Profile | None = None, size: Size | None = None) -> BoxReading:
-    """`parse_boxes` with the parse status and the reasons for what was ignored."""
+    """Parse boxes like `parse_boxes`, with the parse status and the reasons for ignored entries."""
     if profile is not None and profile.boxes == "published":
         found = published_entries(text.strip())
         return _reading((_box(entry, PUBLISHED, None) for entry in found.entries), found)
@@ -79,7 +79,7 @@ def check_boxes(boxes: Iterable[Box]) -> BoxReading:
 
 
 def valid_corners(corners: Sequence[object]) -> Corners | str:
-    """x1, y1, x2, y2 as finite floats with x1 < x2 and y1 < y2, or why they are no box."""
+    """Return x1, y1, x2, y2 as finite floats with x1 < x2 and y1 < y2, or the reason why they are no box."""
     if len(corners) != 4:
         return "not four numbers"
     numbers: list[float] = []
@@ -88,7 +88,7 @@ def valid_corners(corners: Sequence[object]) -> Corners | str:
             return "a corner is not a number"
         try:
             number = float(corner)
-        except OverflowError:  # an integer beyond the floats
+        except OverflowError:  # an integer beyond the range of floats
             number = math.inf
         if not math.isfinite(number):
             return "a corner is not finite"
@@ -120,7 +120,7 @@ def _reading(
 def _box(
     entry: object, notation: BoxNotation, size: Size | None, *, fractions: bool = True
 ) -> tuple[Box | None, str | None]:
-    """Return a box and None, a box and the odd thing about it, or None and the reason why there is no box.
+    """Return a box and None, a box and a remark, or None and the reason why it is no box.
 
     Args:
         fractions: Accept corners that all lie within 0 and 1.
@@ -148,5 +148,5 @@ def _box(
 
 
 def _writable(text: str) -> str:
-    """Lone surrogates, legal in JSON but in no UTF-8 file, as U+FFFD."""
+    """Replace lone surrogates, legal in JSON but not in UTF-8, by U+FFFD."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

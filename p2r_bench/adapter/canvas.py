@@ -1,8 +1,8 @@
-"""Many recipes from one source: what they have in common is computed once.
+"""Rendering of several recipes from one source, with shared steps computed once.
 
-Pillow resizes rows first and columns after that, with whole levels in between, so the rows that a box does not
-touch are the same in every annotated image as in the clean one. They are resized once; of an annotated image only
-those rows are drawn and resized that its boxes touch. The pixels are those of `render`, to the bit.
+Pillow resizes along rows first, then along columns, and rounds to whole levels in between. Rows that no outline touches
+are therefore equal in the annotated and the clean image: they are resized once. Of an annotated image only the rows
+under its outlines are drawn and resized. The pixels equal those of `render`, to the bit.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ EXACT = "exact"
 
 
 def narrow_width(recipe: Recipe, size: Size) -> int | None:
-    """Width of the narrowed source that a recipe can be rendered from; None where it needs the source itself.
+    """Return the width of a narrowed source from which a recipe can be rendered; None if it needs the source itself.
 
     Args:
         size: (width, height) of the decoded source.
@@ -30,10 +30,10 @@ def narrow_width(recipe: Recipe, size: Size) -> int | None:
 
 
 def narrowed(source: Image.Image, width: int) -> Image.Image:
-    """The source at another width and its own height.
+    """Return the source at another width and its own height.
 
     Args:
-        source: As `decode` gives it: RGB, upright. It is not changed.
+        source: Result of `decode`: RGB, upright. It is not changed.
     """
     return source.resize((width, source.height), Image.Resampling.BICUBIC)
 
@@ -41,14 +41,15 @@ def narrowed(source: Image.Image, width: int) -> Image.Image:
 def render_narrowed(
     recipe: Recipe, source: Image.Image, narrow: Image.Image, *, before_transport: bool = False
 ) -> Image.Image:
-    """The image that a recipe describes; see `render`.
+    """Render a recipe; see `render`.
 
     Args:
-        recipe: One that has a `narrow_width`.
-        source: As `decode` gives it. It is not changed.
-        narrow: `narrowed` to that width. It is not changed.
+        recipe: A recipe with a `narrow_width`.
+        source: Result of `decode`. It is not changed.
+        narrow: Result of `narrowed` at that width. It is not changed.
     """
     if recipe.strokes:
+        # Exact, since the pass along rows mixes no rows: those without an outline are the clean image's.
         narrow = narrow.copy()
         for top, bottom in _bands(recipe.strokes, source.height):
             strip = _drawn_rows(source, recipe.strokes, top, bottom)
@@ -57,10 +58,10 @@ def render_narrowed(
 
 
 class Canvas:
-    """A decoded source of which several recipes are rendered. Not for several threads at once.
+    """A decoded source from which several recipes are rendered. Not thread-safe.
 
     Args:
-        source: As `decode` gives it: RGB, upright. It is not changed.
+        source: Result of `decode`: RGB, upright. It is not changed.
     """
 
     def __init__(self, source: Image.Image) -> None:
@@ -68,7 +69,7 @@ class Canvas:
         self._narrow: dict[int, Image.Image] = {}
 
     def render(self, recipe: Recipe) -> Image.Image:
-        """The image that a recipe describes; see `adapter.render`."""
+        """Render a recipe; see `adapter.render`."""
         width = narrow_width(recipe, self.source.size)
         if width is None:
             return render(recipe, self.source)
@@ -88,9 +89,9 @@ def _drawn_rows(
 
 
 def _bands(strokes: Sequence[Stroke], height: int) -> list[tuple[int, int]]:
-    """Rows that strokes touch, as half-open ranges that do not overlap."""
+    """Return the rows that strokes touch, as disjoint half-open ranges."""
     bands: list[tuple[int, int]] = []
-    # A margin, so that nothing hangs on which side of its rectangle a thick outline grows.
+    # With a margin, since Pillow versions may grow a thick outline on either side of its rectangle.
     ranges = ((s.rect[1] - s.width, s.rect[3] + s.width + 1) for s in strokes)
     for top, bottom in sorted((max(0, a), min(height, b)) for a, b in ranges):
         if bottom <= top:

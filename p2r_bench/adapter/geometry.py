@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def crop_rect(box: Box, size: Size, profile: Profile) -> Rect | None:
-    """Return the pixel rectangle (left, top, right, bottom) of a box's crop; None when nothing of it lies in the image.
+    """Return the pixel rectangle (left, top, right, bottom) of a box's crop; None when none of it lies in the image.
 
-    The rule of the published method: each side moves out by min(pad_fraction, pad_pixels / side) of the
-    side's length; left and top not below 0, right and bottom not above 1; pixel edges are truncated.
-    None when what is left is outside the image or empty, and for corners that are no box.
+    The rule of the published method (arXiv 2607.01191): each side moves out by min(pad_fraction, pad_pixels / side) of
+    the side's length, up to the image's border; pixel edges are truncated. The result is None if the rectangle is empty
+    or outside the image, and for corners that are no box.
 
     Args:
         box: Corners in thousandths of the image.
@@ -42,11 +42,11 @@ def _padded(low: float, high: float, length: int, profile: Profile) -> tuple[int
 
 
 def strokes_for(boxes: Sequence[Box], size: Size, profile: Profile) -> tuple[Stroke, ...]:
-    """The outlines drawn for all boxes, in order, with the profile's colours in turn.
+    """Return the outlines of all boxes, in order, with the profile's colours in turn.
 
     Line width is max(min_width, floor(width_fraction * image width)); corners are truncated from
-    coordinate / 1000 * size. Corners far outside are moved to where they are just as invisible, since
-    Pillow takes no coordinates beyond 32 bits. Corners that are no box leave no outline.
+    coordinate / 1000 * size. Corners far outside are clamped, since Pillow's coordinates have 32 bits. Corners that are
+    no box have no outline.
     """
     width = max(profile.annotate.min_width, math.floor(profile.annotate.width_fraction * size[0]))
     colours = profile.annotate.colours
@@ -68,10 +68,10 @@ def strokes_for(boxes: Sequence[Box], size: Size, profile: Profile) -> tuple[Str
 
 
 def upright_size(image: ImageRef, exif: str) -> Size:
-    """Width and height in pixels after an EXIF policy, "apply" or "ignore".
+    """Return width and height in pixels after an EXIF policy, "apply" or "ignore".
 
     Raises:
-        ValueError: The image was not probed, so that its size is not known.
+        ValueError: The image was not probed, so its size is not known.
     """
     if image.size is None:
         raise ValueError("the image's size is not known: probe it before building requests")
@@ -81,12 +81,12 @@ def upright_size(image: ImageRef, exif: str) -> Size:
 
 
 def final_sizes(size: Size, profile: Profile) -> tuple[Size, ...]:
-    """Return the sizes an image goes through on its way to the model; the last is what the model receives.
+    """Return the successive sizes of an image; the model receives the last.
 
-    One size, except where the profile reproduces a path whose processor resizes a second time.
+    One size, or two if the profile reproduces a path whose processor resizes again.
 
     Raises:
-        ImageError: The model family refuses the shape.
+        ImageError: A shape that the model family refuses.
     """
     family, budget = profile.model_family, profile.budget
     first = family.fit(size, budget)

@@ -1,4 +1,4 @@
-"""Encoded images: which formats are opened, how they are stored, and what their decoders raise."""
+"""Encoded images: accepted formats, stored geometry, and errors of their decoders."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from p2r_bench.errors import ImageError
 from p2r_bench.types import Size
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "JPEG2000")
-"""Formats that benchmarks use, by Pillow's names. Pillow's other readers are never given a dataset's bytes."""
+"""Accepted formats, by Pillow's names. Pillow's other readers never see a dataset's bytes."""
 
 UNREADABLE = "the image cannot be read: "
 ORIENTATION = 0x0112
@@ -22,11 +22,11 @@ _PNG_ORIENTATION_MARKS = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 
 @contextmanager
 def opened(data: bytes) -> Iterator[Image.Image]:
-    """An image file for the length of the block; of several frames the first.
+    """Return a context with the opened image, the first of several frames.
 
     Raises:
-        ImageError: The bytes are no image of a known format, it has no pixels or more than `PIL.Image.MAX_IMAGE_PIXELS` allows,
-            or the block's reading of it failed, in whatever way.
+        ImageError: An unknown format, no pixels, more pixels than `PIL.Image.MAX_IMAGE_PIXELS` allows, or any error
+            while the block reads the image.
     """
     Image.init()
     formats = [name for name in FORMATS if name in Image.OPEN]
@@ -39,16 +39,16 @@ def opened(data: bytes) -> Iterator[Image.Image]:
         raise
     except UnidentifiedImageError as error:
         raise ImageError(f"{UNREADABLE}its format is none of {', '.join(formats)}") from error
-    except Exception as error:  # decoders raise anything on damaged files
+    except Exception as error:  # decoders raise all kinds of errors on damaged files
         raise ImageError(f"{UNREADABLE}{error or type(error).__name__}") from error
 
 
 def stored_geometry(image: Image.Image, data: bytes) -> tuple[Size, int]:
-    """(width, height) as stored, and the EXIF orientation, 1 to 8, of an image that was opened and not yet loaded."""
-    # Pillow turns a TIFF's size when it opens it, and its pixels when it loads them.
+    """Return (width, height) as stored and the EXIF orientation, 1 to 8, of an image opened but not loaded."""
+    # Pillow rotates a TIFF's size on opening, and its pixels on loading.
     tags = getattr(image, "tag_v2", None)
     size = (int(tags[_WIDTH]), int(tags[_HEIGHT])) if tags is not None else image.size
-    # Pillow decodes a whole PNG to look for its orientation.
+    # Pillow decodes a whole PNG to find its orientation.
     if image.format == "PNG" and not any(mark in data for mark in _PNG_ORIENTATION_MARKS):
         return size, 1
     return size, orientation_of(image)

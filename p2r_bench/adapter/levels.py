@@ -1,4 +1,4 @@
-"""Pixels of any kind as 8-bit RGB."""
+"""Conversion of pixels of any mode to 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _WHITE_IS_ZERO = 0
 
 
 def rgb(image: Image.Image, *, alpha: str) -> Image.Image:
-    """An image as 8-bit RGB; an opaque RGB image comes back as it is.
+    """Return an image as 8-bit RGB; an opaque RGB image is returned unchanged.
 
-    Grey of 16 bits is scaled by its type's range, and floats by 255, which must lie between 0 and 1.
+    16-bit grey is scaled by its type's range. Floats must lie between 0 and 1 and are scaled by 255.
 
     Args:
         alpha: "white" flattens transparency on white, "drop" discards it.
 
     Raises:
-        ImageError: The pixels have no range that could be scaled to 8 bits.
+        ImageError: Pixels without a known range.
     """
     if image.mode == "F":
         return _from_floats(image).convert("RGB")
@@ -41,8 +41,8 @@ def rgb(image: Image.Image, *, alpha: str) -> Image.Image:
 
 
 def _from_integers(image: Image.Image) -> Image.Image:
-    """8-bit grey from 16 bits; Pillow's own conversion clips everything above 255 to white."""
-    # Pillow before 11 opens a PNG of 16 bits as 32.
+    """Return 8-bit grey from 16 bits. Pillow's own conversion would clip everything above 255 to white."""
+    # Pillow before 11 opens a 16-bit PNG as 32-bit.
     if image.mode == "I" and image.format != "PNG":
         raise ImageError(
             "grey of 32 bits has no known range; convert it to 8 or 16 bits without a sign, or to floats in 0–1"
@@ -57,7 +57,9 @@ def _from_integers(image: Image.Image) -> Image.Image:
 
 def _from_floats(image: Image.Image) -> Image.Image:
     low, high = image.getextrema()
-    mean = image.resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))  # shows a NaN anywhere
+    mean = image.resize((1, 1), Image.Resampling.BOX).getpixel(
+        (0, 0)
+    )  # the sum is NaN if any pixel is
     if not (isinstance(mean, float) and math.isfinite(mean) and 0 <= low <= high <= 1):  # type: ignore[operator]
         raise ImageError(
             f"float pixels from {low} to {high}; only 0 to 1 is known to mean black to white: "

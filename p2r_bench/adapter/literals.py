@@ -1,4 +1,4 @@
-"""Text constants of a Python file, read from its syntax tree. Nothing of the file is executed."""
+"""Text constants of a Python file, read from its syntax tree without executing it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from p2r_bench.errors import UserError
 
 @dataclass(frozen=True)
 class Constant:
-    """A text that a module holds under a name.
+    """A named text of a module.
 
     Attributes:
         name: "NAME", "DICT.key.key", or "function()" for a function that only returns a text.
         where: "file:line".
         text: The text, or None when it cannot be known without running the file.
-        refusal: Then why.
+        refusal: The reason if `text` is None.
     """
 
     name: str
@@ -27,20 +27,20 @@ class Constant:
 
 
 class _Refused(Exception):
-    """An expression that has a text only when executed."""
+    """Raised for an expression whose text is only known by executing it."""
 
 
 _Literal = str | dict[str, "_Literal"] | _Refused | None
 
 
 def text_constants(source: bytes, origin: str) -> dict[str, Constant]:
-    """Module-level texts by name: strings, sums of strings, dicts of them, functions that return one.
+    """Return module-level texts by name: strings, sums of strings, dicts of them, functions that return one.
 
-    f-strings, calls such as `.format()`, and names that are changed later on are kept as refusals, so
-    that an error can say why. Values of other types are left out.
+    f-strings, calls such as `.format()`, and names changed later on are returned with the reason in `refusal`. Values
+    of other types are left out.
 
     Raises:
-        UserError: Not Python.
+        UserError: No valid Python.
     """
     try:
         tree = ast.parse(source, origin)
@@ -83,7 +83,7 @@ def _read_statement(statement: ast.stmt, names: dict[str, tuple[_Literal, int]])
 
 
 def _changed(statement: ast.stmt) -> Iterator[str]:
-    """Names that a statement other than a plain assignment sets, or whose items or methods it may set or call."""
+    """Return the names that a statement other than a plain assignment may set or modify."""
     for node in ast.walk(statement):
         match node:
             case ast.Name(id=name, ctx=ast.Store() | ast.Del()):

@@ -1,4 +1,4 @@
-"""The only code that touches pixels: decoding, drawing, cropping and resizing by recipe."""
+"""Decoding, drawing, cropping and resizing by recipe. Only this code touches pixels."""
 
 from __future__ import annotations
 
@@ -26,32 +26,32 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""EXIF orientation to what makes the image upright."""
+"""Pillow's operation that makes an image upright, by EXIF orientation."""
 _INVERSE = {6: 8, 8: 6}
-"""Orientation to the one that undoes it; the others undo themselves."""
+"""The orientation that undoes another; the rest are their own inverse."""
 
 
 def decode(data: bytes, *, exif: str = "apply", alpha: str = "white") -> Image.Image:
-    """RGB image of an encoded file, upright and flat by the given policy.
+    """Decode an image file to RGB, with the EXIF and alpha policies applied.
 
     Raises:
-        ImageError: The bytes are not an image of a known format, are cut off, hold more pixels than
-            `PIL.Image.MAX_IMAGE_PIXELS` allows, or pixels that cannot be scaled to 8 bits.
+        ImageError: An unknown format, a truncated file, more pixels than `PIL.Image.MAX_IMAGE_PIXELS` allows, or pixels
+            that cannot be scaled to 8 bits.
     """
     with opened(data) as image:
         return upright(image, exif=exif, alpha=alpha)
 
 
 def upright(image: Image.Image, *, exif: str, alpha: str) -> Image.Image:
-    """Apply the EXIF and alpha policy; an opaque RGB image without a rotation comes back as it is.
+    """Apply the EXIF and alpha policies; an opaque RGB image without rotation is returned unchanged.
 
     Raises:
-        ImageError: The pixels cannot be scaled to 8 bits.
+        ImageError: Pixels that cannot be scaled to 8 bits.
     """
     stored = orientation_of(image)
     image.load()
     left = orientation_of(image)
-    # Pillow turns a TIFF while it loads it, and removes its orientation.
+    # Pillow rotates a TIFF on loading, and removes its orientation.
     turned = left == 1 and stored != 1
     flat = rgb(image, alpha=alpha)
     if exif == "apply" and left != 1:
@@ -60,15 +60,15 @@ def upright(image: Image.Image, *, exif: str, alpha: str) -> Image.Image:
         flat = flat.transpose(_UPRIGHT[_INVERSE.get(stored, stored)])
     else:
         return flat
-    flat.info = {}  # the orientation that has been dealt with
+    flat.info = {}  # its orientation is now applied
     return flat
 
 
 def annotate(image: Image.Image, boxes: Sequence[Box], profile: Profile) -> Image.Image:
-    """An RGB copy of an image with the outline of every box drawn on it, at full resolution.
+    """Return an RGB copy of an image with the outline of every box drawn on it, at full resolution.
 
     Args:
-        image: The source as `decode` gives it, or as Pillow opened it. It is not changed.
+        image: The source, a result of `decode` or opened by Pillow. It is not changed.
         boxes: Corners in thousandths; boxes outside the image leave no mark.
     """
     shown = upright(image, exif=profile.image.exif, alpha=profile.image.alpha)
@@ -78,16 +78,16 @@ def annotate(image: Image.Image, boxes: Sequence[Box], profile: Profile) -> Imag
 def render(
     recipe: Recipe, source_image: Image.Image, *, before_transport: bool = False
 ) -> Image.Image:
-    """The image that a recipe describes, RGB, exactly as the model receives it.
+    """Return the RGB image of a recipe, exactly as the model receives it.
 
     Args:
-        recipe: How to make it.
-        source_image: The source as `decode` gives it, or as Pillow opened it. It is not changed.
-        before_transport: Return the image that `compressed` turns into the file to be sent. Only for recipes with
+        recipe: Steps from source to image.
+        source_image: The source, a result of `decode` or opened by Pillow. It is not changed.
+        before_transport: Return the image before its lossy compression (`compressed`). Only for recipes with
             `lossy_file`.
 
     Raises:
-        UserError: There is no such pixel route, or what it needs is not installed.
+        UserError: An unknown pixel route, or one whose package is not installed.
     """
     resize_route(recipe.route)
     image = upright(source_image, exif=recipe.exif, alpha=recipe.alpha)
@@ -99,11 +99,11 @@ def render(
     image = _resized(image, sent, recipe.route)
     if not before_transport:
         image = _transported(image, recipe.transport)
-    for size in again:  # by the receiver's own processor
+    for size in again:  # as the receiver's own processor does
         image = _resized(image, size, recipe.route)
     if image is source_image:
         image = image.copy()
-    image.info = {}  # an orientation or colour profile left here would be applied by the next reader
+    image.info = {}  # the next reader would apply an orientation or colour profile left here
     return image
 
 
@@ -120,7 +120,7 @@ def _resized(image: Image.Image, size: Size, route: str) -> Image.Image:
 
 
 def compressed(image: Image.Image, transport: str) -> bytes:
-    """The file that an image travels as under a lossy transport, such as "jpeg:75"."""
+    """Return the file of an image under a lossy transport, such as "jpeg:75"."""
     kind, _, quality = transport.partition(":")
     buffer = io.BytesIO()
     image.save(buffer, kind, quality=int(quality))

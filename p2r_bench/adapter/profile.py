@@ -1,4 +1,4 @@
-"""The profile: the frozen record of everything in our hands that can change a number."""
+"""The profile: the frozen record of all settings that can change a number."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from p2r_bench.families import Budget, Family, find_family
 from p2r_bench.types import Sampling, digest_of
 
 RULES_VERSION = 4
-"""Raised when the adapter's code changes what a model receives or what is read from its text."""
+"""Incremented when the adapter's code changes a model's input or the reading of its output."""
 
 AnswerPolicy = Literal["tag", "whole", "tag_or_whole"]
 TagPair = Literal["first", "last"]
@@ -23,16 +23,16 @@ BoxRule = Literal["tolerant", "published"]
 
 @dataclass(frozen=True)
 class ImagePolicy:
-    """Pixel budgets and the treatment of whole images and crops alike.
+    """Pixel budgets and processing of whole images and crops.
 
     Attributes:
         max_pixels, min_pixels: Area in pixels after resizing.
-        second_min_pixels: Floor of a processor that resizes a second time; 0 for none.
+        second_min_pixels: Smallest area after a processor's second resize; 0 for none.
         exif: "apply" or "ignore" the EXIF orientation.
         alpha: "white" flattens transparency on white, "drop" discards the channel.
-        route: Pixel route: "exact" is Pillow bicubic, "fast" torch bicubic, which differs by a level here and there.
+        route: Pixel route: "exact" is Pillow bicubic, "fast" is torch bicubic, which differs by single levels.
         transport: "lossless", "jpeg:QUALITY" or "webp:QUALITY", between the first resize and the second.
-        max_bytes: Most bytes of an image's file where images are sent to a server; 0 for no cap. A larger one is an error.
+        max_bytes: Largest image file sent to a server, in bytes; 0 for no cap. A larger one is an error.
     """
 
     max_pixels: int
@@ -65,10 +65,10 @@ class CropPolicy:
 
 @dataclass(frozen=True)
 class AnswerPolicies:
-    """Part of a text in which the answer of each role is looked for; see `extract_answer`.
+    """Part of a reply that holds the answer, by role; see `extract_answer`.
 
     Attributes:
-        pair: Which `<answer>…</answer>` pair counts.
+        pair: The `<answer>…</answer>` pair that counts, "first" or "last".
         tag_case: "any" also reads `<Answer>`; "exact" lower case only.
     """
 
@@ -79,7 +79,7 @@ class AnswerPolicies:
     tag_case: TagCase
 
     def for_role(self, role: str) -> AnswerPolicy:
-        """Policy of a role; roles that a third-party mode adds are read like `reason`."""
+        """Return the policy of a role; roles of third-party modes have that of `reason`."""
         policies: dict[str, AnswerPolicy] = {"think": self.think, "answer": self.answer}
         return policies.get(role, self.reason)
 
@@ -94,7 +94,7 @@ class SamplingPolicies:
     answer: Sampling
 
     def for_role(self, role: str) -> Sampling:
-        """Sampling of a role; roles that a third-party mode adds are sampled like `reason`."""
+        """Return the sampling of a role; roles of third-party modes have that of `reason`."""
         known: dict[str, Sampling] = {
             "perceive": self.perceive,
             "think": self.think,
@@ -105,15 +105,15 @@ class SamplingPolicies:
 
 @dataclass(frozen=True)
 class Profile:
-    """One protocol, complete. `name` is a label; `hash` is the identity.
+    """A complete protocol. `name` is a label; `hash` is the identity.
 
     Attributes:
         structured_boxes: Ask the engine to enforce the JSON schema of boxes on the perceiver.
-        newline_after_image: Put a newline behind every image of a request.
+        newline_after_image: Put a newline after every image of a request.
         option_style: "block" or "published"; see `PromptPack.question`.
         family: Name of the model family, or "auto" for the checkpoint's.
-        thoughts: Whether thoughts are cut before answers and boxes are read; see `thoughts.said`.
-        boxes: Rule by which the perceiver's text is read; see `parse_boxes`.
+        thoughts: Treatment of thoughts before answers and boxes are read; see `thoughts.said`.
+        boxes: Rule for reading the perceiver's text; see `parse_boxes`.
     """
 
     name: str
@@ -132,12 +132,12 @@ class Profile:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 hex over everything that can change a number; the names of profile and pack are not in it."""
+        """SHA-256 hex digest of all that can change a number, without the names of profile and pack."""
         return digest_of(self.identity)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """Values that the hash covers, as plain data."""
+        """Return the values covered by the hash, as plain data."""
         values = asdict(self)
         del values["name"], values["pack"]["name"]
         values["family"] = dict(self.model_family.rules)
@@ -145,31 +145,31 @@ class Profile:
 
     @cached_property
     def model_family(self) -> Family:
-        """The model family; with "auto", the default one until a run has taken the checkpoint's."""
+        """The model family; for "auto" the default family until a run sets the checkpoint's."""
         return find_family(self.family)
 
     @property
     def budget(self) -> Budget:
-        """Pixels of one image."""
+        """Pixel budget of one image."""
         return Budget(self.image.min_pixels, self.image.max_pixels)
 
     @property
     def max_images(self) -> int:
-        """Most images one request of a built-in mode holds: the annotated image and the crops."""
+        """The most images in one request of a built-in mode: the annotated image and the crops."""
         return 1 + self.crop.count
 
     def visual_tokens(self, role: str) -> int | None:
-        """Return the most visual tokens that one request of a role holds; None when not known."""
+        """Return the most visual tokens in one request of a role; None when not known."""
         images = self.max_images if role == "reason" else 1
         each = self.model_family.most_visual_tokens(self.budget)
         return None if each is None else images * each
 
     def with_family(self, name: str) -> Profile:
-        """Return the same protocol for another model family."""
+        """Return the profile for another model family."""
         return self.replace(family=name)
 
     def with_route(self, route: str) -> Profile:
-        """Return the same protocol on another pixel route, which changes the hash."""
+        """Return the profile with another pixel route, which changes the hash."""
         return self.replace(image=dataclasses.replace(self.image, route=route))
 
     def replace(self, **changes: Any) -> Profile:
@@ -178,7 +178,7 @@ class Profile:
 
 
 def diff_profiles(left: Profile, right: Profile) -> list[tuple[str, Any, Any]]:
-    """Fields in which two profiles differ, as (dotted name, left value, right value)."""
+    """Return the fields in which two profiles differ, as (dotted name, left value, right value)."""
 
     def flat(value: Any, prefix: str) -> dict[str, Any]:
         if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Ranges of a profile's values: what cannot work is refused when the profile is loaded."""
+"""Validation of a profile's values on loading."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from p2r_bench.families import Budget, Family
 from p2r_bench.types import ROLES, Sampling
 
 Rule = tuple[str, bool, str]
-"""Field, whether its value is fine, and what must hold."""
+"""Field, True if its value is valid, and the condition for the message."""
 
 
 def check_profile(profile: Profile, origin: str) -> None:
-    """Refuse values that no image or engine could be handled with; `origin` is named in errors.
+    """Check the ranges of a profile's values; `origin` is named in errors.
 
     Raises:
-        UserError: The first field whose value is out of range.
+        UserError: A value out of range; the first one is named.
     """
     for field, holds, rule in _rules(profile):
         if not holds:
@@ -102,7 +102,7 @@ def _sampling(sampling: Sampling) -> Iterator[Rule]:
     for field in ("presence_penalty", "frequency_penalty"):
         yield field, -2 <= getattr(sampling, field) <= 2, "must be from -2 to 2"
     yield "max_tokens", sampling.max_tokens >= 1, "must be at least 1"
-    yield "stop", all(sampling.stop), "an empty string would end every output at once"
+    yield "stop", all(sampling.stop), "an empty string would end every output immediately"
 
 
 def _is_colour(name: str) -> bool:

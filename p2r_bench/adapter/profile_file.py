@@ -18,7 +18,7 @@ from p2r_bench.errors import UserError
 
 
 def builtin_profiles() -> tuple[str, ...]:
-    """Names of the profiles that come with the package."""
+    """Return the names of the built-in profiles."""
     folder = resources.files("p2r_bench.adapter") / "profiles"
     return tuple(
         sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
@@ -26,14 +26,14 @@ def builtin_profiles() -> tuple[str, ...]:
 
 
 def load_profile(name_or_path: str | Path = "p2r") -> Profile:
-    """A built-in profile by name, or one from a TOML file.
+    """Load a built-in profile by name, or a profile from a TOML file.
 
-    A file may name a base with `extends = "p2r"`; what it sets replaces the base's value, table by table.
-    Paths in a file (`extends`, `prompts`) are relative to that file. A file is read again on every call.
+    A file may name a base with `extends = "p2r"`; its values replace the base's, table by table. Paths in a file
+    (`extends`, `prompts`) are relative to that file. A file is read again on every call.
 
     Raises:
-        UserError: No such profile, or a field that is missing, unknown or of the wrong type or range; the
-            message names the file and the field.
+        UserError: An unknown profile, or a field that is missing, unknown or of the wrong type or range; the message
+            names file and field.
     """
     name = str(name_or_path)
     return _builtin(name) if name in builtin_profiles() else _load(name)
@@ -64,12 +64,10 @@ def _load(name_or_path: str) -> Profile:
 
 
 def _read(name_or_path: str, seen: tuple[str, ...]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Values of a file over those of its bases, and the files they come from, the file itself first."""
+    """Return the values of a file merged over its bases, and the files, the given one first."""
     text, origin = _text(name_or_path)
     if origin in seen:
-        raise UserError(
-            f"{seen[0]}: extends: goes round in a circle: {' → '.join((*seen, origin))}"
-        )
+        raise UserError(f"{seen[0]}: extends: a circle: {' → '.join((*seen, origin))}")
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -126,7 +124,7 @@ def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _build(kind: type, values: Mapping[str, Any], origin: str, prefix: str) -> Any:
-    """A dataclass from TOML values: every field is given unless it has a default, and no other field."""
+    """Build a dataclass from TOML values. Fields without a default are required; unknown fields are refused."""
     hints = get_type_hints(kind)
     unknown = sorted(set(values) - set(hints))
     if unknown:
@@ -160,7 +158,7 @@ def _value(hint: Any, value: Any, origin: str, dotted: str) -> Any:
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
             raise UserError(f"{where}: must be a list of strings")
         return tuple(value)
-    if isinstance(hint, UnionType):  # the seed
+    if isinstance(hint, UnionType):  # a seed
         raise UserError(f"{where}: belongs to the run, not to the profile")
     if hint is float and type(value) is int:
         return float(value)

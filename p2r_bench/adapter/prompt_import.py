@@ -1,6 +1,6 @@
-"""From the prompt constants of the published P2R repository (arXiv 2607.01191) to a prompt pack.
+"""Conversion of the published P2R repository's prompt constants (arXiv 2607.01191) to a prompt pack.
 
-The wording stays where it is published: only the names of files and constants are known here.
+The wording stays in that repository: this module knows only names of files and constants.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ PathName = Literal["evaluation", "training"]
 
 FILES: dict[PathName, tuple[str, ...]] = {
     "evaluation": ("evaluation/prompt.py",),
-    # the training path has no single-call wording of its own for bare answers
+    # the training path has no wording for bare answers
     "training": ("verl/verl/utils/dataset/p2r_dataset.py", "evaluation/prompt.py"),
 }
-"""Files of a checkout that hold the wording; where a name is in two of them, the first one's counts."""
+"""Files of a checkout with the wording. If two define a name, the first one counts."""
 
 PROFILES: dict[PathName, tuple[str, ...]] = {
     "evaluation": ("original-eval",),
     "training": ("original-train-rollout", "original-train-service"),
 }
-"""Built-in profiles that a pack of each path completes."""
+"""Built-in profiles that need the pack of each path."""
 
 _FORMS: dict[AnswerForm, str] = {
     "choice": "mca",
@@ -65,7 +65,7 @@ CONSTANTS: dict[PathName, dict[str, tuple[str, ...]]] = {
         "reason_whole": ("REASON_FALLBACK_PRE_PROMPT",),
         "think": ("REASON_FALLBACK_PRE_PROMPT",),
         "answer": (f"{_TABLE}.default.pre_prompt",),
-        # the published code falls back to the free-form ending for every form it does not list
+        # as the published code does for every form it does not list
         **{
             f"endings.{form}": (f"{_ENDINGS}.{key if key in ('mca', 'na') else 'free_form'}",)
             for form, key in _FORMS.items()
@@ -73,29 +73,29 @@ CONSTANTS: dict[PathName, dict[str, tuple[str, ...]]] = {
         **_BARE,
     },
 }
-"""Part of a pack to the constants whose texts, one behind the other, are its wording."""
+"""Constants of each part of a pack; their texts are joined."""
 
 _SAME = {
     f"{_TABLE}.p2r.{key}_post_prompt": f"{_TABLE}.thinking.{key}_post_prompt"
     for key in _FORMS.values()
 }
-"""Endings that a pack has once: modes p2r and thinking must agree on them."""
+"""Endings shared by the modes p2r and thinking."""
 
 
 def import_pack(
     constants: Mapping[str, Constant], path: PathName, chosen: Mapping[str, str]
 ) -> str:
-    """The TOML text of a prompt pack.
+    """Return the TOML text of a prompt pack.
 
     Args:
-        constants: What the files hold, by name; see `text_constants`.
-        path: Which of the two published paths the names are looked up for.
-        chosen: Part of the pack, such as "perceive" or "endings.choice", to the constant to take instead,
-            or several joined by "+".
+        constants: The files' constants by name; see `text_constants`.
+        path: Published path, evaluation or training, whose names are used.
+        chosen: Constants to use instead, by part of the pack, such as "perceive" or "endings.choice"; "+" joins
+            several.
 
     Raises:
-        UserError: A constant is missing or cannot be read without running it, with the candidates; or
-            the two modes that share their endings have different ones.
+        UserError: A constant is missing or only known by running code, or the two modes that share their endings have
+            different ones. The message lists candidates.
     """
     parts = dict(CONSTANTS[path])
     for part, choice in chosen.items():
@@ -112,7 +112,7 @@ def import_pack(
 
 
 def missing(constants: Mapping[str, Constant], path: PathName) -> tuple[str, ...]:
-    """Raised when constants of a published path are missing."""
+    """Return the constants of a published path that are missing."""
     names = (name for names in CONSTANTS[path].values() for name in names)
     return tuple(dict.fromkeys(name for name in names if name not in constants))
 
@@ -166,7 +166,7 @@ def _toml(texts: Mapping[str, list[str]]) -> str:
     }
     lines = [
         f"system = {_quoted(''.join(texts['system']))}",
-        # how the published evaluation writes HR-Bench's options
+        # HR-Bench's options in the published evaluation
         'option_header = "Options:"',
         'option_line = "{letter}. {text}"',
         f"perceive = {_quoted(templates['perceive'])}",
@@ -187,7 +187,7 @@ def _toml(texts: Mapping[str, list[str]]) -> str:
 
 
 def _template(text: str) -> str:
-    """A published text as a template of a pack.
+    """Return a published text as a template of a pack.
 
     A text that is a format string for the question stays as it is; in every other one braces are literal.
     """
@@ -206,5 +206,5 @@ def _is_format_string(text: str) -> bool:
 
 
 def _quoted(text: str) -> str:
-    """A TOML basic string: JSON's escapes are a subset of TOML's, except that TOML escapes DEL too."""
+    """Return a TOML basic string. JSON's escapes are valid in TOML, which also escapes DEL."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007F")

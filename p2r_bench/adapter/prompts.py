@@ -1,4 +1,4 @@
-"""Prompt packs: all wording that a model is shown, in TOML files."""
+"""Prompt packs: all wording of the prompts, in TOML files."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "regions": get_args(Form),
     "scales": get_args(Scale),
 }
-"""Table of a pack to its keys."""
+"""Keys of each table of a pack."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,12 @@ class PromptPack:
         perceive, reason, reason_whole, think, answer: Templates of the user's text. `{question}` is the
             question with its options; `{ending}` and `{bare_ending}` depend on the answer form. `reason_whole`
             is stage 2 without regions.
-        endings, bare_endings: Answer form to the sentence that asks for the answer, with and without tags.
-        regions: Form of a family's boxes to the sentences that ask for them; `{example}` and `{scale}`. They stand for
-            `{regions}` in `perceive`, which a pack for one family may do without.
-        scales: Scale of a family's boxes to the sentence that explains it; `{width}` and `{height}` of the image in pixels.
-        option_header, option_line: How options are written under the question; `{letter}` and `{text}`.
+        endings, bare_endings: Sentence that asks for the answer, with and without tags, by answer form.
+        regions: Sentences that ask for boxes, with `{example}` and `{scale}`, by the form of a family's boxes. They
+            fill `{regions}` in `perceive`; a pack for one family may omit it.
+        scales: Sentence that explains the scale of boxes, with `{width}` and `{height}` of the image in pixels, by
+            scale.
+        option_header, option_line: Lines with the options under the question; `{letter}` and `{text}`.
     """
 
     name: str
@@ -66,10 +67,10 @@ class PromptPack:
     scales: Mapping[str, str]
 
     def question(self, sample: Sample, style: OptionStyle) -> str:
-        """The question of a sample with its options, as the model is shown it.
+        """Return the question of a sample with its options, as the model sees it.
 
-        Style "block" writes the options under `option_header`, one `option_line` each; "published" takes
-        the question as the published evaluation sends it, where the task knows that.
+        Style "block" writes the options under `option_header`, one `option_line` each. Style "published" uses the
+        published evaluation's text, if the task knows it.
         """
         if style == "published" and sample.published_question is not None:
             return sample.published_question
@@ -101,7 +102,7 @@ class PromptPack:
 
 
 def builtin_packs() -> tuple[str, ...]:
-    """Names of the prompt packs that come with the package."""
+    """Return the names of the built-in prompt packs."""
     folder = resources.files("p2r_bench.adapter") / "packs"
     return tuple(
         sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
@@ -109,10 +110,10 @@ def builtin_packs() -> tuple[str, ...]:
 
 
 def load_pack(name_or_path: str | Path) -> PromptPack:
-    """A built-in prompt pack by name, or one from a TOML file, which is read again on every call.
+    """Load a built-in prompt pack by name, or one from a TOML file, which is read on every call.
 
     Raises:
-        UserError: No such pack, or a template that is missing, unknown or does not hold its placeholders.
+        UserError: An unknown pack, or a template that is missing, unknown or lacks its placeholders.
     """
     if str(name_or_path) in builtin_packs():
         return _builtin(str(name_or_path))
@@ -136,7 +137,7 @@ def _builtin(name: str) -> PromptPack:
 
 
 def parse_pack(text: str, origin: str, name: str) -> PromptPack:
-    """A prompt pack from TOML text; `origin` is named in errors."""
+    """Parse a prompt pack in TOML; `origin` is named in errors."""
     try:
         values = {"name": name, **tomllib.loads(text)}
     except tomllib.TOMLDecodeError as error:
@@ -163,7 +164,7 @@ def parse_pack(text: str, origin: str, name: str) -> PromptPack:
 
 
 def _check_table(values: Mapping[str, Any], key: str, origin: str) -> None:
-    """Refuse a table with unknown or missing keys. A pack without `{regions}` needs no sentences that ask for boxes."""
+    """Check that a table has no unknown or missing keys. A pack without `{regions}` needs no sentences for boxes."""
     table, names = values[key], _TABLES[key]
     if key in ("regions", "scales") and not table and "{regions}" not in values["perceive"]:
         return

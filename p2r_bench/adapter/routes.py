@@ -1,4 +1,4 @@
-"""Pixel routes: the ways in which an image is resized, by the name that a profile records."""
+"""Pixel routes: named methods of resizing, recorded by the profile."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from p2r_bench.errors import UserError
 from p2r_bench.types import Size
 
 Resize = Callable[[Image.Image, Size], Image.Image]
-"""An RGB image of the given (width, height), from an RGB image of any other size."""
+"""Function that resizes an RGB image to (width, height)."""
 
 _PLACES = {
     "exact": "p2r_bench.adapter.routes:pillow_bicubic",
     "fast": "p2r_bench.torch_pixels:bicubic",
 }
-"""Import string of each route, resolved on first use: the adapter itself needs Pillow alone."""
+"""Import string of each route, resolved on first use, since the adapter itself needs Pillow only."""
 
 ROUTES = tuple(_PLACES)
 
 
 def pillow_bicubic(image: Image.Image, size: Size) -> Image.Image:
-    """The default: Pillow's bicubic filter, antialiased, along rows first and along columns then.
+    """Resize with Pillow's antialiased bicubic filter, along rows first, then along columns.
 
-    The levels in between are whole numbers, so the order shows. Pillow before 13 always takes this one; Pillow 13
-    takes the other where the height shrinks by much more than the width.
+    Pillow rounds in between, so the order matters. Pillow before 13 always uses this order; Pillow 13 uses the other
+    when the height shrinks by much more than the width.
     """
     width, height = size
     if width != image.width and height != image.height:
@@ -37,10 +37,10 @@ def pillow_bicubic(image: Image.Image, size: Size) -> Image.Image:
 
 @cache
 def resize_route(name: str) -> Resize:
-    """The function of a route.
+    """Return the function of a route.
 
     Raises:
-        UserError: There is no such route, or what it needs is not installed.
+        UserError: An unknown route, or one whose package is not installed.
     """
     if name not in _PLACES:
         raise UserError(f"pixel route {name!r} is not known; known are {', '.join(ROUTES)}")

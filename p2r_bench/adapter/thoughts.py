@@ -1,4 +1,4 @@
-"""Cutting thoughts out of a reply: a thought holds neither answers nor boxes nor verdicts."""
+"""Removal of thoughts from a reply: a thought holds no answers, boxes or verdicts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _TAG = re.compile(
 
 
 def said(text: str, policy: ThoughtPolicy) -> str:
-    """Return the part of a reply that is read, by a profile's `thoughts`.
+    """Return the part of a reply outside thoughts, by a profile's `thoughts`.
 
-    "cut" is `without_thoughts`; "opened" the same for a chat template that always opens a thought, so that a
-    reply without a `</think>` was cut off while thinking; "keep" is the whole text.
+    "cut" is `without_thoughts`. "opened" is the same for a chat template that always opens a thought: a reply without
+    `</think>` was cut off while thinking. "keep" is the whole text.
     """
     if policy == "keep":
         return text
@@ -29,9 +29,9 @@ def without_thoughts(text: str) -> str:
     """Return a reply without its thoughts.
 
     A thought is the text inside `<think>…</think>`, the text after a `<think>` that never closes, and the
-    text before a `</think>` that nothing opened (a chat template may have written the opening tag). Case
-    does not matter. The tags `<thinking>`, `<thought>`, `<thoughts>`, `<seed:think>`, `[THINK]` (Mistral),
-    `◁think▷` (Kimi) and `<|begin_of_thought|>` … `<|end_of_thought|>` count as the same tag. The parts around a thought are joined by a line
+    text before an unopened `</think>` (a chat template may have written the opening tag). Case does not matter. The
+    tags `<thinking>`, `<thought>`, `<thoughts>`, `<seed:think>`, `[THINK]` (Mistral), `◁think▷` (Kimi) and
+    `<|begin_of_thought|>` … `<|end_of_thought|>` count as the same tag. The parts around a thought are joined by a line
     break. Takes linear time.
     """
     kept = [text[start:end] for start, end in spoken(text)]
@@ -39,7 +39,7 @@ def without_thoughts(text: str) -> str:
 
 
 def spoken(text: str) -> list[tuple[int, int]]:
-    """Return the places, in order, of the parts of a reply that are no thoughts."""
+    """Return the spans, in order, of the parts of a reply outside thoughts."""
     kept: list[tuple[int, int]] = []
     start = 0
     thinking = False

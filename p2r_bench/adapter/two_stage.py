@@ -1,6 +1,6 @@
-"""The two-stage adapter: from a sample to requests, and from texts to evidence and answers.
+"""The two-stage adapter: requests from a sample, evidence and answers from replies.
 
-Evaluation, the lmms-eval models, the trainer's dataset and its reward all build their calls here.
+Evaluation, the lmms-eval models, the trainer's dataset and its reward all use it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from p2r_bench.errors import ImageError
 from p2r_bench.types import Box, Evidence, Message, Recipe, Rect, Request, Sample, Sampling, Stroke
 
 REASON_FIRST = -1
-"""Priority of stage 2 and single calls: finishing samples goes before starting others."""
+"""Priority of stage 2 and single calls: samples are finished before others are begun."""
 
 
 class TwoStage:
@@ -31,16 +31,16 @@ class TwoStage:
         self.profile = profile
 
     def perceive_request(self, sample: Sample, **sampling: Any) -> Request:
-        """Stage 1: the whole image and the question; the model is to answer with a JSON list of boxes.
+        """Return the request of stage 1: the whole image and the question, to be answered with boxes.
 
         Raises:
-            ImageError: The image's shape is one the model family refuses.
+            ImageError: A shape that the model family refuses.
         """
         schema = self.profile.model_family.boxes.schema if self.profile.structured_boxes else None
         return self._request(sample, "perceive", "perceive", [self.whole(sample)], sampling, schema)
 
     def evidence(self, sample: Sample, text: str) -> Evidence:
-        """Return the evidence for stage 2 from the text of stage 1. No text makes it raise."""
+        """Return the evidence for stage 2 from the reply of stage 1; no reply raises."""
         return self._evidence(sample, read_boxes(text, self.profile, self.whole(sample).size))
 
     def evidence_from_boxes(self, sample: Sample, boxes: Sequence[Box]) -> Evidence:
@@ -48,9 +48,9 @@ class TwoStage:
         return self._evidence(sample, check_boxes(boxes))
 
     def reason_request(self, sample: Sample, evidence: Evidence, **sampling: Any) -> Request:
-        """Stage 2: the annotated image, the crops in box order, and the question.
+        """Return the request of stage 2: the annotated image, the crops in box order, and the question.
 
-        Without a crop: the original image and a prompt that does not mention regions.
+        Without a crop it has the original image and a prompt that does not mention regions.
         """
         if evidence.annotated is not None:
             images = [evidence.annotated, *evidence.crops]
@@ -58,33 +58,31 @@ class TwoStage:
         return self._request(sample, "reason", "reason_whole", [self.whole(sample)], sampling)
 
     def single_request(self, sample: Sample, role: str, **sampling: Any) -> Request:
-        """One call on the whole image: role "answer" asks for the bare answer, "think" for reasoning first."""
+        """Return a request on the whole image: role "answer" asks for the bare answer, "think" for reasoning first."""
         if role not in ("answer", "think"):
             raise ValueError(f'role {role!r} is not a single call: use "answer" or "think"')
         return self._request(sample, role, role, [self.whole(sample)], sampling)
 
     def answer(self, text: str, role: str = "reason") -> str | None:
-        """The answer in a completion's text by the profile's answer policy, or None; see `extract_answer`."""
+        """Return the answer in a reply by the profile's answer policy, or None; see `extract_answer`."""
         return extract_answer(text, role, self.profile)
 
     def whole(self, sample: Sample) -> Recipe:
-        """Recipe of the whole source image at the profile's budget.
+        """Return the recipe of the whole image at the profile's budget.
 
         Raises:
-            ImageError: The image's shape is one the model family refuses.
+            ImageError: A shape that the model family refuses.
         """
         return self._recipe(sample)
 
     def crop(self, sample: Sample, box: Box) -> Recipe | None:
-        """Recipe of the padded crop around a box, or None when there is nothing to cut out."""
+        """Return the recipe of the padded crop around a box, or None when the crop is empty."""
         rect = crop_rect(box, upright_size(sample.image, self.profile.image.exif), self.profile)
         if rect is None:
             return None
         try:
             return self._recipe(sample, crop=rect)
-        except (
-            ImageError
-        ):  # a sliver that the family's size rule refuses: left out like a box outside
+        except ImageError:  # a sliver that the family's size rule refuses
             return None
 
     def _evidence(self, sample: Sample, reading: BoxReading) -> Evidence:
@@ -94,7 +92,7 @@ class TwoStage:
         for index, box in enumerate(reading.boxes[: self.profile.crop.count]):
             recipe = self.crop(sample, box)
             if recipe is None:
-                ignored.append(f"box {index}: no crop, nothing of it can be cut out of the image")
+                ignored.append(f"box {index}: no crop, no part of it can be cropped from the image")
             else:
                 crops.append(recipe)
                 crop_boxes.append(index)

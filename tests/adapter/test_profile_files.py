@@ -210,7 +210,7 @@ def test_a_profile_that_does_not_exist_names_the_built_in_ones(name: str) -> Non
 def test_a_circle_of_extensions_is_refused(length: int, tmp_path: Path) -> None:
     for i in range(length):
         (tmp_path / f"{i}.toml").write_text(f'extends = "./{(i + 1) % length}.toml"')
-    with pytest.raises(UserError, match=r"0\.toml: extends: goes round in a circle") as refused:
+    with pytest.raises(UserError, match=r"0\.toml: extends: a circle") as refused:
         load_profile(tmp_path / "0.toml")
     assert str(refused.value).count("→") == length
 
@@ -219,7 +219,7 @@ def test_a_circle_through_a_linked_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "real" / "again").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "a.toml").write_text('extends = "again/a.toml"')
-    with pytest.raises(UserError, match="goes round in a circle"):
+    with pytest.raises(UserError, match="a circle"):
         load_profile(tmp_path / "real" / "a.toml")
 
 

@@ -108,7 +108,7 @@ def test_a_crop_that_fails_is_left_out_and_not_replaced_by_a_fourth(
     boxes = [(0, 0, 500, 500), (3000, 0, 3100, 9), (500, 500, 900, 900), (1, 1, 99, 99)]
     evidence = TWO.evidence_from_boxes(make_sample(), [Box(b) for b in boxes])
     assert evidence.crop_boxes == (0, 2)
-    assert evidence.ignored == ("box 1: no crop, nothing of it can be cut out of the image",)
+    assert evidence.ignored == ("box 1: no crop, no part of it can be cropped from the image",)
     assert evidence.annotated is not None
     assert len(evidence.annotated.strokes) == 4
 

@@ -144,5 +144,5 @@ def test_synthesised_folder_is_read_under_its_own_name(tmp_path: Path) -> None:
     Origin("HR-Bench", {}, synthetic=True).write(folder)
     samples = list(SynthHR().samples(DataSource(folder)))
     assert {sample.task for sample in samples} == {"Synth-HR"}
-    with pytest.raises(UserError, match="seed: parameters decide what is generated"):
+    with pytest.raises(UserError, match="seed: parameters apply to generated rows"):
         list(SynthHR().samples(DataSource(folder, params={"seed": 3})))

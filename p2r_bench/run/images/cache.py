@@ -166,6 +166,7 @@ class SizedCache(Generic[V]):
     def take(self, wanted: Sequence[Wanted]) -> Lease[V] | None:
         """Lease all of these, or return None when there is no room now."""
         new = self._new(wanted)
+        # No lease overtakes a waiting one, else large leases would wait forever.
         if new and (self._waiting or not self._fits(new)):
             return None
         return self._grant(wanted)
@@ -198,7 +199,7 @@ class SizedCache(Generic[V]):
         """Evict entries that are not leased until the rest fits."""
         room = min(self._capacity - self.held, self._idle_capacity) + self._spare()
         while self._idle_size > room and (self._idle or self._spent):
-            if self._spent:
+            if self._spent:  # their rows are at their last stage
                 _, dropped = self._spent.popitem(last=False)
             else:
                 _, dropped = self._idle.popitem(last=self._evict_newest)

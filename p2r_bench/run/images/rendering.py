@@ -101,6 +101,7 @@ class ImageWork:
     def __init__(self, budget: int = DEFAULT_BUDGET, workers: int | None = None) -> None:
         self._pool = ImagePool(workers or os.cpu_count() or 1)
         self._rendered: SizedCache[Sendable] = SizedCache(budget // 2, idle=budget // 16)
+        # Rows return to their sources in the order in which they first came: the newest is needed last.
         self._sources: SizedCache[Image.Image] = SizedCache(
             budget * 3 // 8, idle=budget * 3 // 8, spare=self._unused_by_rendered, evict_newest=True
         )
@@ -224,7 +225,7 @@ class ImageWork:
                 lease.entries[0], lambda: decoded_source(recipe, source), source, priority
             )
             self.counts["made"] += 1
-            if width is None:
+            if width is None:  # a crop, or a route without shared steps
                 return await self._pool.submit(lambda: rendered(recipe, decoded, encoder), priority)
             narrow = await self._computed(
                 lease.entries[1], lambda: narrowed(decoded, width), source, priority
