@@ -160,8 +160,13 @@ def integration(session: nox.Session) -> None:
 def core(session: nox.Session) -> None:
     """The tests that need no torch, on the other Python versions. Not in CI: needs these interpreters."""
     session.install(*CONSTRAINTS, ".[dev]")
-    needing_torch = ("engines", "adapter/test_geometry.py", "run/test_pixels.py")
-    needing_torch += ("test_torch_pixels.py", "benchmarks/test_commands.py")
+    needing_torch = [
+        "adapter/test_geometry.py",
+        "benchmarks/test_commands.py",
+        "engines",
+        "run/test_pixels.py",
+        "test_torch_pixels.py",
+    ]
     ignored = [f"--ignore=tests/{place}" for place in needing_torch]
     session.run("python", "-m", "pytest", *ignored, *session.posargs)
 

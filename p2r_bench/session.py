@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 from p2r_bench.errors import UserError
 from p2r_bench.run.blocking import EventLoop
 from p2r_bench.run.engines import EngineSet, roles_of
+from p2r_bench.run.environment import versions
 from p2r_bench.run.options import Options, split
 from p2r_bench.run.progress import ProgressView, Silent, Tally
 from p2r_bench.run.resolve import check, make_mode, profile_of
@@ -21,6 +22,7 @@ from p2r_bench.run.result import RunResult
 from p2r_bench.run.runner import AsyncSession, run
 from p2r_bench.run.sample_set import SampleSet
 from p2r_bench.run.schedule.launchers import Launchers
+from p2r_bench.run.schedule.seeds import CallSeeds
 from p2r_bench.run.signals import Interrupted, listening
 from p2r_bench.run.spec import DEFAULT_ENGINE, DEFAULT_MODEL, EngineChoice, RunSpec
 from p2r_bench.types import Prediction
@@ -31,6 +33,7 @@ __all__ = [
     "DEFAULT_ENGINE",
     "DEFAULT_MODEL",
     "AsyncSession",
+    "CallSeeds",
     "EngineChoice",
     "Interrupted",
     "Options",
@@ -46,6 +49,7 @@ __all__ = [
     "profile_of",
     "roles_of",
     "run_all",
+    "versions",
 ]
 
 

@@ -46,6 +46,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "run": FOUNDATION | PARTS | {"adapter", "families", "stats", "bundled", "plugins", "terminal"},
     "session": FOUNDATION | {"run"},
     "public": set(),
+    "models": {"bundled", "engines"},
+    "images": {"run"},
     "scaffold": FOUNDATION,
     "cli": FOUNDATION | PARTS
     | {"adapter", "stats", "synth", "bundled", "report", "commands", "hookspecs", "plugins", "run"}

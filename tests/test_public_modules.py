@@ -25,37 +25,6 @@ _IMPORT = re.compile(
     r"^\s*(?:from (p2r_bench[\w.]*) import|import (p2r_bench[\w.]*))", re.MULTILINE
 )
 
-STILL_PRIVATE = {
-    "pra_grpo": {
-        "p2r_bench.adapter.canvas",
-        "p2r_bench.bundled",
-        "p2r_bench.cli.table",
-        "p2r_bench.engines",
-        "p2r_bench.engines.chat",
-        "p2r_bench.engines.model_folder",
-        "p2r_bench.engines.prompt_text",
-        "p2r_bench.engines.safetensors_file",
-        "p2r_bench.engines.special_tokens",
-        "p2r_bench.engines.stop_strings",
-        "p2r_bench.judges.chat_service",
-        "p2r_bench.judges.number",
-        "p2r_bench.judges.select",
-        "p2r_bench.judges.verifier",
-        "p2r_bench.modes.p2r",
-        "p2r_bench.modes.thinking",
-        "p2r_bench.run",
-        "p2r_bench.run.images.rendering",
-        "p2r_bench.run.schedule.seeds",
-        "p2r_bench.stats.paired",
-        "p2r_bench.store.lock",
-        "p2r_bench.store.recipes",
-        "p2r_bench.store.schema",
-        "p2r_bench.store.tables",
-        "p2r_bench.tasks.checking",
-    }
-}
-"""Distribution to the private modules that it may import until they have a public home. The sets only shrink."""
-
 
 def shipped(project: Path) -> list[Path]:
     """Python files of a distribution's package, without its tests."""
@@ -87,8 +56,7 @@ def _home(name: str) -> str:
 def test_plugins_import_public_modules_alone(project: Path) -> None:
     used = {module: file for file in shipped(project) for module in core_modules(file)}
     private = {module: str(used[module]) for module in used.keys() - PUBLIC.keys()}
-    allowed = STILL_PRIVATE.get(project.name, set())
-    assert private.keys() <= allowed, f"not public: {private}; see p2r_bench/public.py"
+    assert not private, "see p2r_bench/public.py"
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda p: f"{p.parent.name}/{p.name}")

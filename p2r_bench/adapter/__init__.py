@@ -5,6 +5,7 @@ It needs no engine and no torch, and reads files only to load a profile. Only `r
 
 from p2r_bench.adapter.answers import extract_answer
 from p2r_bench.adapter.boxes import check_boxes, parse_boxes, read_boxes
+from p2r_bench.adapter.canvas import Canvas
 from p2r_bench.adapter.geometry import crop_rect
 from p2r_bench.adapter.pixels import annotate, decode, render
 from p2r_bench.adapter.profile import Profile, diff_profiles
@@ -14,6 +15,7 @@ from p2r_bench.adapter.thoughts import without_thoughts
 from p2r_bench.adapter.two_stage import TwoStage
 
 __all__ = [
+    "Canvas",
     "Profile",
     "PromptPack",
     "TwoStage",

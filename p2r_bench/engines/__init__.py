@@ -1,1 +1,14 @@
-"""What runs requests: `transformers` in process, `openai` over HTTP, and a scripted one for tests."""
+"""Engines, and what they share: requests as chat messages and as token ids, checked images, stop strings."""
+
+from p2r_bench.engines.chat import chat_messages, check_images
+from p2r_bench.engines.prompt_text import PromptText, chat_template, check_length
+from p2r_bench.engines.stop_strings import cut_at_stop
+
+__all__ = [
+    "PromptText",
+    "chat_messages",
+    "chat_template",
+    "check_images",
+    "check_length",
+    "cut_at_stop",
+]

@@ -25,11 +25,13 @@ class ServiceError(JudgeError):
     Attributes:
         kind: "timeout", "unreachable", "http_STATUS", "bad_reply" (no text, an error in place of a reply, or one
             that did not end by itself), "refused" or "cut_off" (ended at the token cap).
+        retryable: The same question may have a reply later.
     """
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, *, retryable: bool = False) -> None:
         super().__init__(message)
         self.kind = kind
+        self.retryable = retryable
 
 
 class ChatService:
@@ -167,7 +169,7 @@ class _Passing(Exception):
 
     def __init__(self, kind: str, message: str, wait: float = 0.0) -> None:
         super().__init__(message)
-        self.error = ServiceError(kind, message)
+        self.error = ServiceError(kind, message, retryable=True)
         self.wait = wait
 
 

@@ -24,6 +24,8 @@ from p2r_bench.judges.verdicts import decided, undecided
 from p2r_bench.redaction import redacted_url, usable_key
 from p2r_bench.types import AnswerForm, Prediction, Sample, Verdict, digest_of
 
+__all__ = ["ChatModel", "ServiceError", "Verifier", "parse_verdict"]
+
 URL_VARIABLE = "P2R_BENCH_VERIFIER_URL"
 MODEL_VARIABLE = "P2R_BENCH_VERIFIER_MODEL"
 

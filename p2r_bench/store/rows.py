@@ -10,7 +10,8 @@ from typing import Any
 import orjson
 
 from p2r_bench.errors import UserError
-from p2r_bench.store.recipes import recipe_from_json, recipe_to_json
+from p2r_bench.store.recipes import recipe_from_json as recipe_from_json
+from p2r_bench.store.recipes import recipe_to_json as recipe_to_json
 from p2r_bench.store.schema import SAMPLES, VERDICTS
 from p2r_bench.store.values import misfit
 from p2r_bench.types import (

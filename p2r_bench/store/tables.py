@@ -11,7 +11,19 @@ import pyarrow.parquet as pq
 
 from p2r_bench.atomic import replacing
 from p2r_bench.errors import UserError
-from p2r_bench.store.schema import SCHEMA_VERSION, VERSION_KEY, Table
+from p2r_bench.store.schema import SAMPLES, SCHEMA_VERSION, VERSION_KEY, Column, Table
+
+__all__ = [
+    "SAMPLES",
+    "Column",
+    "Row",
+    "Table",
+    "TableWriter",
+    "check_version",
+    "read_rows",
+    "to_arrow",
+    "write_table",
+]
 
 Row = dict[str, Any]
 

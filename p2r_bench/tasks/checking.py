@@ -17,14 +17,11 @@ from p2r_bench.tasks.benchmark import Benchmark
 from p2r_bench.tasks.hr_bench import HRBench
 from p2r_bench.tasks.kind import compared, facts_of, rows_by_cell
 from p2r_bench.tasks.location import Origin, data_folder
-from p2r_bench.tasks.reading import ImageReader, place, probe
+from p2r_bench.tasks.reading import MAX_ASPECT, ImageReader, place, probe
 from p2r_bench.tasks.rotations import open_questions
 from p2r_bench.types import Cell, DataFacts, DataSource, ImageRef, Sample, ScannedTask, Task
 
 _EMPTY_FIELDS = {"nan", "<na>"}
-
-MAX_ASPECT = 200
-"""Aspect ratio above which the Qwen-VL families' size rule refuses an image."""
 
 
 @dataclass(frozen=True)

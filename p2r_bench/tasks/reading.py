@@ -21,6 +21,9 @@ from p2r_bench.tasks.rendered import RECIPE, read_or_render
 from p2r_bench.tasks.shards import ParquetShard, Shard, open_shard
 from p2r_bench.types import ImageRef
 
+MAX_ASPECT = 200
+"""Aspect ratio above which the Qwen-VL families' size rule refuses an image."""
+
 _OPEN_SHARDS = 8
 
 

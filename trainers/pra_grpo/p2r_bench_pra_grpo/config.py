@@ -11,8 +11,8 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from p2r_bench.adapter import Profile, load_profile
-from p2r_bench.bundled import model_profile
 from p2r_bench.errors import UserError
+from p2r_bench.models import model_profile
 from p2r_bench_pra_grpo.contradictions import check
 from p2r_bench_pra_grpo.preset_files import merged, read_preset
 from p2r_bench_pra_grpo.reading import REMOVED, TABLE, Count, NotNegative, Positive, read

@@ -9,7 +9,7 @@ from typing import cast
 
 from PIL import Image
 
-from p2r_bench.run.images.rendering import EncodedImage, ImageWork
+from p2r_bench.images import EncodedImage, ImageWork
 from p2r_bench.tasks.reading import read_image
 from p2r_bench.types import Recipe, Request, Sample
 

@@ -12,8 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from p2r_bench.store.rows import Row, sample_row
-from p2r_bench.store.schema import SAMPLES, Column, Table
-from p2r_bench.store.tables import read_rows, write_table
+from p2r_bench.store.tables import SAMPLES, Column, Table, read_rows, write_table
 from p2r_bench.types import Sample
 from p2r_bench_pra_grpo.reward import TERMS, iou
 from p2r_bench_pra_grpo.stage import Reward, Stage, StageRole

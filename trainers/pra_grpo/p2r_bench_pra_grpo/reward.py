@@ -10,8 +10,7 @@ from itertools import combinations
 from p2r_bench.adapter import Profile
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.judges.select import applicable, headline_scorer
-from p2r_bench.modes.p2r import P2R
-from p2r_bench.modes.thinking import Thinking
+from p2r_bench.plugins import registry
 from p2r_bench.types import Ask, Box, Completion, Judge, Mode, Prediction, Sample, Verdict
 from p2r_bench_pra_grpo.config import BoxTerm, RewardTerms
 from p2r_bench_pra_grpo.replay import Replay
@@ -47,6 +46,9 @@ class Rewarder:
         self.terms = terms or RewardTerms()
         self._judges = list(judges)
         self._scorer = scorer
+        self._modes: Mapping[str, Mode] = {
+            name: registry().get("mode", name)() for name in ("p2r", "thinking")
+        }
         self._placeholders = placeholders(profile) | {
             label.strip().casefold() for label in self.terms.label.placeholders
         }
@@ -58,7 +60,7 @@ class Rewarder:
             EngineError, NoReward: The reasoner or the judge failed; the rollout has no reward.
             ServiceDown: The reasoner or the verifier does not answer any more.
         """
-        return await self._reward("perceiver", P2R(), sample, {"perceive": rollout}, ask)
+        return await self._reward("perceiver", "p2r", sample, {"perceive": rollout}, ask)
 
     async def reasoner(self, sample: Sample, boxes: Completion, rollout: Completion) -> Reward:
         """Reward of an answer from the frozen perceiver's text `boxes`.
@@ -68,7 +70,7 @@ class Rewarder:
             ServiceDown: The verifier does not answer any more.
         """
         replayed = {"perceive": boxes, "reason": rollout}
-        return await self._reward("reasoner", P2R(), sample, replayed, None)
+        return await self._reward("reasoner", "p2r", sample, replayed, None)
 
     async def baseline(self, sample: Sample, rollout: Completion) -> Reward:
         """Reward of an answer from a single call on the whole image.
@@ -77,18 +79,18 @@ class Rewarder:
             NoReward: The judge failed.
             ServiceDown: The verifier does not answer any more.
         """
-        return await self._reward("baseline", Thinking(), sample, {"think": rollout}, None)
+        return await self._reward("baseline", "thinking", sample, {"think": rollout}, None)
 
     async def _reward(
         self,
         role: StageRole,
-        mode: Mode,
+        mode: str,
         sample: Sample,
         replayed: Mapping[str, Completion],
         ask: Ask | None,
     ) -> Reward:
         replay = Replay(replayed, ask)
-        prediction = await mode.solve(sample, replay.ask, self.profile)
+        prediction = await self._modes[mode].solve(sample, replay.ask, self.profile)
         verdict = await self._verdict(sample, prediction)
         terms = {"answer": float(bool(verdict.correct))}
         value = self.terms.answer * terms["answer"]

@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 
 from p2r_bench.adapter import decode
-from p2r_bench.cli.table import table
 from p2r_bench.errors import ImageError, UserError
 from p2r_bench.tasks.reading import read_image
 from p2r_bench.types import Sample
@@ -35,7 +34,8 @@ def main(config: Path, decoding: bool) -> None:
     rows = Counter((s.task, s.answer_form) for s in unique)
     uses = Counter((s.task, s.answer_form) for s in epoch)
     cells = [(task, form, count, uses[task, form]) for (task, form), count in sorted(rows.items())]
-    click.echo(table(("SOURCE", "ANSWER FORM", "ROWS", "IN AN EPOCH"), cells, right=(2, 3)))
+    for cell in (("SOURCE", "ANSWER FORM", "ROWS", "IN AN EPOCH"), *cells):
+        click.echo("{:<10} {:<11} {:>8} {:>12}".format(*cell))
     click.echo(f"images: {len({s.image.digest for s in unique})}, digest: {samples_digest(epoch)}")
     if broken:
         click.echo("\n".join(broken), err=True)

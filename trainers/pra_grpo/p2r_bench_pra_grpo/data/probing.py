@@ -11,8 +11,7 @@ from typing import Any
 
 from p2r_bench.atomic import replacing
 from p2r_bench.errors import ImageError, UserError
-from p2r_bench.tasks.checking import MAX_ASPECT
-from p2r_bench.tasks.reading import probe, read_image
+from p2r_bench.tasks.reading import MAX_ASPECT, probe, read_image
 from p2r_bench.types import ImageRef, Sample
 
 _WORKERS = 4

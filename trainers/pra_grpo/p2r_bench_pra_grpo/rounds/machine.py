@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from p2r_bench.adapter import Profile
-from p2r_bench.engines.model_folder import model_digest, model_folder
+from p2r_bench.models import model_digest, model_folder
 from p2r_bench.store.lock import Lock
 from p2r_bench.types import Sample
 from p2r_bench_pra_grpo.config import Config, profile_name, profile_of

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from p2r_bench.engines.model_folder import model_folder
+from p2r_bench.models import model_folder
 from p2r_bench_pra_grpo.config import Config, ServiceConfig
 from p2r_bench_pra_grpo.data.load import check_there
 from p2r_bench_pra_grpo.devices import devices

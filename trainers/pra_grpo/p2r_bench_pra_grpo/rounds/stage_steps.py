@@ -9,8 +9,8 @@ from statistics import fmean
 from typing import Any
 
 from p2r_bench.adapter import Profile
-from p2r_bench.engines.model_folder import model_digest
 from p2r_bench.errors import UserError
+from p2r_bench.models import model_digest
 from p2r_bench.types import Sample
 from p2r_bench_pra_grpo.boxes import BoxStore, StoredBoxes
 from p2r_bench_pra_grpo.checkpoint import BadCheckpoint, load_test, write_manifest

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from p2r_bench.bundled import resolve_model
+from p2r_bench.models import resolve_model
 from p2r_bench_pra_grpo.config import Config
 from p2r_bench_pra_grpo.stage import STAGE_ROLES, Stage, StageRole
 

@@ -13,7 +13,7 @@ from typing import Any, Self
 from p2r_bench.adapter import Profile
 from p2r_bench.errors import EngineError, ImageError, UserError
 from p2r_bench.plugins import registry
-from p2r_bench.run.schedule.seeds import CallSeeds
+from p2r_bench.session import CallSeeds
 from p2r_bench.types import Completion, Engine, EngineConfig, Request, Sample
 from p2r_bench_pra_grpo.boxes import BoxStore, StoredBoxes
 from p2r_bench_pra_grpo.config import Config, ServiceConfig, Services, profile_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from p2r_bench.engines.model_folder import model_digest
+from p2r_bench.models import model_digest
 from p2r_bench_pra_grpo.config import ServiceConfig
 
 

@@ -8,16 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from p2r_bench.errors import EngineError
-from p2r_bench.judges.chat_service import RETRIED_STATUSES, ServiceError
 from p2r_bench.judges.select import close_judges, make_judge
-from p2r_bench.judges.verifier import ChatModel, Verifier
+from p2r_bench.judges.verifier import ChatModel, ServiceError, Verifier
 from p2r_bench.types import ImageRef, Prediction, Sample
 from p2r_bench_pra_grpo.config import Services
 from p2r_bench_pra_grpo.services.breaker import Breaker
-
-_PASSING = frozenset(
-    {"timeout", "unreachable", "bad_reply", *(f"http_{status}" for status in RETRIED_STATUSES)}
-)
 
 
 class GuardedModel:
@@ -44,7 +39,7 @@ class GuardedModel:
             try:
                 reply = await self._model.ask(payload)
             except ServiceError as error:
-                passing = error.kind in _PASSING or error.kind.startswith("http_5")
+                passing = error.retryable or error.kind.startswith("http_5")
                 failure = EngineError(str(error), kind=error.kind, retryable=passing)
                 self._breaker.failed(failure, pauses)
                 raise

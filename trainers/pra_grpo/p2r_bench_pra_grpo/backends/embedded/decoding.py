@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from p2r_bench.engines.stop_strings import cut_at_stop
+from p2r_bench.engines import cut_at_stop
 from p2r_bench.types import Sampling
 from p2r_bench_pra_grpo.backends.embedded.inputs import Prompt
 from p2r_bench_pra_grpo.backends.embedded.kv_cache import RowCache

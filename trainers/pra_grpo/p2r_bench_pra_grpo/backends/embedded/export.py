@@ -11,8 +11,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from p2r_bench.atomic import sync_folder
-from p2r_bench.engines.model_folder import TEXT_FILES
 from p2r_bench.errors import UserError
+from p2r_bench.models import TEXT_FILES
 from p2r_bench_pra_grpo.backends.embedded.loading import load
 
 

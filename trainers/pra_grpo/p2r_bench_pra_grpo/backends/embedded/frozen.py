@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from p2r_bench.engines.prompt_text import chat_template
+from p2r_bench.engines import chat_template
 from p2r_bench.errors import EngineError, P2RError
 from p2r_bench.types import Completion, Request
 from p2r_bench_pra_grpo.backends.embedded.decoding import Batch, Row

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from p2r_bench.engines.chat import check_images
-from p2r_bench.engines.prompt_text import PromptText, check_length
+from p2r_bench.engines import PromptText, check_images, check_length
 from p2r_bench.types import Request
 from p2r_bench_pra_grpo.backends.embedded.patches import Patches
 

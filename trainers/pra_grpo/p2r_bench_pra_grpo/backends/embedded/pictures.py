@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from PIL import Image
 
-from p2r_bench.adapter import decode
-from p2r_bench.adapter.canvas import Canvas
+from p2r_bench.adapter import Canvas, decode
 from p2r_bench.errors import ImageError
 from p2r_bench.tasks.reading import read_image
 from p2r_bench.types import Recipe, Request, Sample

@@ -12,8 +12,8 @@ import torch
 import transformers
 
 from p2r_bench.adapter import TwoStage
-from p2r_bench.engines.model_folder import model_digest
 from p2r_bench.errors import UserError
+from p2r_bench.models import model_digest
 from p2r_bench.types import Sample, digest_of
 from p2r_bench_pra_grpo.backends.embedded.checkpoints import (
     Checkpoint,

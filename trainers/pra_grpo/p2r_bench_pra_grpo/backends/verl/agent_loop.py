@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 from verl.experimental.agent_loop import AgentLoopOutput
 from verl.experimental.agent_loop.single_turn_agent_loop import SingleTurnAgentLoop
 
-from p2r_bench.engines.special_tokens import VISION_TOKENS
-from p2r_bench.store.recipes import recipe_from_json
+from p2r_bench.store.rows import recipe_from_json
 from p2r_bench_pra_grpo.backends.verl.stage_file import stage_file_of
 
 NEVER = -100.0
@@ -24,9 +24,11 @@ class StageAgentLoop(SingleTurnAgentLoop):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._seed = stage_file_of(self.data_config).seed
+        stage = stage_file_of(self.data_config)
+        never_sampled = stage.load_profile().model_family.never_sampled
+        self._seed = stage.seed
         self._image_token: int = self.tokenizer.convert_tokens_to_ids("<|image_pad|>")
-        self._bias = dict.fromkeys(forbidden_tokens(self.tokenizer), NEVER)
+        self._bias = dict.fromkeys(forbidden_tokens(self.tokenizer, never_sampled), NEVER)
 
     async def run(self, sampling_params: dict[str, Any], **kwargs: Any) -> AgentLoopOutput:
         """Generate one rollout of a row.
@@ -77,7 +79,11 @@ def rollout_seed(stage_seed: int, step: int, row: int, rollout: int) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
-def forbidden_tokens(tokenizer: Any) -> list[int]:
-    """Ids of the placeholders of images and videos. Sampled, they would name pixels that are not there."""
+def forbidden_tokens(tokenizer: Any, names: Iterable[str]) -> list[int]:
+    """Return the ids of those special tokens that the tokenizer has.
+
+    Args:
+        names: `Family.never_sampled`.
+    """
     added = tokenizer.get_added_vocab()
-    return sorted(added[token] for token in VISION_TOKENS if token in added)
+    return sorted(added[token] for token in names if token in added)

@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 from verl.utils.dataset.rl_dataset import RLHFDataset
 
 from p2r_bench.adapter import TwoStage
-from p2r_bench.engines.chat import chat_messages
+from p2r_bench.engines import chat_messages
 from p2r_bench.types import Request
 from p2r_bench_pra_grpo.backends.verl.images import image_part, images_of
 from p2r_bench_pra_grpo.backends.verl.rows import Row, read_rows, sample_to_json

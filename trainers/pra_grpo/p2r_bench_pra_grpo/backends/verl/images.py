@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from PIL import Image
 
-from p2r_bench.run.images.rendering import EncodedImage, ImageWork
-from p2r_bench.store.recipes import recipe_from_json, recipe_to_json
+from p2r_bench.images import EncodedImage, ImageWork
+from p2r_bench.store.rows import recipe_from_json, recipe_to_json
 from p2r_bench.tasks.reading import read_image
 from p2r_bench.types import ImageRef, Recipe
 from p2r_bench_pra_grpo.backends.verl.rows import image_from

@@ -46,7 +46,7 @@ def check_rows(
     """
     from transformers import AutoConfig, AutoTokenizer
 
-    from p2r_bench.engines.prompt_text import PromptText, chat_template
+    from p2r_bench.engines import PromptText, chat_template
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     image_id = AutoConfig.from_pretrained(model).image_token_id
