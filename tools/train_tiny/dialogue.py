@@ -21,6 +21,10 @@ FIXED_WEIGHT = 0.05
 """Of a token whose text does not depend on the sample."""
 
 
+Key = tuple[int, int, str]
+"""Chunk, episode and image: ``w`` whole, ``a0`` annotated of question 0, ``c0.1`` its second crop."""
+
+
 @dataclass
 class Example:
     """Token ids; `<|image_pad|>` runs stand for the images, in order."""
@@ -28,7 +32,7 @@ class Example:
     ids: list[int]
     weights: list[float]
     """Loss weight of each token as a target; 0 in the prompt."""
-    images: tuple[object, ...] = ()
+    images: tuple[Key, ...] = ()
     """Keys of the images' features, in order."""
     places: dict[int, int] = field(default_factory=dict)
     """Position to value of tokens that are box coordinates, whose target is smoothed."""
@@ -54,7 +58,7 @@ class Speaker:
 
     def __init__(self, tokenizer: Tokenizer, two_stage: TwoStage) -> None:
         self.tokenizer, self.two = tokenizer, two_stage
-        self.pad = tokenizer.token_to_id("<|image_pad|>")
+        self.pad = tokenizer.get_vocab()["<|image_pad|>"]
 
     def encode(self, text: str) -> list[int]:
         return self.tokenizer.encode(text, add_special_tokens=False).ids
@@ -77,7 +81,7 @@ class Speaker:
         self,
         request: Request,
         answer: Sequence[tuple[str, float]],
-        images: Sequence[object],
+        images: Sequence[Key],
         coordinates: bool = False,
     ) -> Example:
         """An example from a request and its answer in weighted pieces."""

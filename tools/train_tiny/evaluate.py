@@ -12,6 +12,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,15 +24,18 @@ from p2r_bench.adapter import TwoStage, load_profile, parse_boxes, render
 from p2r_bench.synth.rows import Row, iter_rows
 from p2r_bench.types import Box, ImageRef, Recipe, Request, Sample
 
+Job = tuple[Request, Sequence[Image.Image]]
+"""A request and its images, in order."""
+
 
 class Model:
     """A model folder that answers lists of requests greedily."""
 
     def __init__(self, folder: Path) -> None:
-        self.tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
-        self.model = Qwen3VLForConditionalGeneration.from_pretrained(
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
+        self.model: Any = Qwen3VLForConditionalGeneration.from_pretrained(
             folder, dtype=torch.float32
-        ).eval()
+        )
         settings = json.loads((folder / "preprocessor_config.json").read_text())
         names = (
             "size",
@@ -44,21 +48,20 @@ class Model:
         self.processor = Qwen2VLImageProcessorPil(**{name: settings[name] for name in names})
 
     @torch.inference_mode()
-    def generate(
-        self, jobs: Sequence[tuple[Request, Sequence[Image.Image]]], batch: int = 32
-    ) -> list[str]:
+    def generate(self, jobs: Sequence[Job], batch: int = 32) -> list[str]:
         out: list[str] = []
         for start in range(0, len(jobs), batch):
             out += self._batch(jobs[start : start + batch])
         return out
 
-    def _batch(self, jobs: Sequence[tuple[Request, Sequence[Image.Image]]]) -> list[str]:
-        texts, images = [], []
+    def _batch(self, jobs: Sequence[Job]) -> list[str]:
+        texts: list[str] = []
+        images: list[Image.Image] = []
         for request, pictures in jobs:
             queue = iter(pictures)
-            messages = []
+            messages: list[dict[str, Any]] = []
             for message in request.messages:
-                content = []
+                content: list[dict[str, Any]] = []
                 for part in message.content:
                     if isinstance(part, Recipe):
                         images.append(next(queue))
@@ -72,10 +75,9 @@ class Model:
             text = self.tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True
             )
-            for message in messages:
-                for part in message["content"]:
-                    if part["type"] == "image":
-                        text = text.replace("<|image_pad|>", "<|hole|>" * part["tokens"], 1)
+            for made in (part for message in messages for part in message["content"]):
+                if made["type"] == "image":
+                    text = text.replace("<|image_pad|>", "<|hole|>" * made["tokens"], 1)
             texts.append(text.replace("<|hole|>", "<|image_pad|>"))
         inputs = self.tokenizer(texts, return_tensors="pt", padding=True)
         seen = self.processor(images, return_tensors="pt")
@@ -89,7 +91,8 @@ class Model:
             do_sample=False,
             max_new_tokens=max(request.sampling.max_tokens for request, _ in jobs),
         )
-        return self.tokenizer.batch_decode(generated[:, ids.shape[1] :], skip_special_tokens=True)
+        new = generated[:, ids.shape[1] :]
+        return [self.tokenizer.decode(row, skip_special_tokens=True) for row in new]
 
 
 def iou(a: Sequence[float], b: Sequence[float]) -> float:
@@ -134,7 +137,7 @@ def evaluate(model: Model, rows: Sequence[Row], modes: Sequence[str]) -> dict[st
     samples = [sample_of(row, pictures[id(row.image)].size) for row in rows]
     cache: dict[str, Image.Image] = {}
 
-    def job(request: Request, row: Row, picture: Image.Image | None = None):
+    def job(request: Request, row: Row, picture: Image.Image | None = None) -> Job:
         images = []
         for recipe in request.recipes:
             key = f"{id(row.image)}/{id(picture)}/{recipe.crop}/{recipe.strokes}/{recipe.resize}"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from model import WIDTH, build, config
 from student import Student
-from tokenizer import SPECIAL, build_tokenizer, save
+from tokenizer import build_tokenizer, save, special_ids
 from torch import nn
 from transformers import GenerationConfig, Qwen3VLForConditionalGeneration
 from vision import Heads
@@ -27,7 +28,7 @@ def fold(linear: nn.Linear, bridge: nn.Linear) -> None:
 def assemble(vision: Path, joint: Path) -> Qwen3VLForConditionalGeneration:
     """The whole model from the two stages' checkpoints, in float32."""
     tokenizer = build_tokenizer()
-    ids = {token: tokenizer.token_to_id(token) for token in SPECIAL}
+    ids = special_ids(tokenizer)
     model = build(config(-(-tokenizer.get_vocab_size() // 64) * 64, ids), 0)
     visual = model.model.visual
     taught = nn.ModuleDict({"visual": visual, "heads": Heads(), "deep_heads": Heads()})
@@ -45,9 +46,12 @@ def assemble(vision: Path, joint: Path) -> Qwen3VLForConditionalGeneration:
 def write(model: Qwen3VLForConditionalGeneration, folder: Path) -> None:
     """Write weights in float16, configuration, tokenizer, image processor settings and profile."""
     folder.mkdir(parents=True, exist_ok=True)
-    eos, pad = model.config.text_config.eos_token_id, model.config.text_config.pad_token_id
-    model.generation_config = GenerationConfig(do_sample=False, eos_token_id=eos, pad_token_id=pad)
-    model.half().save_pretrained(folder)
+    text: Any = model.config.text_config
+    generation: Any = GenerationConfig
+    model.generation_config = generation(
+        do_sample=False, eos_token_id=text.eos_token_id, pad_token_id=text.pad_token_id
+    )
+    model.half().save_pretrained(folder)  # type: ignore[no-untyped-call] # transformers
     save(folder)
     budget = load_profile("tiny").image
     processor = {

@@ -14,18 +14,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from dialogue import (
-    Speaker,
-)
+from dialogue import Key, Speaker
 from episodes import Episode, load_chunks
 from model import build, config, see
 from optim import Optimisers
-from speech import Seen, collate, focus_loss, hidden_at, loss_of
+from speech import Batch, Seen, collate, focus_loss, hidden_at, loss_of
 from student import Student, colour_heads, number_tokens, start_bridge, start_embeddings
-from teacher import MIXTURE, Key, Teacher, images_of
-from tokenizer import SPECIAL, build_tokenizer
+from teacher import MIXTURE, Teacher, images_of
+from tokenizer import build_tokenizer, special_ids
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionModel
 from views import COLOURS
 from vision import Heads
 
@@ -33,7 +32,7 @@ from p2r_bench.adapter import TwoStage, load_profile
 
 
 @torch.no_grad()
-def look(visual: nn.Module, chunk: list[Episode], number: int) -> dict[Key, Seen]:
+def look(visual: Qwen3VLVisionModel, chunk: list[Episode], number: int) -> dict[Key, Seen]:
     """Features of every image of a chunk, in half precision."""
     by_size: dict[tuple[int, ...], list[tuple[Key, np.ndarray]]] = defaultdict(list)
     for e, episode in enumerate(chunk):
@@ -68,7 +67,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
 
     tokenizer = build_tokenizer()
-    ids = {token: tokenizer.token_to_id(token) for token in SPECIAL}
+    ids = special_ids(tokenizer)
     model = build(config(-(-tokenizer.get_vocab_size() // 64) * 64, ids), args.seed)
     visual, lm = model.model.visual, model.model.language_model
     stage1 = torch.load(args.vision, weights_only=False)["modules"]
@@ -142,7 +141,7 @@ def main() -> None:
                 total = loss + extra
                 for key, value in (("whose", known), ("looks", there)):
                     seen[key] = 0.95 * seen.get(key, value) + 0.05 * value
-            (total * 0.5).backward()
+            (total * 0.5).backward()  # type: ignore[no-untyped-call] # torch
             note(seen, [drawn[i] for i in half], batch, logits.detach(), numbers, loss.item())
         opt.step(step)
         if step % 25 == 0:
@@ -158,7 +157,12 @@ def main() -> None:
 
 
 def note(
-    seen: dict[str, float], drawn: list[str], batch, logits: Tensor, numbers: Tensor, loss: float
+    seen: dict[str, float],
+    drawn: list[str],
+    batch: Batch,
+    logits: Tensor,
+    numbers: Tensor,
+    loss: float,
 ) -> None:
     """Moving averages: share of heavy tokens right per kind, and the coordinates' mean error."""
     said = logits.argmax(-1)

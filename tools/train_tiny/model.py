@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -127,7 +128,7 @@ def neighbour_heads(visual: Qwen3VLVisionModel, strength: float = 4.0) -> None:
     """
     inv = visual.rotary_pos_emb.inv_freq
     for block, offsets in zip(visual.blocks, NEIGHBOURS, strict=False):
-        attn = block.attn
+        attn: Any = block.attn
         bias = attn.qkv.bias.data.view(3, attn.num_heads, attn.head_dim)
         radius = math.sqrt(strength / attn.scaling)
         for head, offset in enumerate(offsets):
@@ -172,9 +173,10 @@ def places(
     """
     if at is None:
         taps, weights, _ = _grid(rows, columns, visual.num_grid_per_side)
-        return (visual.pos_embed(taps) * weights[:, :, None]).sum(1)
+        embedded: Tensor = visual.pos_embed(taps)
+        return (embedded * weights[:, :, None]).sum(1)
     taps, weights, _ = _grid(frame[0] * MERGE, frame[1] * MERGE, visual.num_grid_per_side)
-    table = (visual.pos_embed(taps) * weights[:, :, None]).sum(1)
+    table: Tensor = (visual.pos_embed(taps) * weights[:, :, None]).sum(1)
     table = table.reshape(frame[0], frame[1], MERGE * MERGE, -1)
     r = at[:, 0, None, None] + torch.arange(rows // MERGE)[None, :, None]
     c = at[:, 1, None, None] + torch.arange(columns // MERGE)[None, None, :]
@@ -198,7 +200,8 @@ def see(
     x = x + places(visual, h // PATCH, w // PATCH, at, frame)
     cos, sin = visual.rotary_pos_emb(x, ids)
     deep = None
-    for depth, block in enumerate(visual.blocks):
+    blocks: Any = visual.blocks
+    for depth, block in enumerate(blocks):
         attn = block.attn
         q, k, v = (
             attn.qkv(block.norm1(x)).reshape(b, -1, 3, attn.num_heads, attn.head_dim).unbind(2)

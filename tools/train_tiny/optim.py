@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import nn
@@ -55,9 +56,9 @@ class Optimisers:
             opt.step()
             opt.zero_grad(set_to_none=True)
 
-    def state(self) -> list[dict]:
+    def state(self) -> list[dict[str, Any]]:
         return [o.state_dict() for o in self.all]
 
-    def load(self, state: list[dict]) -> None:
+    def load(self, state: list[dict[str, Any]]) -> None:
         for opt, saved in zip(self.all, state, strict=True):
             opt.load_state_dict(saved)

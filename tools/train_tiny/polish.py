@@ -14,24 +14,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from dialogue import Speaker
+from dialogue import Key, Speaker
 from episodes import load_chunks
 from joint import note
 from model import WIDTH, build, config, see
 from optim import Optimisers
 from speech import Seen, collate, focus_loss, hidden_at, loss_of
 from student import Student, number_tokens
-from teacher import MIXTURE, Key, Teacher, images_of
-from tokenizer import SPECIAL, build_tokenizer
+from teacher import MIXTURE, Teacher, images_of
+from tokenizer import build_tokenizer, special_ids
 from torch import nn
 from torch.nn import functional as F
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLVisionModel
 from views import COLOURS, Cache
 from vision import SIZES, Heads, losses, targets, window
 
 from p2r_bench.adapter import TwoStage, load_profile
 
 
-def look_again(visual: nn.Module, pixels: dict[Key, np.ndarray]) -> dict[Key, Seen]:
+def look_again(visual: Qwen3VLVisionModel, pixels: dict[Key, np.ndarray]) -> dict[Key, Seen]:
     """Features with gradients, images of one size at a time."""
     by_size: dict[tuple[int, ...], list[Key]] = defaultdict(list)
     for key, image in pixels.items():
@@ -62,7 +63,7 @@ def main() -> None:
     torch.set_num_threads(args.threads)
 
     tokenizer = build_tokenizer()
-    ids = {token: tokenizer.token_to_id(token) for token in SPECIAL}
+    ids = special_ids(tokenizer)
     model = build(config(-(-tokenizer.get_vocab_size() // 64) * 64, ids), args.seed)
     visual, lm = model.model.visual, model.model.language_model
     heads, deep_heads = Heads(), Heads()
@@ -117,7 +118,7 @@ def main() -> None:
             total = (
                 total + 0.5 * focus_loss(glimpse, batch, lm.embed_tokens.weight[words].detach())[0]
             )
-        total.backward()
+        total.backward()  # type: ignore[no-untyped-call] # torch
         note(seen, drawn, batch, logits.detach(), numbers, loss.item())
         for key, value in report.items():
             seen["tower " + key] = 0.95 * seen.get("tower " + key, value) + 0.05 * value

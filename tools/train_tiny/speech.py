@@ -6,16 +6,20 @@ head applied only where there is something to learn.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from dialogue import Example
+from dialogue import Example, Key
 from model import WIDTH, attend
 from torch import Tensor
 from torch.nn import functional as F
-from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextModel, rotate_half
+from transformers.models.qwen3_vl import modeling_qwen3_vl as transformers_model
+from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLTextModel
+
+rotate_half: Callable[[Tensor], Tensor] = transformers_model.rotate_half
 
 
 @dataclass
@@ -66,7 +70,7 @@ def place_ids(ids: Sequence[int], images: Sequence[Seen], pad: int) -> np.ndarra
 
 
 def collate(
-    examples: Sequence[Example], images: Mapping[object, Seen], pad: int, filler: int
+    examples: Sequence[Example], images: Mapping[Key, Seen], pad: int, filler: int
 ) -> Batch:
     """Examples as one batch."""
     length = max(len(e.ids) for e in examples)
@@ -128,7 +132,8 @@ def speak(
     cos, sin = cos[:, :, None].float(), sin[:, :, None].float()
     x, glimpse = embeds, None
     b, n, _ = x.shape
-    for depth, layer in enumerate(model.layers):
+    layers: Any = model.layers
+    for depth, layer in enumerate(layers):
         attn = layer.self_attn
         y = layer.input_layernorm(x)
         q = attn.q_norm(attn.q_proj(y).view(b, n, -1, attn.head_dim).float())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from model import WIDTH
 from tokenizers import Tokenizer
@@ -57,7 +59,7 @@ def start_bridge(
     return bridge
 
 
-def colour_heads(lm: nn.Module, tokenizer: Tokenizer) -> None:
+def colour_heads(lm: Any, tokenizer: Tokenizer) -> None:
     """Start one head of each middle layer as a match of colours: words look at tokens that show them.
 
     Its queries and keys are what the residual holds of the colours' embeddings, in the slowest rotary

@@ -12,11 +12,8 @@ from views import COLOURS
 from vision import targets
 
 from p2r_bench.synth.rows import pose
-from p2r_bench.synth.scene import Sign
+from p2r_bench.synth.scene import Scene, Sign
 from p2r_bench.types import Evidence
-
-Key = tuple[int, int, str]
-"""Chunk, episode and image: ``w`` whole, ``a0`` annotated of question 0, ``c0.1`` its second crop."""
 
 MIXTURE = {
     "perceive": 0.45,
@@ -124,7 +121,7 @@ class Teacher:
         return resized(example, self.speaker.pad, rows * columns)
 
     @staticmethod
-    def _fixed(asked: Asked) -> tuple:
+    def _fixed(asked: Asked) -> tuple[Scene, str]:
         return asked.question.scene, asked.question.category
 
 

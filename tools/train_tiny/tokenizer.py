@@ -134,6 +134,12 @@ def build_tokenizer(merges: int = 400) -> Tokenizer:
     return tokenizer
 
 
+def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
+    """Return the ids of the special tokens by their text."""
+    vocabulary = tokenizer.get_vocab()
+    return {token: vocabulary[token] for token in SPECIAL}
+
+
 def save(folder: Path) -> Tokenizer:
     """Write tokenizer.json, tokenizer_config.json and chat_template.jinja."""
     tokenizer = build_tokenizer()

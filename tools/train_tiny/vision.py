@@ -62,7 +62,7 @@ def targets(signs: np.ndarray, rows: int, columns: int, slack: float = 16.0) -> 
     b, s = signs.shape[:2]
     share = share.reshape(b, s, rows * columns)
     rim = np.stack([x2 - x1, y2 - y1], -1)[..., 0, 0, :] * 0.22  # outside of this there is no digit
-    complete = ((signs[..., :2] + rim > 0) & (signs[..., 2:4] - rim < 1)).all(-1)
+    complete = np.all((signs[..., :2] + rim > 0) & (signs[..., 2:4] - rim < 1), axis=-1)
     owner = share >= share.max(-1, keepdims=True) - 1e-6
     said = (owner | (share > 0.12)) & (share > 0) & complete[..., None]
     best = (share * said).argmax(1)
@@ -118,12 +118,13 @@ def window(
 def off_centre(signs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """[b, s]: how many pixels each sign's centre is from its token's, in the worse direction."""
     middle = (signs[..., :2] + signs[..., 2:4]) / 2 * np.asarray(size)
-    return np.abs(middle % 32 - 16).max(-1)
+    worst: np.ndarray = np.abs(middle % 32 - 16).max(-1)
+    return worst
 
 
 def losses(
     heads: Heads, tokens: Tensor, goal: tuple[Tensor, ...], close: bool
-) -> tuple[Tensor, dict]:
+) -> tuple[Tensor, dict[str, float]]:
     """The three heads' loss and accuracies on one batch."""
     colour, digit, box, share = (g.flatten(0, 1) for g in goal)
     flat = tokens.flatten(0, 1)
@@ -210,7 +211,8 @@ def main() -> None:
         start = saved["step"]
         print("resumed at", start, flush=True)
     caches = {name: Cache(args.cache, name) for name in ("crowd", "flock", "whole")}
-    began, seen = time.time(), {}
+    began = time.time()
+    seen: dict[str, float] = {}
     for step in range(start, args.steps):
         rng = np.random.default_rng((args.seed, step))
         if step % 200 == 0:
@@ -220,17 +222,17 @@ def main() -> None:
         pixels, signs = window(rng, *caches["crowd"].draw(rng, close_views), size, slack)
         grid = (size[1] // 32, size[0] // 32)
         goal = targets(signs, *grid, slack)
-        at = None
+        at: Tensor | None = None
         if (
             grid[0] * grid[1] <= 4
         ):  # a piece of a larger image, so that marks are read anywhere in one
             frame = FRAMES[rng.integers(len(FRAMES))]
-            at = np.stack(
+            starts = np.stack(
                 [rng.integers(0, f - g + 1, close_views) for f, g in zip(frame, grid, strict=True)],
                 1,
             )
-            goal[2][:] = moved_boxes(goal[2], at, grid, frame)
-            at = torch.from_numpy(at)
+            goal[2][:] = moved_boxes(goal[2], starts, grid, frame)
+            at = torch.from_numpy(starts)
         far_name = "whole" if caches["whole"].pixels and rng.random() < 0.6 else "flock"
         far_pixels, far_signs = caches[far_name].draw(rng, args.far)
         far_goal = targets(far_signs, 4, 7)
@@ -242,7 +244,7 @@ def main() -> None:
                 )
             loss, report = losses(heads, tokens.float(), aim, close)
             deep_loss, _ = losses(deep_heads, deep.float(), aim, close)
-            (loss + 0.3 * deep_loss).backward()
+            (loss + 0.3 * deep_loss).backward()  # type: ignore[no-untyped-call] # torch
             total += loss.item()
             for key, value in report.items():
                 name = (f"{size[0]} " if close else f"{far_name} ") + key
