@@ -5,9 +5,9 @@
 Needs torch and transformers, no network, and at most eight minutes on one H100. First p2r-tiny answers the same rows in float32 on the
 CPU and on the device: `equal_texts` is the share of rows with equal texts, `differences` lists the others. Then a model with
 Qwen3-VL-4B's architecture and random weights, made here, runs p2r over 8K rows through the `transformers` engine, pipelined and in
-the barrier schedule. Its stage 1 says nothing that could be drawn, so the boxes come from `benchmarks.answers`; every call is computed all the same.
-The device's busy share is what the driver reports, sampled five times a second, and null without a GPU. A Markdown table for
-`benchmarks/README.md` is printed before the last line, one JSON object.
+the barrier schedule. The boxes of its stage 1 come from `benchmarks.answers`, since random weights name none; every
+call is computed all the same. The device's busy share is what the driver reports, sampled five times a second, and null
+without a GPU. A Markdown table for `benchmarks/README.md` is printed before the last line, one JSON object.
 """
 
 from __future__ import annotations
@@ -87,11 +87,11 @@ ARCHITECTURES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "tiny": {"text_config": {"max_position_embeddings": 65536}, "vision_config": {}},
 }
-"""Changes to the bundled model's configuration; "tiny" is for trying this out."""
+"""Changes to the bundled model's configuration; "tiny" is for tests."""
 
 
 def make_model(folder: Path, architecture: str, device: str) -> Path:
-    """A model folder of this architecture with random weights, and the bundled model's tokenizer."""
+    """Return a model folder of this architecture with random weights and the bundled model's tokenizer."""
     from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
 
     source = resolve_model(SMALL_MODEL)
@@ -114,7 +114,7 @@ def make_model(folder: Path, architecture: str, device: str) -> Path:
 
 
 class DrivenEngine:
-    """An engine whose stage 1 is computed, and said by a rule."""
+    """An engine whose stage 1 is computed, with a reply by a rule."""
 
     def __init__(self, engine: Engine, answers: Answers) -> None:
         self._engine = engine
@@ -126,7 +126,7 @@ class DrivenEngine:
     async def generate(self, request: Request, images: Sequence[Image.Image]) -> Completion:
         """See `Engine.generate`."""
         answering = self._engine.generate(request, images)
-        del images  # the engine frees their room when it lets go of them
+        del images  # the engine drops the images to free their room
         completion = await answering
         if request.role != "perceive":
             return completion
@@ -134,10 +134,10 @@ class DrivenEngine:
 
 
 class BusyShare:
-    """Samples how busy the device is for the length of a block.
+    """Sampler of the device's utilization during a block.
 
     Attributes:
-        share: Mean of the samples, 0 to 1; None where nothing could be sampled.
+        share: Mean of the samples, 0 to 1; None without samples.
     """
 
     def __init__(self, device: str) -> None:
@@ -184,7 +184,7 @@ def utilization() -> Callable[[], float] | None:
 
 @dataclass(frozen=True)
 class Measured:
-    """A run, and how busy the device and the engine were."""
+    """A run, with the utilization of the device and of the engine."""
 
     timed: Timed
     device_share: float | None
@@ -192,7 +192,7 @@ class Measured:
 
 
 async def compare_answers(options: argparse.Namespace) -> dict[str, Any]:
-    """The bundled model on the CPU and on the device, the same rows in float32."""
+    """Run the bundled model on the CPU and on the device, over the same rows in float32."""
     folder = data.large_rows(options.cache_dir, options.rows, "4k")
     texts, rates = {}, {}
     for device in ("cpu", options.device):
@@ -222,7 +222,7 @@ async def compare_answers(options: argparse.Namespace) -> dict[str, Any]:
 
 
 async def compare_schedules(options: argparse.Namespace) -> dict[str, Any]:
-    """A large model over 8K rows, pipelined and in the barrier schedule."""
+    """Run a large model over 8K rows, pipelined and in the barrier schedule."""
     folder = data.large_rows(options.cache_dir, options.large_rows, options.resolution)
     answers = Answers(samples_of(folder))
     with tempfile.TemporaryDirectory(prefix="p2r-bench-model-") as scratch:
@@ -272,7 +272,7 @@ async def _run(
             limit=rows or options.large_rows,
             profile=str(profile),
             schedule=schedule,
-            canaries="off",  # random weights pass none
+            canaries="off",  # random weights fail the start-up checks
             **memory,  # type: ignore[arg-type]
         )
         timed = await timed_run(spec, engines)
@@ -282,7 +282,7 @@ async def _run(
 
 
 def table(figures: dict[str, Any]) -> str:
-    """The figures as a Markdown table."""
+    """Return the figures as a Markdown table."""
     device, rows = figures["device_name"], figures["rows"]
     lines = [
         "| on " + device + " | outcome |",
@@ -292,10 +292,10 @@ def table(figures: dict[str, Any]) -> str:
     ]
     for name, end in (("pipelined", ""), ("barrier", "_barrier")):
         busy = figures[f"busy_share{end}"]
-        told = "not known" if busy is None else f"{100 * busy:.0f} %"
+        device_busy = "unavailable" if busy is None else f"{100 * busy:.0f} %"
         lines.append(
             f"| {figures['architecture']}, random weights, {figures['large_rows']} rows of {figures['resolution']}, {name} | "
-            f"{figures[f'rows_per_s{end}']:.2f} rows/s; device busy {told}, engine busy "
+            f"{figures[f'rows_per_s{end}']:.2f} rows/s; device busy {device_busy}, engine busy "
             f"{100 * figures[f'engine_busy_share{end}']:.0f} % of the time |"
         )
     lines.append(f"| pipelined over barrier | {figures['ratio']:.2f} × |")
@@ -303,7 +303,7 @@ def table(figures: dict[str, Any]) -> str:
 
 
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Both parts."""
+    """Measure both parts."""
     cuda = options.device.startswith("cuda")
     begun = time.perf_counter()
     figures: dict[str, Any] = {

@@ -1,10 +1,10 @@
-"""What ends and begins a run: parquet files, metrics and intervals, and finding out what is done, by number of rows.
+"""Time to open, finish and resume a run, by number of rows.
 
     python -m benchmarks.aggregate [--rows 1000,30000] [--json]
 
-A run is made with small images and an engine that answers at once. Then its folder is opened, as to go on with it, and
-finished again. `resume_s` is the whole command again over a finished run. The last line is one JSON object with open_s,
-finish_s and resume_s by rows, and ms_per_row of their sum.
+A run is made with small images and an engine that answers at once. `open_s` opens its folder, `finish_s` writes parquet
+files, metrics and intervals, and `resume_s` is the whole command over the finished run. The last line is one JSON
+object with open_s, finish_s and resume_s by rows, and ms_per_row of their sum.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from p2r_bench.tasks.hr_bench import HRBench
 
 
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Each number of rows in turn."""
+    """Measure each number of rows in turn."""
     seconds: dict[str, dict[str, float]] = {"open_s": {}, "finish_s": {}, "resume_s": {}}
     per_row = {}
     for count in (int(count) for count in options.rows.split(",")):

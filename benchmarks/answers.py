@@ -1,4 +1,4 @@
-"""What the sleeping engine says: the right boxes and the right letter, in texts of realistic length."""
+"""Replies of the sleeping engine: the right boxes and the right letter, in texts of realistic length."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REASONING_TOKENS = (200, 400)
 
 
 class Answers:
-    """Texts by sample and role; the same whenever they are asked for."""
+    """Replies by sample and role; equal requests get equal replies."""
 
     def __init__(self, samples: Iterable[Sample]) -> None:
         self._samples = {sample.id: sample for sample in samples}
@@ -33,12 +33,12 @@ class Answers:
 
 
 def token_count(text: str) -> int:
-    """Tokens of a text, at four characters each."""
+    """Return the tokens of a text, at four characters each."""
     return max(1, -(-len(text) // CHARACTERS_PER_TOKEN))
 
 
 def _share(sample: Sample, what: str) -> float:
-    """A number from 0 to 1, evenly spread over samples and fixed for each."""
+    """Return a number from 0 to 1, evenly spread over samples and fixed for each."""
     return int(hashlib.sha256(f"{what} {sample.id}".encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
 
 

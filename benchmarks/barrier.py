@@ -1,6 +1,6 @@
-"""The barrier schedule: the published evaluation's way of working, as a baseline for timings.
+"""The barrier schedule of the published evaluation, as a baseline for timings.
 
-The answers are those of the pipeline; only the order of work, and what is shared, differ.
+The answers equal the pipeline's; the order of work and the sharing of images differ.
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ class BarrierLaunchers(Launchers):
 
 
 class BarrierPipeline(Pipeline):
-    """Works on one batch of rows after the other, each in steps that all its rows take together.
+    """Pipeline over one batch of rows after the other, in steps that all its rows take together.
 
-    A call waits until every sample of the batch waits too, or has finished. Then the images of all waiting
-    calls are prepared, one after the other in one thread, in the order of the rows; when the last is
-    ready, all calls go to the engine at once. Each row decodes and resizes for itself, whatever others
-    have done. Where a mode makes two calls this is: prepare all, perceive all, draw all, reason all.
+    A call waits until every sample of the batch waits or has finished. Then one thread prepares the images of all
+    waiting calls, in the order of the rows. When the last is ready, all calls go to the engine at once. Each row
+    decodes and resizes for itself. For a mode with two calls the order is: prepare all, perceive all, draw all, reason
+    all.
     """
 
     async def run(self, todo: Todo) -> None:
@@ -107,10 +107,10 @@ class BarrierPipeline(Pipeline):
 
 
 class Barrier:
-    """Holds back the calls of a batch.
+    """Barrier for the calls of a batch.
 
     Args:
-        thread: Where images are prepared.
+        thread: Executor that prepares images.
         budget: Bytes of decoded images that rows keep from one call to the next. The published code keeps all of
             them; a row beyond the budget decodes again.
         counts: See `ImageWork`.
@@ -124,13 +124,13 @@ class Barrier:
         self._releasing: asyncio.Task[None] | None = None
 
     def enter(self, source: EncodedImage) -> RowImages:
-        """The images of a sample of the batch. All enter before the first one calls."""
+        """Add a sample of the batch and return its images. All enter before the first call."""
         row = _Row(self, source)
         self._rows.append(row)
         return row
 
     def leave(self, images: RowImages | ErrorInfo) -> None:
-        """A sample has finished; those that have not entered are passed over."""
+        """Remove a finished sample; others are ignored."""
         if isinstance(images, _Row):
             self._rows.remove(images)
             if images.kept is not None:
@@ -139,7 +139,7 @@ class Barrier:
             self.look()
 
     def look(self) -> None:
-        """Look whether all wait, after everybody who can run now has run."""
+        """Check if all samples wait, once no task can run."""
         asyncio.get_running_loop().call_soon(self._look)
 
     def _look(self) -> None:
@@ -156,7 +156,7 @@ class Barrier:
             call.go()
 
     def close(self) -> None:
-        """Stop preparing images for calls that were cancelled."""
+        """Stop the preparation of images for cancelled calls."""
         if self._releasing is not None:
             self._releasing.cancel()
 
@@ -172,8 +172,8 @@ class _Row:
     """One sample of a batch.
 
     Attributes:
-        waiting: Its calls that are held back; `running`: how many are in the engine.
-        kept: Its decoded source, and by which policy.
+        waiting: Calls at the barrier; `running`: number of calls in the engine.
+        kept: The decoded source with its decoding policy.
     """
 
     def __init__(self, barrier: Barrier, source: EncodedImage) -> None:
@@ -186,7 +186,7 @@ class _Row:
     async def prepare(
         self, recipes: Sequence[Recipe], priority: int = 0, encoder: ImageEncoder | None = None
     ) -> Prepared:
-        """See `RowImages.prepare`; returns when the whole batch may go on."""
+        """See `RowImages.prepare`; returns when the barrier opens."""
         self.barrier.counts["sent"] += len(recipes)
         call = _Call(self, recipes, encoder)
         self.waiting.append(call)
@@ -195,7 +195,7 @@ class _Row:
         return call
 
     def rendered(self, recipes: Sequence[Recipe], encoder: ImageEncoder | None) -> list[Sendable]:
-        """The images of a call, from the row's own source and nothing else."""
+        """Return the images of a call, made from the row's own source alone."""
         images = []
         for recipe in recipes:
             policy = (recipe.exif, recipe.alpha)
@@ -211,7 +211,7 @@ class _Row:
 
 
 class _Call:
-    """One call that is held back, and then its images."""
+    """One call at the barrier, and its images."""
 
     def __init__(self, row: _Row, recipes: Sequence[Recipe], encoder: ImageEncoder | None) -> None:
         self.waited = 0.0
@@ -237,12 +237,12 @@ class _Call:
         self.worked = time.perf_counter() - started
 
     def go(self) -> None:
-        """Let the call go on."""
+        """Release the call."""
         if not self._go.done():
             self._go.set_result(None)
 
     async def released(self) -> None:
-        """Wait for `go`; raises what preparing the images raised."""
+        """Wait for `go`; raise the error of preparing the images, if any."""
         try:
             await self._go
         finally:

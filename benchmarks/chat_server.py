@@ -1,11 +1,11 @@
-"""An OpenAI-compatible server in a process of its own, for measuring what the `openai` engine takes.
+"""An OpenAI-compatible server in a separate process, for measurements of the `openai` engine.
 
     python -m benchmarks.chat_server [--latency 4.0] [--port 0]
 
-It reads every request to its end, and answers after as long as a GPU would take with 32 requests at once. It counts prompt tokens as
-the Qwen3-VL family does, from the sizes in the headers of the images, follows the schema that the engine tries at start, and names
-boxes that depend on the whole question, options included, so that hardly any two rows share their crops. It prints its URL when it
-is ready, and ends with its standard input.
+It reads every request whole and answers after the time that a GPU takes with 32 requests at once. It counts prompt
+tokens by the Qwen3-VL family's rule, from the sizes in the images' headers, and follows the schema that the engine
+tries at start. Its boxes depend on the question with its options, so that hardly any two rows share crops. It prints
+its URL when it is ready, and ends with its standard input.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _IMAGE = re.compile(rb'data:image/[a-z]+;base64,([A-Za-z0-9+/]{4,%d})[^"]*' % _H
 
 @contextmanager
 def served(latency_s: float = LATENCY_S) -> Iterator[str]:
-    """The URL of a server that runs until the end of the block."""
+    """Return a context with the URL of a running server."""
     command = [sys.executable, "-m", "benchmarks.chat_server", "--latency", str(latency_s)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -50,7 +50,7 @@ def served(latency_s: float = LATENCY_S) -> Iterator[str]:
 
 
 def answer(body: bytes) -> dict[str, Any]:
-    """The answer to a chat request."""
+    """Return the answer to a chat request."""
     tokens = sum(_visual_tokens(match[1]) for match in _IMAGE.finditer(body))
     request = json.loads(_IMAGE.sub(b"image", body))
     text = _text(request)
@@ -96,7 +96,7 @@ def _text(request: dict[str, Any]) -> str:
 
 
 def _boxes(prompt: str) -> list[list[int]]:
-    """Two boxes of a twentieth to a fifth of the image's sides."""
+    """Return two boxes of a twentieth to a fifth of the image's sides."""
     numbers = hashlib.sha256(prompt.encode()).digest()
     boxes = []
     for a, b, c, d in (numbers[:4], numbers[4:8]):
@@ -106,13 +106,13 @@ def _boxes(prompt: str) -> list[list[int]]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves `/v1/models` and `/v1/chat/completions`."""
+    """Handler of `/v1/models` and `/v1/chat/completions`."""
 
     protocol_version = "HTTP/1.1"
     latency_s = LATENCY_S
 
     def log_message(self, *_: object) -> None:
-        """Say nothing of every request."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         self._reply({"object": "list", "data": [{"id": MODEL, "object": "model", "root": MODEL}]})

@@ -1,4 +1,4 @@
-"""Rows in HR-Bench's format for the benchmarks, written once into a folder and used again."""
+"""Rows in HR-Bench's format for the benchmarks, written once and reused."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from p2r_bench.synth.rows import Resolution
 
 ROTATIONS = 4
 DRAWN = 40
-"""Different pictures; beyond these, rows show one of them again, as a file of its own."""
+"""Number of different pictures; further rows repeat them as separate files."""
 _GROUP_ROWS = 32
 
 
 def add_option(parser: argparse.ArgumentParser) -> None:
-    """The option that says where data is kept."""
+    """Add the option for the data folder."""
     default = Path(tempfile.gettempdir()) / "p2r-bench-benchmarks"
     parser.add_argument(
         "--cache-dir", type=Path, default=default, help=f"folder for data that is made [{default}]"
@@ -32,10 +32,10 @@ def add_option(parser: argparse.ArgumentParser) -> None:
 
 
 def large_rows(cache: Path, rows: int, resolution: Resolution = "8k") -> Path:
-    """A folder of Synth-HR rows, four rotations an image, every image a file with a digest of its own.
+    """Return a folder of Synth-HR rows, four rotations an image, each image with its own digest.
 
-    Drawing takes half a second of a core for an 8K image. The first `DRAWN` images are drawn; the others are
-    copies of these with another comment in the file, which costs a reader as much.
+    Drawing an 8K image takes half a second of a core. The first `DRAWN` images are drawn; the others are copies with
+    another comment in the file, which cost a reader as much.
     """
     drawn = cache / f"synth-{resolution}-{min(rows, DRAWN * ROTATIONS)}"
     if not list(drawn.rglob("*.parquet")):
@@ -50,7 +50,7 @@ def large_rows(cache: Path, rows: int, resolution: Resolution = "8k") -> Path:
 
 
 def small_rows(cache: Path, rows: int) -> Path:
-    """A folder of rows with images of 96×64 pixels, for what has nothing to do with their size."""
+    """Return a folder of rows with images of 96×64 pixels, for measurements that do not depend on image size."""
     folder = cache / f"small-{rows}"
     if not list(folder.rglob("*.parquet")):
         schema = pa.schema(
@@ -63,7 +63,7 @@ def small_rows(cache: Path, rows: int) -> Path:
 
 
 def with_comment(jpeg: bytes, comment: str) -> bytes:
-    """The same picture as another file: a comment segment behind the start marker."""
+    """Return the same picture as another file, with a comment segment after the start marker."""
     text = comment.encode()
     return jpeg[:2] + b"\xff\xfe" + (2 + len(text)).to_bytes(2, "big") + text + jpeg[2:]
 
@@ -109,7 +109,7 @@ def _picture(number: int) -> bytes:
 
 
 def _write(path: Path, schema: pa.Schema, rows: Iterator[dict[str, Any]]) -> None:
-    """Write beside the name and swap in, a row group at a time."""
+    """Write atomically, one row group at a time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     with pq.ParquetWriter(part, schema, compression="none") as writer:

@@ -1,4 +1,4 @@
-"""The engines that a benchmark can measure with."""
+"""Engines for benchmarks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from p2r_bench.types import Sample
 MAX_IMAGES = 4
 WARM_UP_ROWS = 8
 UNCACHED = {"vllm": {"prefix_caching": "false", "image_cache_gb": "0"}}
-"""Arguments that switch off what the published evaluation has switched off."""
+"""Arguments that disable the caches that the published evaluation disables."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options that choose the engine."""
+    """Add the options for the engine."""
     parser.add_argument(
         "--engine",
         default="sleeping",
@@ -38,7 +38,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def choice_of(options: argparse.Namespace, *, caching: bool = True) -> EngineChoice:
-    """The engine asked for; without caching, those caches are off that the published evaluation has off."""
+    """Return the chosen engine; without `caching` the caches are off that the published evaluation disables."""
     if options.engine == "sleeping":
         return SLEEPING
     args = dict(pair.split("=", 1) for pair in options.engine_arg)
@@ -51,7 +51,7 @@ def choice_of(options: argparse.Namespace, *, caching: bool = True) -> EngineCho
 async def started(
     options: argparse.Namespace, samples: Iterable[Sample], *, caching: bool = True
 ) -> AsyncIterator[EngineSet]:
-    """Engines with the one asked for running; a real one has answered a few small rows already."""
+    """Return engines with the chosen one running; a real one is warmed up with a few small rows."""
     if options.engine == "sleeping":
         answers = Answers(samples)
         engines: EngineSet = OneEngine(
@@ -70,7 +70,7 @@ async def started(
 
 
 async def _warm_up(options: argparse.Namespace, engines: EngineSet, *, caching: bool) -> None:
-    """What an engine does once, at its first requests."""
+    """Run the first requests, at which an engine does its one-time work."""
     choice = choice_of(options, caching=caching)
     with results_folder() as out:
         spec = replace(

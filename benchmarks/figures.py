@@ -1,4 +1,4 @@
-"""Takes every figure of benchmarks/README.md again and puts it there.
+"""Measure every figure of benchmarks/README.md again and update the file.
 
     python -m benchmarks.figures [--only images,pipeline]
 
@@ -71,11 +71,11 @@ COMMANDS: dict[str, tuple[str, Say]] = {
         lambda f: "; ".join(f"`{name}` {s:.2f} s" for name, s in f["seconds"].items()),
     ),
 }
-"""Name to the arguments behind `python -m benchmarks.` and what is said of the outcome."""
+"""Arguments after `python -m benchmarks.` and the outcome's text, by name."""
 
 
 def taken(arguments: str) -> Figures:
-    """The last line of a benchmark."""
+    """Return the JSON object in a benchmark's last line."""
     command = [sys.executable, "-m", *f"benchmarks.{arguments}".split(), "--json"]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     figures: Figures = json.loads(done.stdout.splitlines()[-1])
@@ -83,7 +83,7 @@ def taken(arguments: str) -> Figures:
 
 
 def row(name: str, figures: Figures) -> str:
-    """The table's line of one benchmark."""
+    """Return the table's line of one benchmark."""
     arguments, say = COMMANDS[name]
     machine = figures.get("machine", {})
     where = f"{machine['cpu']}, {machine['cores']} cores" if isinstance(machine, dict) else ""
@@ -92,7 +92,7 @@ def row(name: str, figures: Figures) -> str:
 
 
 def replaced(text: str, rows: Mapping[str, str]) -> str:
-    """The page with these lines in its table; others stay as they are."""
+    """Return the page with these lines in its table; others are kept."""
     before, _, rest = text.partition(BEGIN)
     table, _, after = rest.partition(END)
     old = {}

@@ -1,11 +1,11 @@
-"""A whole run against its floor: what it would take if nothing but the engine, or nothing but the images, took time.
+"""Time of a whole run against its floor: the time of the engine alone, or of the images alone.
 
     python -m benchmarks.floor [--rows 400] [--engine sleeping|vllm|transformers] [--json]
 
-Rows are HR-Bench's format at 8K with four rotations an image. With an engine that sleeps, as one on a GPU does for this
-machine, the floor is the larger of two times taken in the same command: the engine's, fed with ready-made requests, and
-the images', read and made by the run's own pool for nobody. With an engine on this machine's processor they share its
-cores: the floor is the processor seconds of both over the number of cores. The last line is one JSON object with
+Rows are in HR-Bench's format at 8K with four rotations an image. A sleeping engine costs this machine nothing, like one
+on a GPU: the floor is the larger of two times measured in the same command, the engine's on ready-made requests, and
+the images', made by the run's own pool without an engine. An engine on this machine's processor shares the cores with
+the images: the floor is the processor seconds of both over the number of cores. The last line is one JSON object with
 rows_per_s, floor_ratio (run over floor), engine_s, images_s, run_s and peak_mb.
 """
 
@@ -26,7 +26,7 @@ from p2r_bench.run.spec import RunSpec
 
 
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """The run, then its parts."""
+    """Measure the run, then its parts."""
     folder = data.large_rows(options.cache_dir, options.rows, options.resolution)
     samples = samples_of(folder)[: options.rows]
     choice = engines.choice_of(options)

@@ -1,16 +1,15 @@
-"""The time a GPU takes: how long a step of continuous batching lasts, and who is in it. Nothing here sleeps.
+"""Model of a GPU's time: the length of each step of continuous batching, and the requests in it. Nothing here sleeps.
 
 The rates are those of Qwen3-8B, which is the language model of Qwen3-VL-8B, in bfloat16 on one H100 80GB SXM under
 vLLM 0.30.0, as published in https://github.com/tgarg01/silybench-data (`derived/csv/perf_points.csv` and `runs.csv`, run
 20260924T125045Z_h100-80gbx1_qwen3-8b_bf16, CC BY 4.0). Four of its figures give the four constants:
 
 - 6.83 ms between the tokens of a lone request of 128 + 128 tokens: reading the weights;
-- 12.83 ms with 256 of them, and 18.08 ms with 256 of 128 + 1024: so much for a sequence, so much for a token
-  of its context;
-- 233 ms for a step with 8,192 prompt tokens, where a step without any takes 25: so much for a prompt token.
+- 12.83 ms with 256 of them, and 18.08 ms with 256 of 128 + 1024: the time of a sequence, and of a token of its context;
+- 233 ms for a step with 8,192 prompt tokens, where a step without any takes 25: the time of a prompt token.
 
-`tests/benchmarks/test_gpu.py` holds the formula against other rows of the same table. The vision tower's time is not in
-it, for want of published figures: a real GPU takes longer, so that the engine modelled here is harder to keep full.
+`tests/benchmarks/test_gpu.py` compares the formula with other rows of the same table. The vision tower's time is
+missing, since no figures are published: a real GPU takes longer, so the modelled engine is harder to keep full.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ class Gpu:
     """Rates of one GPU with one model.
 
     Attributes:
-        step_s: Seconds of a step, whatever is in it.
+        step_s: Seconds of an empty step.
         sequence_s, context_token_s: Further seconds for each sequence that decodes, and each token of its context.
         prompt_token_s: Further seconds for each prompt token that is computed.
         kv_tokens: Tokens whose keys and values fit in memory.
@@ -43,14 +42,14 @@ class Gpu:
     sequences: int = 64
 
     def seconds(self, sequences: int, context: int, prompt_tokens: int) -> float:
-        """Length of a step in which `sequences` decode over `context` tokens in all."""
+        """Return the length of a step in which `sequences` decode over `context` tokens in all."""
         decoding = self.sequence_s * sequences + self.context_token_s * context
         return self.step_s + decoding + self.prompt_token_s * prompt_tokens
 
 
 @dataclass(frozen=True)
 class Part:
-    """A piece of a prompt, an image or a text. `key` is that of the prompt up to its end: equal keys, equal prefixes."""
+    """A text or image in a prompt. Equal keys mean equal prompts up to the part's end."""
 
     key: object
     tokens: int
@@ -61,8 +60,8 @@ class Running:
     """One request in the engine.
 
     Attributes:
-        arrived: Second at which it came.
-        cached: Prompt tokens that were there already.
+        arrived: Second of its arrival.
+        cached: Prompt tokens found in the cache.
         started, finished: Seconds at which its first step began and its last one ended.
     """
 
@@ -95,8 +94,8 @@ class _Shared:
 class Batcher:
     """Continuous batching with chunked prefill, a queue by priority, and prefix caching if wanted.
 
-    Prefixes are shared part by part: a part that follows the same prompt is there for others once all of it has
-    been in a step. What nobody uses is kept until its room is needed, oldest first.
+    Prefixes are shared part by part: a part is cached once it has been computed whole. Unused parts are evicted when
+    room is needed, the oldest first.
     """
 
     def __init__(self, gpu: Gpu, *, prefix_caching: bool) -> None:
@@ -111,7 +110,7 @@ class Batcher:
         self._private = 0
 
     def add(self, sequence: Running) -> None:
-        """Queue a request: lower priorities first, then first come."""
+        """Queue a request: lower priorities first, then in order of arrival."""
         self._order += 1
         heapq.heappush(self._waiting, (sequence.priority, self._order, sequence))
 
@@ -120,7 +119,7 @@ class Batcher:
         return not self._running and not self._waiting
 
     def step(self) -> list[Running]:
-        """Do one step and set the clock to its end. Returns the requests that it finished."""
+        """Do one step, set the clock to its end, and return the finished requests."""
         for sequence in [s for s in self._running if s.aborted]:
             self._leave(sequence)
         if not self._running and self._waiting:
@@ -149,7 +148,7 @@ class Batcher:
         return done
 
     def _chunks(self, room: int) -> list[tuple[Running, int]]:
-        """Prompts to go on with, then prompts to begin, as far as the step has room."""
+        """Return the prompts that the step has room for: begun ones first, then new ones."""
         chunks = []
         for sequence in self._running:
             if room > 0 and sequence.computed < sequence.prompt_tokens:
@@ -174,7 +173,7 @@ class Batcher:
         return chunks
 
     def _chunk(self, sequence: Running, room: int) -> int:
-        """How many prompt tokens a request has in this step; others may use what that completes."""
+        """Return the number of a request's prompt tokens in this step; parts completed by them become shared."""
         tokens = min(sequence.prompt_tokens - sequence.computed, room)
         end = 0
         for key, part in zip(sequence.held, sequence.parts, strict=False):
@@ -184,7 +183,7 @@ class Batcher:
         return tokens
 
     def _enter(self, sequence: Running) -> bool:
-        """Take room for a request, if there is any, with what is cached of its prompt."""
+        """Reserve memory for a request, if there is any, reusing the cached prefix of its prompt."""
         shared = sequence.parts[:-1] if self.prefix_caching else ()
         known = 0
         while known < len(shared) and self._is_computed(shared[known]):

@@ -2,11 +2,12 @@
 
     python -m benchmarks.images [--rows 32] [--json]
 
-For every row of HR-Bench's format at 8K, what p2r needs: the whole image at the profile's budget, then the image with
-the boxes drawn, and the crops. The straightforward route does each row on its own, one after the other, with Pillow as
-one would write it: open, convert, resize; copy, draw, crop, resize. The run's image path shares what rows have in common and
-works in a pool, on the route `exact` (the pixels are compared with the straightforward ones) and on the route `fast`. The
-last line is one JSON object with seconds per row (`straightforward_s`, `exact_s`, `fast_s`), ratios and what `fast` differs by.
+Each row, in HR-Bench's format at 8K, needs the images of p2r: the whole image at the profile's budget, then the image
+with its boxes drawn, and the crops. The straightforward route processes one row after the other with plain Pillow
+calls: open, convert, resize; copy, draw, crop, resize. The run's image path shares images between rows and uses a
+thread pool, on the route `exact` (with pixels compared to the straightforward ones) and on the route `fast`. The last
+line is one JSON object with seconds per row (`straightforward_s`, `exact_s`, `fast_s`), ratios and the deviation of
+`fast`.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ IN_FLIGHT = 64
 
 
 def straightforward(ready: Ready, requests: Sequence[Request]) -> dict[str, Image.Image]:
-    """The images of one row's requests, by recipe digest."""
+    """Return the images of one row's requests, by recipe digest."""
     assert isinstance(ready.image, EncodedImage), ready.image
     made = {}
     with Image.open(io.BytesIO(ready.image.data)) as opened:
@@ -54,14 +55,14 @@ def _made(source: Image.Image, recipe: Recipe) -> Image.Image:
         pen.rectangle(stroke.rect, outline=stroke.colour, width=stroke.width)
     if recipe.crop is not None:
         image = image.crop(recipe.crop)
-    # Rows, then columns: what Pillow before 13 does by itself, and what the exact route holds to.
+    # Rows, then columns: the order of Pillow before 13 and of the exact route.
     for size in ((recipe.size[0], image.height), recipe.size):
         image = image.resize(size, Image.Resampling.BICUBIC)
     return image
 
 
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """All three, one after the other."""
+    """Measure the three, one after the other."""
     folder = data.large_rows(options.cache_dir, options.rows, options.resolution)
     samples = samples_of(folder)[: options.rows]
     rows = await ready_rows(samples)
@@ -82,7 +83,7 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     wanted = {"exact": asked}
     if options.fast:
         wanted["fast"] = await _asked(rows, profile.with_route("fast"))
-        # What it needs is imported before the clock starts.
+        # Import its packages before the clock starts.
         await images_alone(samples[:1], wanted["fast"], DEFAULT_BUDGET, 1)
     for route, requests in wanted.items():
         used = cpu_seconds()
@@ -108,7 +109,7 @@ async def _asked(rows: Sequence[Ready], profile: Profile) -> Asked:
 
 
 def _compared(rows: Sequence[Ready], asked: Asked, fast: Asked | None) -> dict[str, Any]:
-    """Whether the exact route gives the straightforward pixels, and how far the fast one is from them."""
+    """Compare the pixels of the exact and the fast route with the straightforward ones."""
     plain: dict[str, Image.Image] = {}
     for ready in rows:
         plain |= straightforward(ready, asked[ready.work.sample.id])

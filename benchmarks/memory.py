@@ -1,12 +1,12 @@
-"""Most memory of a run over 8K images, by number of rows.
+"""Peak memory of a run over 8K images, by number of rows.
 
     python -m benchmarks.memory [--rows 800,3200] [--engine sleeping|openai] [--json]
 
-Each number of rows is a run in a process of its own, with an engine that sleeps as four GPUs would, so that images are what is
-waited for, and many are under way. `--engine openai` sends every image over HTTP to a server in another process
-(`benchmarks.chat_server`), whose memory and processor time are not counted. Every image is a file with a digest of its own. The last
-line is one JSON object with peak_mb (of the longest run), peak_mb_by_rows, ratio (longest over shortest), rows_per_s and
-cpu_s_per_row.
+Each number of rows is a run in a separate process, with an engine that sleeps like four GPUs, so that the run waits for
+images and many are in progress. `--engine openai` sends every image over HTTP to a server in another process
+(`benchmarks.chat_server`), whose memory and processor time are not counted. Every image has its own digest. The last
+line is one JSON object with peak_mb (of the longest run), peak_mb_by_rows, ratio (longest over shortest), rows_per_s
+and cpu_s_per_row.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SPEED = 4.0
 
 
 async def one_run(options: argparse.Namespace, rows: int) -> dict[str, float]:
-    """A run in this process, and the most memory that the process has had."""
+    """Run in this process, and measure its peak memory."""
     folder = data.large_rows(options.cache_dir, rows, options.resolution)
     choice = engines.choice_of(options)
     async with engines.started(options, samples_of(folder)) as running:
@@ -56,7 +56,7 @@ async def one_run(options: argparse.Namespace, rows: int) -> dict[str, float]:
 
 @contextmanager
 def server(options: argparse.Namespace) -> Iterator[None]:
-    """A server of this benchmark's own for the `openai` engine, unless there is one to be used."""
+    """Return a context with a server for the `openai` engine, started unless one is named."""
     if options.engine != "openai" or any(a.startswith("base_url=") for a in options.engine_arg):
         yield
         return
@@ -67,7 +67,7 @@ def server(options: argparse.Namespace) -> Iterator[None]:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Each number of rows in a process of its own."""
+    """Measure each number of rows in a separate process."""
     counts = sorted(int(count) for count in options.rows.split(","))
     peaks, rates, cpu = {}, {}, {}
     for count in counts:

@@ -1,4 +1,4 @@
-"""What all benchmarks print: a table for people, and one JSON object as the last line."""
+"""Output of benchmarks: a table for people, and one JSON object as the last line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from p2r_bench.run.environment import versions
 
 
 def options_of(doc: str | None) -> argparse.ArgumentParser:
-    """A parser with what every benchmark takes."""
+    """Return a parser with the options of every benchmark."""
     parser = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -28,7 +28,7 @@ def emit(
     """Print a benchmark's outcome.
 
     Args:
-        lines: Value and what it is, for people.
+        lines: Values with their meaning, for people.
     """
     if not as_json:
         width = max(len(value) for value, _ in lines)
@@ -38,7 +38,7 @@ def emit(
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were taken on."""
+    """Return facts about this machine."""
     known = versions()
     return {
         "cpu": _cpu(),

@@ -1,4 +1,4 @@
-"""The parts of a run on their own: what the engine alone takes, and what the images alone take."""
+"""The parts of a run measured separately: the engine alone, and the images alone."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from p2r_bench.run.schedule.seeds import CallSeeds
 from p2r_bench.types import Completion, Engine, Request, Sample
 
 Asked = Mapping[str, Sequence[Request]]
-"""Sample id to its requests, in order."""
+"""Requests of each sample, in order, by id."""
 
 
 async def ready_rows(samples: Sequence[Sample]) -> list[Ready]:
-    """Rows with their encoded images, in the order in which a run begins them."""
+    """Return rows with their encoded images, in the order in which a run begins them."""
     work = near_each_other(Work(index, sample) for index, sample in enumerate(samples))
     async with aclosing(read_ahead(work)) as rows:
         return [ready async for ready in rows]
@@ -31,7 +31,7 @@ async def ready_rows(samples: Sequence[Sample]) -> list[Ready]:
 async def requests_of(
     rows: Sequence[Ready], texts: Mapping[str, Sequence[str]], profile: Profile
 ) -> Asked:
-    """The requests of a run, from its texts."""
+    """Return the requests of a run, from its texts."""
     asked: dict[str, list[Request]] = {}
     for ready in rows:
         sample, seeds = ready.work.sample, CallSeeds(0, 0)
@@ -51,11 +51,10 @@ async def requests_of(
 
 
 async def engine_alone(engine: Engine, asked: Asked, images: Mapping[str, Image.Image]) -> float:
-    """Seconds of the engine fed with all the requests of a run, those of a sample one after the other.
+    """Return the seconds that the engine needs for all requests of a run, those of a sample one after the other.
 
     Args:
-        images: By recipe digest. Recipes that are missing are sent without their image, which only a sleeping
-            engine takes.
+        images: Images by recipe digest. Missing ones are not sent, which only a sleeping engine accepts.
     """
 
     async def one(requests: Sequence[Request]) -> None:
@@ -71,7 +70,7 @@ async def engine_alone(engine: Engine, asked: Asked, images: Mapping[str, Image.
 async def images_alone(
     samples: Sequence[Sample], asked: Asked, budget: int, in_flight: int
 ) -> float:
-    """Seconds of reading the rows and making the images of their requests, with the run's own pool and no engine."""
+    """Return the seconds of reading rows and rendering their images, with the run's own pool and no engine."""
     images = ImageWork(budget)
     places = asyncio.Semaphore(in_flight)
 
@@ -97,7 +96,7 @@ async def images_alone(
 
 
 def ready_made(rows: Sequence[Ready], asked: Asked) -> dict[str, Image.Image]:
-    """All images of all requests, by recipe digest."""
+    """Return all images of all requests, by recipe digest."""
     made: dict[str, Image.Image] = {}
     for ready in rows:
         assert isinstance(ready.image, EncodedImage), ready.image

@@ -1,11 +1,11 @@
-"""What the pipeline itself takes: small images, an engine that answers at once, few rows and many.
+"""Overhead of the pipeline: small images and an engine that answers at once, by number of rows.
 
     python -m benchmarks.pipeline [--rows 1000,10000] [--json]
 
-Every row is a p2r sample: two requests, evidence, verdicts of all scorers, and its place on disk. The last line is one
+Every row is a p2r sample: two requests, evidence, verdicts of all scorers, and a record on disk. The last line is one
 JSON object with rows_per_s (of the longer run), rows_per_s_by_rows, ratio (longer over shorter) and peak_mb.
-`rows_per_s` is counted from the first row to the last one's place on disk; `whole_rows_per_s_by_rows` has the rest as well: reading
-the table, parquet files, metrics.
+`rows_per_s` counts from the start of the first row until the last is on disk; `whole_rows_per_s_by_rows` includes
+reading the table, parquet files and metrics.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WARM_UP_ROWS = 200
 
 
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Best of the repeats for each number of rows."""
+    """Measure each number of rows, and return the best of the repeats."""
     counts = [int(count) for count in options.rows.split(",")]
     working: dict[str, float] = {}
     whole: dict[str, float] = {}

@@ -24,7 +24,7 @@ SLEEPING = EngineChoice("sleeping", "sleeping")
 
 
 class OneEngine(EngineSet):
-    """The same engine for every choice."""
+    """An engine set with the same engine for every choice."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__()
@@ -36,10 +36,10 @@ class OneEngine(EngineSet):
 
 @dataclass(frozen=True)
 class Timed:
-    """A run and how long it took, from looking everything up to the leaderboard's rows.
+    """A run and its wall time, from resolving names to the leaderboard's rows.
 
     Attributes:
-        texts: Sample id to the texts of its calls, in order.
+        texts: Texts of the calls of each sample, in order, by id.
     """
 
     result: RunResult
@@ -52,10 +52,10 @@ class Timed:
 
 
 async def timed_run(spec: RunSpec, engines: EngineSet, launchers: Launchers | None = None) -> Timed:
-    """Run with a started engine. Every row must have an answer.
+    """Run with a started engine; every row must have an answer.
 
     Raises:
-        SystemExit: Rows ended in errors: a figure would mean nothing.
+        SystemExit: Rows ended in errors, which makes the figure meaningless.
     """
     begun = time.perf_counter()
     result = await run(spec, engines, launchers=launchers)
@@ -67,7 +67,7 @@ async def timed_run(spec: RunSpec, engines: EngineSet, launchers: Launchers | No
 
 
 def texts_of(run_folder: Path) -> dict[str, tuple[str, ...]]:
-    """Sample id to the texts of its calls."""
+    """Return the texts of the calls of each sample, by id."""
     table = pq.read_table(run_folder / "samples.parquet", columns=["sample_id", "stages"])
     return {
         row["sample_id"]: tuple(stage["text"] for stage in row["stages"])
@@ -76,12 +76,12 @@ def texts_of(run_folder: Path) -> dict[str, tuple[str, ...]]:
 
 
 def samples_of(data_dir: Path) -> list[Sample]:
-    """All rows, without their images."""
+    """Return all rows, without their images."""
     return list(HRBench().samples(DataSource(data_dir)))
 
 
 @contextmanager
 def results_folder() -> Iterator[Path]:
-    """A folder for runs that nobody keeps."""
+    """Return a context with a temporary folder for runs."""
     with tempfile.TemporaryDirectory(prefix="p2r-bench-benchmark-") as folder:
         yield Path(folder)

@@ -1,11 +1,11 @@
-"""Pipelined against barrier: the same rows and answers, both ways of working, one after the other.
+"""The pipelined schedule against the barrier schedule, on the same rows and answers.
 
     python -m benchmarks.schedules [--rows 128] [--engine sleeping|vllm|transformers] [--json]
 
-Rows are HR-Bench's format at 8K with four rotations an image. `barrier` is the published way: 256 rows at a time, all
-images prepared in one thread, all perceived, all drawn, all reasoned, with prefix and image caches off. The last line
-is one JSON object with rows_per_s, rows_per_s_barrier, ratio, equal_texts (share of rows whose texts are the same)
-and differences.
+Rows are in HR-Bench's format at 8K with four rotations an image. `barrier` is the published schedule: 256 rows at a
+time, all images prepared in one thread, all perceived, all drawn, all reasoned, with prefix and image caches off. The
+last line is one JSON object with rows_per_s, rows_per_s_barrier, ratio, equal_texts (share of rows whose texts are the
+same) and differences.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from benchmarks.running import TASK, Timed, results_folder, samples_of, timed_ru
 from p2r_bench.run.spec import RunSpec
 
 PUBLISHED_MEMORY = 36 << 30
-"""Bytes that the published way takes for the decoded 8K images of a batch of 256."""
+"""Bytes of the decoded 8K images of a batch of 256."""
 
 
 def barrier_memory() -> int:
-    """What the barrier may keep of decoded images here: what it needs, but at most 45 % of the memory there is."""
+    """Return the barrier's bytes for decoded images: all it needs, but at most 45 % of this machine's memory."""
     there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min(PUBLISHED_MEMORY, int(0.45 * there))
 
 
 async def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """Both schedules over the same rows."""
+    """Measure both schedules over the same rows."""
     folder = data.large_rows(options.cache_dir, options.rows, options.resolution)
     barrier = await _run(options, folder, barrier=True)
     pipelined = await _run(options, folder, barrier=False)

@@ -1,8 +1,8 @@
-"""An engine that takes the time a GPU would take, and none of this machine's.
+"""An engine that takes a GPU's time but sleeps on this machine.
 
-How long: `benchmarks.gpu` has the model and where its rates come from. A request waits in a queue by priority, its
-prompt is computed in chunks beside the tokens of others, and its answer comes a token a step. The engine keeps a clock
-of its own, which the client can be late for, and not hold up. What it says comes from `benchmarks.answers`.
+`benchmarks.gpu` models the time and names the source of its rates. A request waits in a queue by priority, its prompt
+is computed in chunks beside the tokens of others, and its answer grows by one token a step. The engine has its own
+clock: a late client does not delay it. Replies come from `benchmarks.answers`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from PIL import Image
 
 IMAGE_MARKS = 2
-"""Tokens around an image's own: vision start and end."""
+"""Tokens around an image: vision start and end."""
 
 
 class SleepingEngine:
-    """Answers by a rule, after the time that a GPU would need.
+    """Engine that answers by a rule, after the time of a GPU.
 
     Args:
         answers: The text for a request.
-        prefix_caching: Whether prompts reuse what they have in common; the published evaluation has that switched off.
-        speed: How many times faster than one GPU, for measuring what else takes time.
+        prefix_caching: Reuse common prefixes of prompts; the published evaluation does not.
+        speed: Factor over one GPU, to measure the time of other parts.
     """
 
     def __init__(
@@ -50,11 +50,11 @@ class SleepingEngine:
 
     @property
     def busy_s(self) -> float:
-        """Seconds in which the engine had something to do."""
+        """Seconds in which the engine was busy."""
         return self._batcher.busy / self._speed
 
     async def identify(self) -> str:
-        """The same for every sleeping engine: its answers depend on the data alone."""
+        """Return a fixed identity: answers depend on the data alone."""
         return hashlib.sha256(b"sleeping engine").hexdigest()
 
     async def start(self) -> None:
@@ -63,14 +63,14 @@ class SleepingEngine:
             self._working = asyncio.create_task(self._work())
 
     def capabilities(self) -> Capabilities:
-        """As many requests at once as a step holds."""
+        """Return a concurrency of as many requests as a step holds."""
         return Capabilities(
             concurrency=self._batcher.gpu.sequences,
             facts={"engine": "sleeping", "prefix_caching": self._batcher.prefix_caching},
         )
 
     async def generate(self, request: Request, images: Sequence[Image.Image]) -> Completion:
-        """See `Engine.generate`. The images are let go of at once, as by an engine in another process."""
+        """See `Engine.generate`. The images are dropped at once, as by an engine in another process."""
         if self._working is None:
             raise EngineError("the engine is not running", kind="closed")
         del images
@@ -110,7 +110,7 @@ class SleepingEngine:
             self._working = None
 
     def _now(self) -> float:
-        """Seconds on the engine's clock."""
+        """Return the seconds on the engine's clock."""
         return asyncio.get_running_loop().time() * self._speed
 
     async def _work(self) -> None:
@@ -126,7 +126,7 @@ class SleepingEngine:
 
 
 def prompt_parts(request: Request) -> list[Part]:
-    """A prompt's texts and images with their tokens; equal keys where everything up to there is equal."""
+    """Return a prompt's texts and images with their tokens; equal keys mean equal prefixes."""
     parts: list[Part] = []
     key: object = None
     for message in request.messages:

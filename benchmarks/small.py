@@ -1,4 +1,4 @@
-"""Runs over small images with an engine that answers at once: what the pipeline itself takes."""
+"""Runs over small images with an engine that answers at once, to measure the pipeline's overhead."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEXTS = {
 
 
 class InstantEngine:
-    """Answers by role, at once, and keeps nothing."""
+    """Engine that answers at once, by role."""
 
     async def identify(self) -> str:
         """See `Engine.identify`."""
@@ -37,7 +37,7 @@ class InstantEngine:
         return Capabilities(concurrency=64, facts={"engine": "instant"})
 
     async def generate(self, request: Request, images: Sequence[Image.Image]) -> Completion:
-        """See `Engine.generate`. Gives up its turn, as every engine must."""
+        """See `Engine.generate`. Yields to the event loop, as every engine must."""
         await asyncio.sleep(0)
         return Completion(TEXTS[request.role], prompt_tokens=100, cached_tokens=0, output_tokens=20)
 
@@ -46,18 +46,18 @@ class InstantEngine:
 
 
 def small_spec(cache: Path, rows: int, out: Path) -> RunSpec:
-    """p2r over `rows` rows of 96×64 pixels."""
+    """Return the spec of p2r over `rows` rows of 96×64 pixels."""
     folder = data.small_rows(cache, rows)
     return RunSpec(TASK, choice=SLEEPING, data_dir=folder, out=out, profile=PROFILE)
 
 
 async def small_run(cache: Path, rows: int, out: Path) -> Timed:
-    """A run of `rows` rows into `out`."""
+    """Run `rows` rows into `out`."""
     return await timed_run(small_spec(cache, rows, out), OneEngine(InstantEngine()))
 
 
 def working_rows_per_s(timed: Timed) -> float:
-    """Rows per second from the first row to the last one's place on disk, without looking up and summing up."""
+    """Return rows per second from the first row's start until the last is on disk."""
     manifest = json.loads((timed.result.path / "manifest.json").read_text("utf-8"))
     accounting = manifest["sessions"][-1]["noted"]["accounting"]
     return float(accounting["rows"] / accounting["seconds"])

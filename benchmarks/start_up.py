@@ -1,4 +1,4 @@
-"""How long the command line takes to start: median wall time of whole processes, in seconds.
+"""Start-up time of the command line: median wall time of whole processes, in seconds.
 
     python -m benchmarks.start_up [--json]
 
@@ -19,7 +19,7 @@ PYTHON = "python -c pass"
 
 
 def seconds(command: list[str], runs: int) -> float:
-    """Median over `runs` processes, after one that warms the file cache."""
+    """Return the median over `runs` processes, after one that warms the file cache."""
     taken = []
     for _ in range(runs + 1):
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What processes have used: processor time, and the most memory."""
+"""Processor time and peak memory of processes."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path
 
 
 def cpu_seconds() -> float:
-    """Processor time of this process, of those it has waited for, and, on Linux, of those it has running."""
+    """Return the processor time of this process, its ended children and, on Linux, its running ones."""
     who = [resource.getrusage(which) for which in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in who) + sum(_running_children())
 
 
 def own_cpu_seconds() -> float:
-    """Processor time of this process alone."""
+    """Return the processor time of this process alone."""
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime + used.ru_stime
 
 
 def peak_mb() -> float:
-    """Most memory this process has held at once, in MB."""
+    """Return the peak memory of this process in MB."""
     status = Path("/proc/self/status")
     if status.exists():  # ru_maxrss begins with the parent's peak there
         found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text("utf-8"))
@@ -39,10 +39,10 @@ def _running_children() -> list[float]:
         try:
             fields = stat.read_text("utf-8", "replace").rpartition(")")[2].split()
         except OSError:
-            continue  # it has just ended
+            continue  # the process has just ended
         pid = int(stat.parent.name)
         parents[pid] = int(fields[1])
-        # its own user and system time, and that of children it has waited for
+        # user and system time, its own and of ended children
         seconds[pid] = sum(int(field) for field in fields[11:15]) / tick
     found: set[int] = set()
     layer = {os.getpid()}

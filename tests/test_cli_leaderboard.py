@@ -1,4 +1,4 @@
-"""What `p2r-bench leaderboard` shows: apart, marked, fitting, and safe to print."""
+"""`p2r-bench leaderboard`: separate tables, marks, widths, and escaping."""
 
 from __future__ import annotations
 

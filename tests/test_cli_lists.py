@@ -1,4 +1,4 @@
-"""`tasks` and `modes` say what there is, quickly; the shell completes names."""
+"""`tasks` and `modes` list names quickly; the shell completes them."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def refused(*args: object) -> str:
 
 
 def texts(profile: str) -> dict[str, str]:
-    """What the model is shown under a profile, by template."""
+    """Return the prompts under a profile, by template."""
     two = TwoStage(load_profile(Path(profile).resolve()))
     evidence = two.evidence(SAMPLE, '[{"bbox_2d": [100, 100, 500, 500], "label": "x"}]')
     requests = {

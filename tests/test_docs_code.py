@@ -121,7 +121,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
 def printed(
     page: Path, holding: str, results: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> str:
-    """What a page's block prints when it stands beside the results of `results`."""
+    """Return the output of a page's block, run beside the results of `results`."""
     monkeypatch.chdir(results["project"])
     code = block(page, holding=holding).text
     for stand_in, there in {

@@ -50,7 +50,7 @@ def mentioned(page: Path) -> Iterator[str]:
 
 
 def arguments(line: str) -> list[str] | None:
-    """What follows p2r-bench on a command line, or None when the line does not call it."""
+    """Return the arguments of p2r-bench in a command line; None if the line does not call it."""
     if not re.match(r"(?:\$ |nohup |\w+=\S* )*p2r-bench ", line.strip()):
         return None
     words = shlex.split(line.strip().removeprefix("$ "), comments=True)
@@ -123,7 +123,7 @@ def parse(line: list[str]) -> None:
 
 
 def check_run(options: dict[str, Any], known: set[str]) -> None:
-    """Whether the names in the options of `run` are registered, and engines take their arguments."""
+    """Check that names in options of `run` are registered, and that engines take their arguments."""
     if not options.get("tasks") or options.get("config"):
         return
     modes = [mode for mode in options["modes"].split(",") if mode not in known]

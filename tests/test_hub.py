@@ -1,4 +1,4 @@
-"""What the hub's own client raises, from real connections, becomes one message with the ways out."""
+"""Errors of the hub's own client, from real connections, become one message with the ways out."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Site:
     folder: Path
 
     def install(self, distribution: str, version: str, code: str) -> None:
-        """What `pip install` leaves of a one-module plugin."""
+        """Write a one-module plugin as `pip install` does."""
         module = distribution.replace("-", "_")
         (self.folder / f"{module}.py").write_text(code, "utf-8")
         info = self.folder / f"{module}-{version}.dist-info"

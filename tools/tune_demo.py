@@ -75,7 +75,7 @@ class Geometry:
 
 
 def shows(sample: Sample, evidence: Evidence) -> bool:
-    """Whether every sign that the question is about lies in a crop that magnifies it."""
+    """Return True if every sign of the question lies in a crop that magnifies it."""
     width, height = sample.image.size or (1, 1)
     crops = [
         recipe.crop

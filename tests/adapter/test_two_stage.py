@@ -1,4 +1,4 @@
-"""TwoStage: what is asked, with which images in which order, and what is handed over."""
+"""TwoStage: requests with their images in order, evidence, and answers."""
 
 from __future__ import annotations
 

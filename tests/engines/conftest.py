@@ -1,4 +1,4 @@
-"""What the engine tests share: requests, a random model, a local server."""
+"""Fixtures of the engine tests: a random model and a local server."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ EXTRA = {"repetition_penalty", "top_k", "min_p"}
 
 @dataclass
 class Fault:
-    """What happens to one chat request instead of an answer."""
+    """A fault that one chat request meets instead of an answer."""
 
     status: int = 200
     body: bytes = b"{}"
@@ -38,7 +38,7 @@ class Fault:
     piece: int = 0
     """Bytes of the body sent at a time, twenty times a second; 0 for all at once."""
     until_active: int = 0
-    """Wait for so many requests at once, at most five seconds."""
+    """Number of simultaneous requests to wait for, at most five seconds."""
 
 
 class LocalServer:

@@ -1,4 +1,4 @@
-"""Which completions are answers, whatever engine they come from."""
+"""Completions of every engine: an answer, or an error."""
 
 from __future__ import annotations
 

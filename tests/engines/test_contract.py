@@ -1,4 +1,4 @@
-"""What every engine promises."""
+"""Promises of every engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where models are found, and what changes their digest."""
+"""Location of models, and changes of their digest."""
 
 from __future__ import annotations
 

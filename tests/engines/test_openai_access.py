@@ -1,4 +1,4 @@
-"""What hosted servers want beside the standard: keys, headers, queries and fields of their own."""
+"""Requirements of hosted servers beside the standard: keys, headers, queries and fields of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an OpenAI-compatible server may answer, and what is made of it."""
+"""Answers that OpenAI-compatible servers give, and their reading."""
 
 from __future__ import annotations
 

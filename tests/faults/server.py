@@ -19,7 +19,7 @@ ANSWER: Mapping[str, Any] = {
     ],
     "usage": {"prompt_tokens": 7, "completion_tokens": 1},
 }
-"""What is answered where no fault is met."""
+"""The answer without a fault."""
 
 
 class FaultyServer:
@@ -184,7 +184,7 @@ FAULTS: Mapping[str, Callable[[_Handler], None]] = {
     "aborted": lambda handler: handler.choice(finish_reason="abort"),
     "filtered": lambda handler: handler.choice(finish_reason="content_filter"),
 }
-"""Name of a fault to what the server does in place of an answer."""
+"""Behaviour of the server instead of an answer, by name of the fault."""
 
 ODD_USAGE: tuple[Any, ...] = (
     {"prompt_tokens": 2**63, "completion_tokens": -1},

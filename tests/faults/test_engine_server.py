@@ -32,7 +32,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
 
 
 def outcomes(server: FaultyServer, count: int) -> list[Completion | EngineError]:
-    """What comes of so many requests at once; the start meets no fault."""
+    """Return the outcomes of so many requests at once; the start meets no fault."""
     plan, server.plan = server.plan, lambda number: None
 
     async def work() -> list[Any]:

@@ -18,7 +18,7 @@ def sample(
     task: str = "HR-Bench",
     question: str = "Which colour is it?",
 ) -> Sample:
-    """A sample; a choice has the COLOURS unless told otherwise."""
+    """Return a sample; a choice has the COLOURS as options by default."""
     if options is None:
         options = COLOURS if form == "choice" else {}
     return Sample("s1", task, ImageRef(), question, answer, options=options, answer_form=form)

@@ -1,4 +1,4 @@
-"""Which judges a run gets, and whose verdict is its headline."""
+"""Judges of a run, and its headline scorer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The built-in modes against scripted replies: what they ask, what they hand over, what they return."""
+"""The built-in modes against scripted replies: their requests, evidence and predictions."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from p2r_bench.store.identity import RunIdentity
 
 
 def job(spec: RunSpec) -> Job:
-    """What the driver would send."""
+    """The job that the driver would send."""
     resolved, engines = resolve(spec), EngineSet()
     digests = {
         role: asyncio.run(engines.get(choice).identify())

@@ -49,7 +49,7 @@ def write_bench(folder: Path, questions: int = 3) -> Path:
 
 
 class FakeEngine:
-    """Answers by looking at the pixels; counts its calls; fails when told to."""
+    """Engine that answers by the pixels, counts its calls, and fails on demand."""
 
     def __init__(
         self, fail: Callable[[Request], bool] = lambda request: False, delay: float = 0.0

@@ -1,4 +1,4 @@
-"""What a run tells of the time, tokens and images that it took."""
+"""A run's accounting of time, tokens and images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Room for images: who waits, who shares, and what is kept."""
+"""The image cache: waiting, sharing and eviction."""
 
 from __future__ import annotations
 

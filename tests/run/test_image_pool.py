@@ -19,7 +19,7 @@ def pool() -> Iterator[ImagePool]:
 
 
 class Gate:
-    """Work that begins at once and ends when told to."""
+    """Work that begins at once and ends on demand."""
 
     def __init__(self) -> None:
         self.begun = threading.Event()

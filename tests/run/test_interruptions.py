@@ -59,7 +59,7 @@ def undisturbed(data: Path, tmp_path: Path) -> Path:
 
 
 def added_in(output: str) -> int:
-    """How many samples a child says that it ran."""
+    """Return the number of samples that a child reports."""
     return int(output.split("added ")[1].split()[0])
 
 

@@ -19,7 +19,7 @@ from tests.run.conftest import FakeEngine, write_bench
 
 
 class SlowEngine(FakeEngine):
-    """Answers four calls, then tells the test and never answers again; counts what it was told to free."""
+    """Engine that answers four calls, then signals the test and hangs; counts calls of `close`."""
 
     def __init__(self) -> None:
         super().__init__()

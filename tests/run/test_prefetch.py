@@ -1,4 +1,4 @@
-"""Rows read ahead: what is shared, what is let go of, and what arrives late."""
+"""Prefetch of rows: sharing, release, and late arrivals."""
 
 from __future__ import annotations
 

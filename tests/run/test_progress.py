@@ -1,4 +1,4 @@
-"""What people see while a run goes on, and that it does not hold the run up."""
+"""Progress display: its lines, and its small cost."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from p2r_bench.run.progress import Bar, Lines, Tally
 
 
 class Clock:
-    """Seconds that pass when told to."""
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
         self.now = 100.0

@@ -1,4 +1,4 @@
-"""What a run promises: nothing twice, nothing lost, no failure scored."""
+"""Promises of a run: nothing twice, nothing lost, no failure scored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What counts, what does not, and what is said about the rest."""
+"""Metrics: counted samples, errors, and the bounds that errors leave."""
 
 from __future__ import annotations
 

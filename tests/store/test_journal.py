@@ -1,4 +1,4 @@
-"""What the journal has acknowledged survives; what it has not is never half there."""
+"""Acknowledged records survive; others are never written in part."""
 
 from __future__ import annotations
 

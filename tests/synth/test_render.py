@@ -1,4 +1,4 @@
-"""What can be seen of a mark: nothing once the whole image is shrunk, everything in a padded crop."""
+"""Visibility of a mark: none once the whole image is shrunk, full in a padded crop."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ ROWS: dict[str, Any] = {
     "limit": 200,
     "task_params": {"seed": 11, "rows": 200},
 }
-"""What is run: 200 rows of 50 images, in two stages."""
+"""Arguments of the runs: 200 rows of 50 images, in two stages."""
 
 
 def texts_by_sample(run: Path) -> dict[str, tuple[str, ...]]:

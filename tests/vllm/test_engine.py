@@ -1,4 +1,4 @@
-"""What vLLM is used for, on a real one."""
+"""The vllm engine on a real vLLM."""
 
 from __future__ import annotations
 

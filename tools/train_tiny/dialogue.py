@@ -1,4 +1,4 @@
-"""What the model is asked, word for word as in an evaluation, and what it should say.
+"""Prompts of the tiny model, word for word as in an evaluation, and the target replies.
 
 Requests are built by the adapter from a sample with Synth-HR's own question; only the pixels take a
 shortcut. An example is a list of token ids with image slots, the place of its answer, and a weight per token.

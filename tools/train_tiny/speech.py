@@ -111,7 +111,7 @@ def collate(
 
 @dataclass
 class Glimpse:
-    """What stage 2 supervises inside the model: the residual and one head's attention at the coordinates."""
+    """Activations that stage 2 supervises: the residual and one head's attention at the coordinates."""
 
     residual: Tensor  # [f, 192] before layer `FOCUS`
     scores: Tensor  # [f, n] attention logits of the last head of layer `FOCUS`, -inf for later positions
