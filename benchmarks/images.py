@@ -31,7 +31,8 @@ from benchmarks.running import samples_of
 from benchmarks.usage import cpu_seconds
 from p2r_bench.adapter import Profile, load_profile
 from p2r_bench.run.images.prefetch import Ready
-from p2r_bench.run.images.rendering import DEFAULT_BUDGET, EncodedImage
+from p2r_bench.run.images.rendering import EncodedImage
+from p2r_bench.run.settings import IMAGE_MEMORY
 from p2r_bench.types import Recipe, Request
 
 IN_FLIGHT = 64
@@ -84,10 +85,10 @@ async def measure(options: argparse.Namespace) -> dict[str, Any]:
     if options.fast:
         wanted["fast"] = await _asked(rows, profile.with_route("fast"))
         # Import its packages before the clock starts.
-        await images_alone(samples[:1], wanted["fast"], DEFAULT_BUDGET, 1)
+        await images_alone(samples[:1], wanted["fast"], IMAGE_MEMORY, 1)
     for route, requests in wanted.items():
         used = cpu_seconds()
-        seconds = await images_alone(samples, requests, DEFAULT_BUDGET, IN_FLIGHT)
+        seconds = await images_alone(samples, requests, IMAGE_MEMORY, IN_FLIGHT)
         figures[f"{route}_s"] = round(seconds / len(rows), 4)
         figures[f"{route}_cpu_s"] = round((cpu_seconds() - used) / len(rows), 4)
         figures[f"ratio_{route}"] = round(plain / seconds, 2)

@@ -15,7 +15,7 @@ from p2r_bench.errors import UserError
 from p2r_bench.run.blocking import EventLoop
 from p2r_bench.run.engines import EngineSet, roles_of
 from p2r_bench.run.environment import versions
-from p2r_bench.run.options import Options, split
+from p2r_bench.run.options import Options
 from p2r_bench.run.progress import ProgressView, Silent, Tally
 from p2r_bench.run.resolve import check, make_mode, profile_of
 from p2r_bench.run.result import RunResult
@@ -23,8 +23,9 @@ from p2r_bench.run.runner import AsyncSession, run
 from p2r_bench.run.sample_set import SampleSet
 from p2r_bench.run.schedule.launchers import Launchers
 from p2r_bench.run.schedule.seeds import CallSeeds
+from p2r_bench.run.settings import DEFAULT_ENGINE, DEFAULT_MODEL, split
 from p2r_bench.run.signals import Interrupted, listening
-from p2r_bench.run.spec import DEFAULT_ENGINE, DEFAULT_MODEL, EngineChoice, RunSpec
+from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.types import Prediction
 
 T = TypeVar("T")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2r_bench.cli.completion import profiles, registered
+from p2r_bench.cli.run_options import options_of
+from p2r_bench.run.settings import RunOptions
 from p2r_bench.terminal import echo
 
 if TYPE_CHECKING:
@@ -18,159 +20,15 @@ if TYPE_CHECKING:
 
 
 @click.command("run")
-@click.option(
-    "--mode",
-    "modes",
-    default="p2r",
-    show_default=True,
-    shell_complete=registered("mode", several=True),
-    help="Modes, separated by commas; `p2r-bench modes` lists them.",
-)
-@click.option(
-    "--tasks",
-    shell_complete=registered("task", several=True),
-    help="Tasks, separated by commas, such as V-Star,HR-Bench; `p2r-bench tasks` lists them.",
-)
-@click.option("--model", help="Local folder, hub id, or the bundled p2r-tiny (the default).")
-@click.option(
-    "--engine",
-    shell_complete=registered("engine"),
-    help="Engine that runs the model: transformers (the default), vllm, openai, or a plugin's",
-)
-@click.option(
-    "--revision",
-    help="Hub revision of the model; for a served model a name that vouches for its weights.",
-)
-@click.option(
-    "--engine-arg",
-    "engine_args",
-    multiple=True,
-    metavar="[ROLE:]K=V",
-    help="Argument of the engine; with a role, of that role's engine only. Repeatable.",
-)
-@click.option(
-    "--role",
-    "roles",
-    multiple=True,
-    metavar="ROLE=MODEL[@ENGINE]",
-    help="Give a role of the mode, such as perceive or reason, its own model or engine. Repeatable.",
-)
-@click.option(
-    "--profile",
-    shell_complete=profiles,
-    help="Profile name or TOML file. [default: the model folder's, else p2r]",
-)
-@click.option(
-    "--family",
-    help="Model family, which fixes image sizes and the notation of boxes. [default: the profile's, else the checkpoint's]",
-)
-@click.option(
-    "--pixels",
-    type=click.Choice(["exact", "fast"]),
-    help="Resizing of images: exact with Pillow, fast with torch. [default: the profile's]",
-)
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Folder with the task's data.")
-@click.option(
-    "--task-arg",
-    "task_args",
-    multiple=True,
-    metavar="[TASK:]K=V",
-    help="Parameter of the tasks; with a task, of that one only. Repeatable.",
-)
-@click.option(
-    "--mode-arg",
-    "mode_args",
-    multiple=True,
-    metavar="[MODE:]K=V",
-    help="Parameter of the modes; with a mode, of that one only. Repeatable.",
-)
-@click.option(
-    "--judge-arg",
-    "judge_args",
-    multiple=True,
-    metavar="SCORER:K=V",
-    help="Parameter of a judge. Repeatable.",
-)
-@click.option(
-    "--scorer",
-    shell_complete=registered("judge"),
-    help="Headline scorer of choice questions. [default: the task's own, else strict]",
-)
-@click.option(
-    "--out",
-    default="results",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder of the runs and the leaderboard.",
-)
-@click.option("--seed", default=0, show_default=True, help="Seed of all random draws.")
-@click.option(
-    "--repeats", default=1, show_default=True, type=click.IntRange(1), help="Runs of each sample."
-)
-@click.option("--limit", type=click.IntRange(1), help="Run only the first N samples.")
-@click.option(
-    "--on-bad-row",
-    type=click.Choice(["stop", "skip"]),
-    default="stop",
-    show_default=True,
-    help="Policy for unreadable rows: list them and stop, or skip them; a run that skips is never complete.",
-)
-@click.option(
-    "--allow-outside",
-    is_flag=True,
-    help="Allow image paths that lead outside the data folder, also through links.",
-)
-@click.option("--sample-id", "sample_ids", multiple=True, help="Run only this sample. Repeatable.")
-@click.option(
-    "--retry-errors/--keep-errors",
-    default=True,
-    show_default=True,
-    help="Run samples again if they ended in an error.",
-)
-@click.option(
-    "--allow-mixed",
-    is_flag=True,
-    help="Resume although engine, versions, hardware or the served model changed.",
-)
-@click.option(
-    "--canaries",
-    metavar="POLICY",
-    default="warn",
-    show_default=True,
-    help="Start-up checks of the engine: warn, strict, off, or skip=NAME,… of box, order, tokens, images, cache.",
-)
-@click.option("--in-flight", type=click.IntRange(1), help="Samples in progress at once.")
-@click.option(
-    "--image-memory",
-    metavar="SIZE",
-    default="1GiB",
-    show_default=True,
-    help="Pixels held in memory at once.",
-)
-@click.option(
-    "--launcher",
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    show_default=True,
-    help="Run samples in this process (local), or in replicas on a Ray cluster (ray).",
-)
-@click.option(
-    "--replicas",
-    default=1,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Replicas, each with engines, --in-flight and --image-memory of its own.",
-)
-@click.option(
-    "--ray-address",
-    metavar="ADDRESS",
-    help="Ray cluster to join, or local for a new one on this machine. "
-    "[default: RAY_ADDRESS, else one running here, else a new one]",
-)
-@click.option(
-    "--replica-resources",
-    metavar="GPU=N,CPU=N",
-    help="Resources of each replica. [default: CPU=1, and GPU=1 if the cluster has GPUs]",
+@options_of(
+    RunOptions,
+    {
+        "modes": registered("mode", several=True),
+        "tasks": registered("task", several=True),
+        "engine": registered("engine"),
+        "profile": profiles,
+        "scorer": registered("judge"),
+    },
 )
 @click.option(
     "--config", type=click.Path(path_type=Path), help="Sweep file (TOML): models × modes × tasks."

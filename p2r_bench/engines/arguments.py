@@ -5,15 +5,18 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, field, fields
+from dataclasses import field, fields
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
 from p2r_bench.errors import UserError
+from p2r_bench.validation import expected
 
 T = TypeVar("T")
 
-_TRUE, _FALSE = ("yes", "true", "1", "on"), ("no", "false", "0", "off")
+_CONFIG = ConfigDict(str_strip_whitespace=True, str_min_length=1, allow_inf_nan=False)
 
 
 def argument(
@@ -32,51 +35,55 @@ def argument(
 
 
 def read_arguments(kind: type[T], pairs: Mapping[str, str], engine: str) -> T:
-    """An instance of the dataclass `kind` from text pairs.
+    """Return an instance of the dataclass `kind` from text pairs.
 
-    A field is a string, int, float, bool, a Literal of strings, a tuple of strings (separated by
-    commas), a `Mapping[str, Any]` (a JSON object) or a `Mapping[str, str]` (the same, or K=V separated by
-    commas), or one of them or None, made with `argument`.
+    A field has any type that pydantic reads from text, a tuple of strings (separated by commas), a
+    `Mapping[str, Any]` (a JSON object) or a `Mapping[str, str]` (the same, or K=V separated by commas), or is one of
+    them or None. It is made with `argument`.
 
     Raises:
         UserError: A name is unknown, or a value is not of the field's type. Names the known ones.
     """
     hints = get_type_hints(kind)
-    known = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
-    values: dict[str, Any] = {}
-    for name, text in pairs.items():
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f" Did you mean {near[0]!r}?" if near else ""
-            listing = "\n".join(f"  {line}" for line in describe(kind))
-            raise UserError(
-                f"The {engine} engine has no argument {name!r}.{hint} It knows:\n{listing}"
-            )
-        try:
-            values[name] = _convert(text, hints[name], known[name].metadata.get("least"))
-        except ValueError as error:
-            raise UserError(f"--engine-arg {name}={text}: expected {error}.") from None
-    return kind(**values)
+    known: dict[str, Any] = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
+    for name in pairs.keys() - known.keys():
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        listing = "\n".join(f"  {line}" for line in describe(kind))
+        raise UserError(f"The {engine} engine has no argument {name!r}.{hint} It knows:\n{listing}")
+    definitions: dict[str, Any] = {
+        name: (
+            Annotated[
+                hints[name], Field(ge=known[name].metadata["least"]), _from_text(hints[name])
+            ],
+            ...,
+        )
+        for name in pairs
+    }
+    try:
+        read = create_model(kind.__name__, __config__=_CONFIG, **definitions)(**pairs)
+    except ValidationError as error:
+        finding = error.errors()[0]
+        name, *inner = map(str, finding["loc"])
+        place = "".join(f"[{key}] " for key in inner)
+        raise UserError(f"--engine-arg {name}={pairs[name]}: {place}{expected(finding)}.") from None
+    return kind(**{name: getattr(read, name) for name in pairs})
 
 
 def describe(kind: type) -> list[str]:
-    """One line per argument: name, type, default and what it is for."""
+    """Return one line per argument: name, type, default and what it is for."""
     hints = get_type_hints(kind)
+    shown = [(f, getattr(kind(), f.name)) for f in fields(kind)]
     return [
-        f"{f.name} ({_type_name(hints[f.name])}, default {_default(f)}): {f.metadata['help']}"
-        for f in fields(kind)
+        f"{f.name} ({_type_name(hints[f.name])}, default {_default(f.metadata, value)}): {f.metadata['help']}"
+        for f, value in shown
     ]
 
 
-def _default(field: Field[Any]) -> str:
-    value = None if field.default is MISSING else field.default
-    if field.default_factory is not MISSING:
-        value = field.default_factory()
+def _default(metadata: Mapping[str, Any], value: Any) -> str:
     if value is None or value in ((), {}):
-        return "automatic" if field.metadata.get("automatic") else "none"
-    return (
-        {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)
-    )
+        return "automatic" if metadata["automatic"] else "none"
+    return ("no", "yes")[value] if isinstance(value, bool) else str(value)
 
 
 def _inner(hint: Any) -> Any:
@@ -98,51 +105,30 @@ def _type_name(hint: Any) -> str:
     return {bool: "yes|no", int: "integer", float: "number", str: "text"}[hint]
 
 
-def _convert(text: str, hint: Any, least: float | None) -> Any:
-    """Raises ValueError whose text says what was expected."""
-    hint = _inner(hint)
-    word = text.strip()
-    if get_origin(hint) is Literal:
-        if word not in get_args(hint):
-            raise ValueError(f"one of {', '.join(get_args(hint))}")
-        return word
-    if get_origin(hint) is tuple:
-        parts = tuple(part.strip() for part in text.split(",") if part.strip())
-        if not parts:
-            raise ValueError("a list separated by commas")
-        return parts
-    if get_origin(hint) is Mapping:
-        return _mapping(word, hint)
-    if hint is bool:
-        if word.lower() not in _TRUE + _FALSE:
-            raise ValueError("yes or no")
-        return word.lower() in _TRUE
-    if hint is str:
-        if not word:
-            raise ValueError("some text")
-        return word
-    try:
-        number = hint(word)
-    except ValueError:
-        raise ValueError(f"a{'n' if hint is int else ''} {_type_name(hint)}") from None
-    if number != number or (least is not None and number < least):
-        raise ValueError(f"a number of at least {least}")
-    return number
+def _from_text(hint: Any) -> Any:
+    """Return the conversion that pydantic applies first; its ValueError says what the text must be."""
+
+    def convert(text: str) -> Any:
+        inner = _inner(hint)
+        value: Any = text.strip()
+        if get_origin(inner) is tuple:
+            value = [part for part in text.split(",") if part.strip()] or None
+        elif get_origin(inner) is Mapping:
+            value = _mapping(value, get_args(inner)[1])
+        if value is None:
+            raise ValueError(f"must be a {_type_name(hint)}")
+        return value
+
+    return BeforeValidator(convert)
 
 
-def _mapping(word: str, hint: Any) -> dict[str, Any]:
-    texts_only = get_args(hint)[1] is str
-    if texts_only and not word.startswith("{"):
-        pairs = [part.partition("=") for part in word.split(",") if part.strip()]
-        if not pairs or not all(name.strip() and sign for name, sign, _ in pairs):
-            raise ValueError(f"a {_type_name(hint)}")
-        return {name.strip(): value.strip() for name, _, value in pairs}
+def _mapping(text: str, values: Any) -> Any:
+    if values is str and not text.startswith("{"):
+        pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+        named = all(name.strip() and sign for name, sign, _ in pairs)
+        return {name.strip(): value.strip() for name, _, value in pairs} if named else None
     try:
-        value = json.loads(word)
+        found = json.loads(text)
     except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise ValueError(f"a {_type_name(hint)}")
-    if texts_only and not all(isinstance(item, str) for item in value.values()):
-        raise ValueError("a JSON object whose values are strings")
-    return value
+        return None
+    return found if isinstance(found, dict) else None

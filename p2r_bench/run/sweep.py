@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from p2r_bench.errors import UserError
 from p2r_bench.plugins import registry
 from p2r_bench.run.options import Options, option
 from p2r_bench.run.pairs import engine_args, judge_params, role, scoped
+from p2r_bench.run.settings import Settings
 from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.types import ROLES
 
@@ -72,7 +74,7 @@ def _specs(options: Options) -> list[RunSpec]:
     choice, roles = _engines(options)
     shared: dict[str, Any] = {
         "judge_params": judge_params(options.judge_args),
-        **options.model_dump(include=set(RunSpec.__dataclass_fields__) - {"roles"}),
+        **{field.name: getattr(options, field.name) for field in fields(Settings)},
     }
     of_mode = scoped("--mode-arg", "mode", options.mode_args, options.modes)
     of_task = scoped("--task-arg", "task", options.task_args, options.tasks)

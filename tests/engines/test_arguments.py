@@ -37,7 +37,7 @@ def test_values_get_their_types() -> None:
         ("size", "0", "at least 1"),
         ("rate", "nan", "number"),
         ("careful", "perhaps", "yes or no"),
-        ("kind", "medium", "one of soft, hard"),
+        ("kind", "medium", "must be soft or hard"),
         ("urls", " , ", "a list"),
     ],
 )

@@ -109,11 +109,11 @@ def test_further_fields_are_sent_and_recorded(scripted_server: LocalServer) -> N
         ({"omit": "messages"}, "omit=messages: not a field"),
         ({"extra_body": '{"temperature": 0.5}'}, "temperature is set by the profile"),
         ({"extra_body": '{"model": "b"}'}, "model is set by the profile"),
-        ({"extra_body": "temperature=1"}, "expected a JSON object"),
-        ({"extra_body": "[1]"}, "expected a JSON object"),
-        ({"headers": "X-Team"}, "expected a JSON object, or K=V"),
-        ({"headers": '{"X-Team": 3}'}, "values are strings"),
-        ({"max_tokens_field": "limit"}, "one of max_tokens, max_completion_tokens"),
+        ({"extra_body": "temperature=1"}, "must be a JSON object"),
+        ({"extra_body": "[1]"}, "must be a JSON object"),
+        ({"headers": "X-Team"}, "must be a JSON object, or K=V"),
+        ({"headers": '{"X-Team": 3}'}, r"\[X-Team\] must be text"),
+        ({"max_tokens_field": "limit"}, "must be max_tokens or max_completion_tokens"),
     ],
 )
 def test_what_cannot_be_sent_is_refused(args: dict[str, str], message: str) -> None:

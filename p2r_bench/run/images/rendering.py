@@ -19,13 +19,12 @@ from p2r_bench.adapter.geometry import upright_size
 from p2r_bench.errors import ImageError
 from p2r_bench.run.images.cache import Entry, Lease, SizedCache, Wanted
 from p2r_bench.run.images.pool import ImagePool
+from p2r_bench.run.settings import IMAGE_MEMORY
 from p2r_bench.tasks.reading import place
 from p2r_bench.types import ImageEncoder, ImageRef, Recipe, Size, WireImage
 
 BYTES_PER_PIXEL = 4
 """Bytes of an RGB pixel in Pillow."""
-DEFAULT_BUDGET = 1 << 30
-"""Bytes of images held at once by default: 1 GiB."""
 SMALL_PIXELS = 1 << 20
 """Requests with at most this many pixels, source and results together, are rendered in one job."""
 
@@ -98,7 +97,7 @@ class ImageWork:
         counts: Numbers of images sent to engines ("sent"), rendered ("made"), and decoded ("decoded").
     """
 
-    def __init__(self, budget: int = DEFAULT_BUDGET, workers: int | None = None) -> None:
+    def __init__(self, budget: int = IMAGE_MEMORY, workers: int | None = None) -> None:
         self._pool = ImagePool(workers or os.cpu_count() or 1)
         self._rendered: SizedCache[Sendable] = SizedCache(budget // 2, idle=budget // 16)
         # Rows return to their sources in the order in which they first came: the newest is needed last.

@@ -16,12 +16,14 @@ STRICT = ConfigDict(strict=True, extra="forbid")
 """Refuse unknown keys and values of other types: "no" is no bool, "3" is no number."""
 
 _EXPECTED = {
+    "bool_parsing": "yes or no",
     "bool_type": "true or false",
     "dict_type": "a table of names and values",
     "float_type": "a number",
     "int_type": "a whole number",
     "mapping_type": "a table of names and values",
-    "path_type": "a path",
+    "is_instance_of": "a path",
+    "string_too_short": "some text",
     "string_type": "text",
     "tuple_type": "a list of texts",
 }
@@ -50,10 +52,11 @@ def _line(finding: Any, known: Sequence[str], name: Callable[[str], str]) -> str
     if finding["type"] == "missing":
         return f"{name(key)}: missing"
     place = "".join(f"[{part}]" for part in inner)
-    return f"{name(key)}{place} = {_shown(finding['input'])}: {_expected(finding)}"
+    return f"{name(key)}{place} = {_shown(finding['input'])}: {expected(finding)}"
 
 
-def _expected(finding: Any) -> str:
+def expected(finding: Any) -> str:
+    """Return what the value of one of pydantic's findings must be: "must be at least 1"."""
     kind, context = finding["type"], finding.get("ctx", {})
     if kind in _EXPECTED:
         return f"must be {_EXPECTED[kind]}"
