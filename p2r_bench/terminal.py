@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import re
 
 import click
+
+GONE = (errno.EPIPE, errno.EIO)
+"""Errors of writing to a pipe that nobody reads, and to a terminal that is closed."""
 
 
 def printable(text: str) -> str:
@@ -12,15 +18,31 @@ def printable(text: str) -> str:
 
     Line breaks and tabs stay.
     """
-    return "".join(
-        c if c in "\n\t" or (c.isprintable() and not "\ud800" <= c <= "\udfff") else ascii(c)[1:-1]
-        for c in text
-    )
+    return _PERHAPS_UNPRINTABLE.sub(_escaped, text)
+
+
+_PERHAPS_UNPRINTABLE = re.compile(r"[^\n\t -~]+")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    text = match[0]
+    return text if text.isprintable() else "".join(map(_printable_character, text))
+
+
+def _printable_character(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]
 
 
 def echo(message: object = "", *, nl: bool = True, err: bool = False) -> None:
-    """Print text as `click.echo` does, made `printable`."""
-    click.echo(printable(str(message)), nl=nl, err=err)
+    """Print text as `click.echo` does, made `printable`. A pipe or terminal that was closed ends no work."""
+    try:
+        click.echo(printable(str(message)), nl=nl, err=err)
+    except OSError as error:
+        if error.errno not in GONE:
+            raise
+        silenced = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silenced, 2 if err else 1)
+        os.close(silenced)
 
 
 class EscapingFormatter(logging.Formatter):

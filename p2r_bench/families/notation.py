@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any, Literal
 
 from p2r_bench.types import Box, Size
@@ -16,6 +17,7 @@ Corners = tuple[float, float, float, float]
 
 _TAGGED = re.compile(r"(?:<ref>([^<]*)</ref>\s*)?<box>([^<]*)")
 _FLAT = re.compile(r"\[[^\[\]{}]*\]")
+_MOST_TAGS = 10_000
 _BOX_TOKENS = ("<|begin_of_box|>", "<|end_of_box|>")
 
 
@@ -115,8 +117,10 @@ class BoxNotation:
 
         Every whole list of corners counts, also in a reply that the token limit cut off.
         """
-        if self.form == "box_tags" and (found := _TAGGED.findall(text)):
-            return "\n".join(self._objects(boxes, label or None) for label, boxes in found)
+        if self.form == "box_tags":
+            found = [match.groups() for match in islice(_TAGGED.finditer(text), _MOST_TAGS)]
+            if found:
+                return "\n".join(self._objects(boxes, label or None) for label, boxes in found)
         if self.form == "box_tokens":
             parts = list(_between(text, *_BOX_TOKENS)) or [text]
             return "\n".join(

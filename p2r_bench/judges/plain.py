@@ -10,6 +10,9 @@ from functools import lru_cache
 
 from p2r_bench.adapter.thoughts import spoken
 
+LONGEST_ANSWER = 20_000
+"""Characters beyond which a text is no yes, no or word."""
+
 _TYPOGRAPHIC = str.maketrans("’‘−‐‑", "''---")
 _CIRCLED = re.compile("[\U0001f150-\U0001f189]")
 _PARENTHESISED = re.compile(r"\((\w)\)")
@@ -68,9 +71,18 @@ def plain_characters(text: str) -> Plain:
 
 
 def read_text(text: str) -> Plain:
-    """Return the answer in plain characters, with thoughts and mark-up blanked out."""
-    plain = plain_characters(blank_thoughts(text))
-    return Plain(_BOXED.sub(_blank, undressed(plain.text)), plain.starts, plain.ends)
+    """Return the answer in plain characters, with thoughts and mark-up blanked out.
+
+    Empty for an answer of more than `LONGEST_ANSWER` characters, thoughts not counted.
+    """
+    blanked = blank_thoughts(text)
+    answer = blanked.strip()
+    if len(answer) > LONGEST_ANSWER:
+        return Plain("", (), ())
+    before = len(blanked) - len(blanked.lstrip())
+    plain = plain_characters(answer)
+    starts, ends = ([place + before for place in places] for places in (plain.starts, plain.ends))
+    return Plain(_BOXED.sub(_blank, undressed(plain.text)), starts, ends)
 
 
 def blank_thoughts(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from p2r_bench.judges.match import Match
 
 STOCK_PREFIXES = (
@@ -50,20 +52,21 @@ def original_letter(text: str, letters: str = "ABCD") -> Match | None:
     Returns:
         The letter and its place in `text`.
     """
-    places = list(range(len(text)))
+    places: Sequence[int] = range(len(text))
     for prefix in STOCK_PREFIXES:
-        text, places = _without(text, places, prefix)
+        if prefix in text:
+            text, places = _without(text, places, prefix)
     for character, place in zip(text, places, strict=True):
         if character in letters:
             return Match(character, (place, place + 1))
     return None
 
 
-def _without(text: str, places: list[int], part: str) -> tuple[str, list[int]]:
+def _without(text: str, places: Sequence[int], part: str) -> tuple[str, Sequence[int]]:
     """`text.replace(part, "")` that keeps where each character came from."""
-    kept = []
+    kept: list[int] = []
     start = 0
     while (at := text.find(part, start)) >= 0:
         kept += places[start:at]
         start = at + len(part)
-    return text.replace(part, ""), kept + places[start:]
+    return text.replace(part, ""), [*kept, *places[start:]]

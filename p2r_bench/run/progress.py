@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from p2r_bench.terminal import printable
+from p2r_bench.terminal import echo, printable
 
 _LINE_EVERY_S = 15.0
 _BAR_EVERY_S = 0.1
@@ -113,8 +114,7 @@ class Lines:
 
 
 def _say(line: str) -> None:
-    sys.stderr.write(f"{printable(line)}\n")
-    sys.stderr.flush()
+    echo(line, err=True)
 
 
 class Bar:
@@ -149,8 +149,9 @@ class Bar:
             self._show(tally)
 
     def end(self, tally: Tally) -> None:
-        self._show(tally)
-        self._progress.stop()
+        with suppress(OSError):  # the terminal may have been closed
+            self._show(tally)
+            self._progress.stop()
 
     def _show(self, tally: Tally) -> None:
         rate = tally.done / max(time.monotonic() - self._begun, 1e-9)

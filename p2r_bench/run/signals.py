@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first cancels the current work, a second ends the process."""
+"""SIGINT, SIGTERM and SIGHUP: the first cancels the current work, a second ends the process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
     from p2r_bench.run.result import RunResult
 
 EXIT_STATUS = 130
-"""Exit status after either signal: the shell's own after Ctrl-C."""
+"""Exit status after any of these signals: the shell's own after Ctrl-C."""
 
-_WATCHED = (signal.SIGINT, signal.SIGTERM)
+_WORDS = {signal.SIGINT: "Interrupted", signal.SIGTERM: "Terminated"}
+_HANGUP = "Terminal closed"
+if hasattr(signal, "SIGHUP"):
+    _WORDS[signal.SIGHUP] = _HANGUP
 
 
 class Interrupted(KeyboardInterrupt):
@@ -106,10 +109,11 @@ class Stopper:
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
         if self.requested:
+            if _WORDS[signal.Signals(number)] == _HANGUP:
+                return  # it comes from the terminal and again from the shell
             _leave()
         self.requested = True
-        word = "Interrupted" if number == signal.SIGINT else "Terminated"
-        _tell(f"{word}: {self._say}. Once more ends the process at once.")
+        _tell(f"{_WORDS[signal.Signals(number)]}: {self._say}. Once more ends the process at once.")
         if self._cancel is None:
             raise KeyboardInterrupt
         if self._in_start and self._grace_s is not None:
@@ -140,7 +144,11 @@ def listening(grace_s: float | None = None) -> Iterator[Stopper]:
         yield _listening
         return
     _listening = Stopper(grace_s)
-    before = {number: signal.signal(number, _listening.handle) for number in _WATCHED}
+    before = {
+        number: signal.signal(number, _listening.handle)
+        for number in _WORDS
+        if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN  # `nohup`
+    }
     try:
         yield _listening
     finally:
@@ -155,10 +163,12 @@ def _nothing() -> None: ...
 def _tell(line: str) -> None:
     """Write a line on stderr, bypassing `sys.stderr`, whose write the signal may have interrupted."""
     clear = "\r\x1b[K" if sys.stderr.isatty() else ""
-    os.write(2, f"{clear}{line}\n".encode())
+    with suppress(OSError):  # the terminal may be the one that was closed
+        os.write(2, f"{clear}{line}\n".encode())
 
 
 def _leave() -> None:
     if sys.stderr.isatty():
-        os.write(2, b"\x1b[?25h")  # a progress bar hides the cursor
+        with suppress(OSError):
+            os.write(2, b"\x1b[?25h")  # a progress bar hides the cursor
     os._exit(EXIT_STATUS)

@@ -10,7 +10,7 @@ from typing import Any
 
 from PIL import Image
 
-from p2r_bench.cli import main
+from p2r_bench.__main__ import main
 from p2r_bench.engines.scripted import ScriptedEngine
 from p2r_bench.plugins import Entry, discover
 from p2r_bench.store.run_folder import RunFolder
@@ -37,14 +37,14 @@ class Broken(ScriptedEngine):
         return await super().generate(request, images)
 
 
-def slow_writing() -> None:
-    """Make the final write take two seconds, and say when it begins and ends."""
+def slow_writing(seconds: float) -> None:
+    """Make the final write take longer, and say when it begins and ends."""
     finish = RunFolder.finish
 
     def slow(self: RunFolder, *args: Any, **kwargs: Any) -> Any:
         sys.stderr.write("writing\n")
         sys.stderr.flush()
-        time.sleep(2)
+        time.sleep(seconds)
         rows = finish(self, *args, **kwargs)
         sys.stderr.write("written\n")
         sys.stderr.flush()
@@ -58,6 +58,6 @@ if __name__ == "__main__":
         entry = Entry(kind.__name__.lower(), f"tests.run.cli_child:{kind.__name__}", "tests", "0")
         discover()._commit("engine", entry)
     if sys.argv[1] == "--slow-writing":
-        del sys.argv[1]
-        slow_writing()
-    main(prog_name="p2r-bench")
+        slow_writing(float(sys.argv[2]))
+        del sys.argv[1:3]
+    main()

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,10 +22,12 @@ ROOT = Path(__file__).parents[2]
 class Process:
     """A `p2r-bench` process whose stderr is read line by line."""
 
-    def __init__(self, *arguments: str, slow_writing: bool = False) -> None:
-        first = ["--slow-writing"] if slow_writing else []
+    def __init__(self, *arguments: str, slow_writing: float = 0.0, streams: str = "") -> None:
+        first = ["--slow-writing", str(slow_writing)] if slow_writing else []
+        command = [sys.executable, "-m", "tests.run.cli_child", *first, *arguments]
+        in_shell = ["bash", "-o", "pipefail", "-c", f'"$@" {streams}', "bash"] if streams else []
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", "tests.run.cli_child", *first, *arguments],
+            [*in_shell, *command],
             cwd=ROOT,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -58,11 +61,11 @@ Starter = Callable[..., Process]
 def started(tmp_path: Path) -> Iterator[Starter]:
     data, made = write_bench(tmp_path / "data", questions=10), []
 
-    def start(engine: str, *more: str, slow_writing: bool = False) -> Process:
+    def start(engine: str, *more: str, **options: Any) -> Process:
         common = ("--tasks", "HR-Bench", "--data-dir", str(data), "--profile", "tiny")
         out = ("--out", str(tmp_path / "out"))
         given = ("run", *common, *out, "--model", "m", "--engine", engine, *more)
-        made.append(Process(*given, slow_writing=slow_writing))
+        made.append(Process(*given, **options))
         return made[-1]
 
     yield start
@@ -74,7 +77,7 @@ def started(tmp_path: Path) -> Iterator[Starter]:
 SLOW = ("--mode", "default", "--engine-arg", "latency=0.5", "--in-flight", "2")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_samples_run_is_acknowledged_and_keeps_them(
     started: Starter, number: signal.Signals, tmp_path: Path
 ) -> None:
@@ -82,6 +85,8 @@ def test_a_signal_while_samples_run_is_acknowledged_and_keeps_them(
     wait_for_records(tmp_path / "out", process.popen, 1)
     process.signal(number)
     process.wait_for("stopping; finished samples are kept")
+    if number == signal.SIGHUP:  # comes twice when a terminal closes
+        process.signal(number)
     status, output, errors = process.end()
     assert status == 130 and "Traceback" not in errors
     assert "The same command goes on from here" in errors and "samples run now" in output
@@ -112,7 +117,7 @@ def test_a_second_signal_ends_at_once_without_a_traceback(started: Starter) -> N
 def test_the_final_write_is_finished_and_the_next_run_not_begun(
     started: Starter, tmp_path: Path
 ) -> None:
-    process = started("scripted", "--mode", "default,p2r", slow_writing=True)
+    process = started("scripted", "--mode", "default,p2r", slow_writing=2.0)
     process.wait_for("writing")
     process.signal()
     process.wait_for("writing the results of this run first")
@@ -121,6 +126,40 @@ def test_the_final_write_is_finished_and_the_next_run_not_begun(
     assert output.count("samples run now") == 1
     (run,) = tmp_path.glob("out/runs/*/metrics.parquet")
     assert "default" in str(run)
+
+
+def test_a_second_signal_during_the_final_write_ends_at_once_and_loses_nothing(
+    started: Starter, tmp_path: Path
+) -> None:
+    process = started("scripted", "--mode", "default", slow_writing=60.0)
+    process.wait_for("writing")
+    process.signal()
+    process.wait_for("Once more")
+    for _ in range(4):
+        process.signal()
+    status, _, errors = process.end()
+    assert status == 130 and "Traceback" not in errors and "written" not in errors
+    status, output, errors = started("scripted", "--mode", "default").end()
+    assert status == 0 and "samples run now" not in output, errors
+
+
+def test_signals_before_the_command_is_known_end_with_one_line(started: Starter) -> None:
+    process = started("scripted", "--mode", "default")
+    caught = Path(f"/proc/{process.popen.pid}/status")
+    while not int(caught.read_text().partition("SigCgt:")[2].split()[0], 16) & 1:  # SIGHUP
+        assert process.popen.poll() is None
+    for _ in range(5):
+        process.signal()
+    assert process.end() == (130, "", "Interrupted.\n")
+
+
+@pytest.mark.parametrize("streams", ["<&- >&- 2>&-", "2>&1 | head -1"])
+def test_a_reader_that_goes_costs_no_result(started: Starter, tmp_path: Path, streams: str) -> None:
+    process = started("scripted", "--mode", "default,p2r", streams=streams)
+    assert process.popen.wait(timeout=100) == 0, process.end()
+    assert len(list(tmp_path.glob("out/runs/*/metrics.parquet"))) == 2
+    (journal, _) = tmp_path.glob("out/runs/*/journal.jsonl")
+    assert all(line.startswith(b"{") for line in journal.read_bytes().splitlines())
 
 
 def test_results_are_printed_as_each_run_ends(started: Starter) -> None:
