@@ -141,7 +141,8 @@ def listening(grace_s: float | None = None) -> Iterator[Stopper]:
         yield Stopper()
         return
     if _listening is not None:
-        yield _listening
+        with _waking_the_loop():
+            yield _listening
         return
     _listening = Stopper(grace_s)
     before = {
@@ -150,11 +151,50 @@ def listening(grace_s: float | None = None) -> Iterator[Stopper]:
         if number == signal.SIGINT or signal.getsignal(number) is not signal.SIG_IGN  # `nohup`
     }
     try:
-        yield _listening
+        with _waking_the_loop():
+            yield _listening
     finally:
         _listening = None
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+_woken: asyncio.AbstractEventLoop | None = None
+
+
+@contextmanager
+def _waking_the_loop() -> Iterator[None]:
+    """Return a context in which a signal wakes the running event loop.
+
+    Otherwise a signal just before the loop waits for a thread would be handled when the thread ends.
+    """
+    global _woken
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        yield
+        return
+    if loop is _woken:
+        yield
+        return
+    before = _woken
+    handlers = {number: signal.getsignal(number) for number in _WORDS}
+    heard = [n for n, handler in handlers.items() if _listening and handler == _listening.handle]
+    with suppress(NotImplementedError):  # not on Windows
+        for number in heard:
+            loop.add_signal_handler(
+                number, _nothing
+            )  # sets the loop's wake-up; the handler goes back
+            signal.signal(number, handlers[number])
+    _woken = loop
+    try:
+        yield
+    finally:
+        _woken = before
+        with suppress(NotImplementedError):
+            for number in heard:
+                loop.remove_signal_handler(number)
+                signal.signal(number, handlers[number])
 
 
 def _nothing() -> None: ...

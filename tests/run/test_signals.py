@@ -89,7 +89,7 @@ def test_a_signal_while_samples_run_is_acknowledged_and_keeps_them(
         process.signal(number)
     status, output, errors = process.end()
     assert status == 130 and "Traceback" not in errors
-    assert "The same command goes on from here" in errors and "samples run now" in output
+    assert "The same command resumes the run" in errors and "samples run now" in output
     assert list(tmp_path.glob("out/runs/*/samples.parquet"))
 
 
