@@ -12,7 +12,7 @@ import argparse
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,12 @@ BEGIN, END = "<!-- figures -->\n", "<!-- end of figures -->\n"
 
 Figures = Mapping[str, Any]
 Say = Callable[[Figures], str]
+
+
+def _range(shares: Sequence[float]) -> str:
+    low, high = shares
+    return f"{100 * low:.1f}–{100 * high:.1f} %"
+
 
 COMMANDS: dict[str, tuple[str, Say]] = {
     "schedules": (
@@ -64,6 +70,14 @@ COMMANDS: dict[str, tuple[str, Say]] = {
         lambda f: "; ".join(
             f"{n} rows: open {f['open_s'][n]:.2f} s, finish {f['finish_s'][n]:.2f} s, whole command {f['resume_s'][n]:.2f} s"
             for n in f["open_s"]
+        ),
+    ),
+    "coverage": (
+        "coverage",
+        lambda f: "; ".join(
+            f"{shape}: intervals {_range(f['interval'][shape])}, of differences {_range(f['difference'][shape])}, "
+            f"test {_range(f['false_positives'][shape])}"
+            for shape in f["interval"]
         ),
     ),
     "start_up": (

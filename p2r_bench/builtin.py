@@ -13,6 +13,12 @@ def register_modes(register: Register) -> None:
     register("thinking", "p2r_bench.modes.thinking:Thinking")
     register("p2r", "p2r_bench.modes.p2r:P2R")
     register("oracle", "p2r_bench.modes.oracle:Oracle")
+    register("blind", "p2r_bench.modes.blind:Blind")
+    register("crop-only", "p2r_bench.modes.crop_only:CropOnly")
+    register("p2r-full", "p2r_bench.modes.p2r_full:P2RFull")
+    register("p2r-blank", "p2r_bench.modes.p2r_blank:P2RBlank")
+    register("p2r-random", "p2r_bench.modes.p2r_random:P2RRandom")
+    register("p2r-shuffled", "p2r_bench.modes.p2r_shuffled:P2RShuffled")
 
 
 @hookimpl
@@ -62,6 +68,8 @@ def register_commands(cli: CommandGroup) -> None:
     cli.lazy(
         "show", f"{commands}.show:command", "Show one sample of a run: stages, boxes, verdicts."
     )
+    cli.lazy("compare", f"{commands}.compare:command", "Say whether runs differ, sample by sample.")
+    cli.lazy("power", f"{commands}.power:command", "Say which differences a benchmark can show.")
     cli.lazy("score", f"{commands}.score:command", "Judge stored answers again.")
     cli.lazy(
         "tasks", f"{commands}.tasks:command", "List benchmarks and the location of their data."

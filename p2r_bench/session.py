@@ -16,6 +16,7 @@ from p2r_bench.run.blocking import EventLoop
 from p2r_bench.run.engines import EngineSet, roles_of
 from p2r_bench.run.environment import versions
 from p2r_bench.run.options import Options
+from p2r_bench.run.panel import expanded
 from p2r_bench.run.progress import ProgressView, Silent, Tally
 from p2r_bench.run.resolve import check, make_mode, profile_of
 from p2r_bench.run.result import RunResult
@@ -142,7 +143,7 @@ def evaluate(
     An earlier run is completed; nothing runs twice.
 
     Args:
-        mode: Names of modes, in a list or separated by commas.
+        mode: Names of modes, in a list or separated by commas; "panel" stands for all built-in ones.
         tasks: Names of tasks, likewise.
         model: Local folder, hub id, or the bundled model's name.
         engine_args: Arguments of the engine, such as {"dtype": "bfloat16"}.
@@ -164,7 +165,7 @@ def evaluate(
     choice = EngineChoice(model, engine, options.pop("revision", None), args)
     specs = [
         RunSpec(task=task, mode=name, choice=choice, data_dir=data_dir, out=out, **options)  # type: ignore[arg-type]
-        for name in _names("mode", mode)
+        for name in expanded(_names("mode", mode))
         for task in _names("tasks", tasks)
     ]
     return run_all(specs, progress)

@@ -160,6 +160,7 @@ class Recipe:
         route: "exact" (Pillow bicubic) or the name of a faster route.
         transport: "lossless", or "jpeg:QUALITY" or "webp:QUALITY" for a round trip through such a file after the
             first resize.
+        blank: True paints the finished image black, as a control does.
         visual_tokens: Visual tokens of the image by the family's rule; None when not known. Not part of the digest.
     """
 
@@ -172,6 +173,7 @@ class Recipe:
     route: str = "exact"
     transport: str = "lossless"
     visual_tokens: int | None = field(default=None, compare=False)
+    blank: bool = False
 
     @property
     def size(self) -> Size:
@@ -186,18 +188,17 @@ class Recipe:
     @cached_property
     def digest(self) -> str:
         """Identity of the pixels: equal digests mean equal images."""
-        return digest_of(
-            {
-                "alpha": self.alpha,
-                "crop": self.crop,
-                "exif": self.exif,
-                "resize": self.resize,
-                "route": self.route,
-                "source": self.source,
-                "strokes": [vars(stroke) for stroke in self.strokes],
-                "transport": self.transport,
-            }
-        )
+        values: dict[str, Any] = {
+            "alpha": self.alpha,
+            "crop": self.crop,
+            "exif": self.exif,
+            "resize": self.resize,
+            "route": self.route,
+            "source": self.source,
+            "strokes": [vars(stroke) for stroke in self.strokes],
+            "transport": self.transport,
+        }
+        return digest_of({**values, "blank": True} if self.blank else values)
 
 
 @dataclass(frozen=True)
@@ -550,6 +551,8 @@ class Mode(Protocol):
 
     A mode may also have `roles`, the names of all roles it calls (where it has not, the built-in ones), and
     `max_images(profile)`, the most images that one of its requests holds (else `profile.max_images`).
+    `prepare(sample)` returns the sample as the run asks, judges and stores it, with the same id; it must not
+    depend on anything but the sample and the mode's parameters.
     """
 
     async def solve(self, sample: Sample, ask: Ask, profile: Profile) -> Prediction:

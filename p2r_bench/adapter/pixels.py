@@ -90,6 +90,8 @@ def render(
         UserError: An unknown pixel route, or one whose package is not installed.
     """
     resize_route(recipe.route)
+    if recipe.blank:
+        return Image.new("RGB", recipe.size)
     image = upright(source_image, exif=recipe.exif, alpha=recipe.alpha)
     if recipe.strokes:
         image = _drawn(image, recipe.strokes)

@@ -63,6 +63,12 @@ class TwoStage:
             raise ValueError(f'role {role!r} is not a single call: use "answer" or "think"')
         return self._request(sample, role, role, [self.whole(sample)], sampling)
 
+    def shown_request(
+        self, sample: Sample, images: Sequence[Recipe], role: str = "reason", **sampling: Any
+    ) -> Request:
+        """One call on these images, or on none, in the wording of role "think", which mentions no regions."""
+        return self._request(sample, role, "think", images, sampling)
+
     def answer(self, text: str, role: str = "reason") -> str | None:
         """Return the answer in a reply by the profile's answer policy, or None; see `extract_answer`."""
         return extract_answer(text, role, self.profile)
@@ -145,7 +151,9 @@ class TwoStage:
             content.append(image)
             if profile.newline_after_image:
                 content.append("\n")
-        regions = profile.pack.regions_text(profile.model_family.boxes, images[0].size)
+        regions = ""
+        if images:
+            regions = profile.pack.regions_text(profile.model_family.boxes, images[0].size)
         content.append(profile.pack.text(template, sample, profile.option_style, regions))
         return Request(
             sample_id=sample.id,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
 from typing import cast
@@ -172,6 +172,7 @@ def resolve(spec: RunSpec, sample_set: SampleSet | None = None) -> Resolved:
                 f"a session with samples of its own runs in this process, not with --launcher {spec.launcher}"
             )
         cells |= dict.fromkeys(sample_set.ids, ((None, None),))
+    facts = facts_of(task, source, samples)
     return Resolved(
         spec=spec,
         task=task,
@@ -180,9 +181,20 @@ def resolve(spec: RunSpec, sample_set: SampleSet | None = None) -> Resolved:
         mode_version=registry().entry("mode", spec.mode).provider,
         profile=profile,
         choices={role: spec.roles.get(role, spec.choice) for role in roles_of(mode)},
-        samples=samples,
+        samples=_prepared(mode, samples),
         cells=cells,
-        facts=facts_of(task, source, samples),
+        facts=facts,
         skipped=tuple(map(str, skipped)),
         indexes=range(len(samples)) if sample_set is None else [*sample_set.by_index],
     )
+
+
+def _prepared(mode: Mode, samples: list[Sample]) -> list[Sample]:
+    """Return the samples as the mode's optional `prepare` changes them."""
+    prepare: Callable[[Sample], Sample] | None = getattr(mode, "prepare", None)
+    if prepare is None:
+        return samples
+    prepared = [prepare(sample) for sample in samples]
+    if [sample.id for sample in prepared] != [sample.id for sample in samples]:
+        raise TypeError(f"{type(mode).__name__}.prepare changed the id of a sample")
+    return prepared

@@ -157,7 +157,7 @@ class RunOptions(Settings):
 
     modes: Names = setting(
         ("p2r",),
-        "Modes, separated by commas; `p2r-bench modes` lists them.",
+        "Modes, separated by commas; `p2r-bench modes` lists them; panel stands for all built-in ones.",
         default="p2r",
         flag="--mode",
     )

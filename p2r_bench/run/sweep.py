@@ -12,6 +12,7 @@ from p2r_bench.errors import UserError
 from p2r_bench.plugins import registry
 from p2r_bench.run.options import Options, option
 from p2r_bench.run.pairs import engine_args, judge_params, role, scoped
+from p2r_bench.run.panel import expanded
 from p2r_bench.run.settings import Settings
 from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.types import ROLES
@@ -67,7 +68,8 @@ def specs_of(options: Options | Mapping[str, Any]) -> list[RunSpec]:
 def _specs(options: Options) -> list[RunSpec]:
     if not options.tasks:
         raise UserError(f"--tasks: name at least one of {', '.join(registry().names('task'))}")
-    for name in options.modes:
+    modes = expanded(options.modes)
+    for name in modes:
         registry().entry("mode", name)
     for name in options.tasks:
         registry().entry("task", name)
@@ -76,7 +78,7 @@ def _specs(options: Options) -> list[RunSpec]:
         "judge_params": judge_params(options.judge_args),
         **{field.name: getattr(options, field.name) for field in fields(Settings)},
     }
-    of_mode = scoped("--mode-arg", "mode", options.mode_args, options.modes)
+    of_mode = scoped("--mode-arg", "mode", options.mode_args, modes)
     of_task = scoped("--task-arg", "task", options.task_args, options.tasks)
     return [
         RunSpec(
@@ -88,7 +90,7 @@ def _specs(options: Options) -> list[RunSpec]:
             task_params=of_task[task],
             **shared,
         )
-        for mode in options.modes
+        for mode in modes
         for task in options.tasks
     ]
 
@@ -97,7 +99,9 @@ def _engines(options: Options) -> tuple[EngineChoice, dict[str, EngineChoice]]:
     """Return the choice for all roles, and the choices of single roles."""
     shared, per_role = engine_args(options.engine_args)
     choice = EngineChoice(options.model, options.engine, options.revision, shared)
-    known = tuple(dict.fromkeys([*ROLES, *(r for mode in options.modes for r in _roles_of(mode))]))
+    known = tuple(
+        dict.fromkeys([*ROLES, *(r for mode in expanded(options.modes) for r in _roles_of(mode))])
+    )
     own = {**dict.fromkeys(per_role, (None, None)), **dict(role(t, known) for t in options.roles)}
     return choice, {
         name: EngineChoice(

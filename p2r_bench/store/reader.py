@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
 
 from p2r_bench.errors import UserError
 from p2r_bench.store.journal_index import JournalIndex, Key, Outcome
 from p2r_bench.store.manifest import FILE, Manifest
 from p2r_bench.store.recovery import parquet_outcomes
-from p2r_bench.store.schema import SAMPLES, VERDICTS
-from p2r_bench.store.tables import read_rows
+from p2r_bench.store.schema import SAMPLES, VERDICTS, Table
+from p2r_bench.store.tables import read_columns, read_rows, to_arrow
 
 LATEST = "latest"
 _LISTED = 10
@@ -56,6 +59,16 @@ class RunReader:
     def outcomes(self) -> Iterator[Outcome]:
         """Yield sample rows with their verdict rows, in the dataset's order; few are in memory at a time."""
         return parquet_outcomes(self.path) if self._index is None else self._index.outcomes()
+
+    def columns(self, table: Table, names: Sequence[str]) -> Any:
+        """Return columns of the samples or of the verdicts as an Arrow table, in the dataset's order."""
+        if self._index is None:
+            return read_columns(self.path / f"{table.name}.parquet", table, names)
+        rows: list[dict[str, Any]] = []
+        for sample, verdicts in self._index.outcomes():
+            found = [sample] if table is SAMPLES else verdicts
+            rows += ({name: row.get(name) for name in names} for row in found)
+        return to_arrow(rows, pa.schema([table.schema.field(name) for name in names]))
 
     def keys(self) -> list[Key]:
         """Return (sample_id, repeat) of all recorded samples, in the dataset's order."""

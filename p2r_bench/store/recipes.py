@@ -11,18 +11,19 @@ from p2r_bench.types import Recipe, Stroke
 
 def recipe_to_json(recipe: Recipe) -> str:
     """Return a recipe as one line of JSON, with each stroke as [rect, colour, width]."""
-    return orjson.dumps(
-        {
-            "source": recipe.source,
-            "exif": recipe.exif,
-            "alpha": recipe.alpha,
-            "strokes": [(stroke.rect, stroke.colour, stroke.width) for stroke in recipe.strokes],
-            "crop": recipe.crop,
-            "resize": recipe.resize,
-            "route": recipe.route,
-            "transport": recipe.transport,
-        }
-    ).decode()
+    value: dict[str, Any] = {
+        "source": recipe.source,
+        "exif": recipe.exif,
+        "alpha": recipe.alpha,
+        "strokes": [(stroke.rect, stroke.colour, stroke.width) for stroke in recipe.strokes],
+        "crop": recipe.crop,
+        "resize": recipe.resize,
+        "route": recipe.route,
+        "transport": recipe.transport,
+    }
+    if recipe.blank:
+        value["blank"] = True
+    return orjson.dumps(value).decode()
 
 
 def recipe_from_json(text: str) -> Recipe:

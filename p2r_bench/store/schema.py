@@ -247,7 +247,7 @@ value_low                  float   The value if everything with an error, and al
 value_high                 float   The value if all of that were right.
 ci_low                     float   Lower end of the 95 % interval.
 ci_high                    float   Upper end of the 95 % interval.
-ci_method                  text    wilson, cluster-bootstrap or wilson-clusters.
+ci_method                  text    wilson, wilson-jackknife or wilson-clusters; see metrics.md. Earlier versions: cluster-bootstrap.
 n                          int64   Scored samples (questions), repeats included.
 n_clusters                 int64   Distinct groups (images) among them.
 n_errors                   int64   Samples with an error of the model or of this scorer.

@@ -125,10 +125,38 @@ def read_rows(
                 for row in batch.to_pylist():
                     yield {**empty, **row}
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"{path}: cannot be read as parquet ({error}). Restore it, or delete it and run "
-            "the command that made it again."
-        ) from error
+        raise UserError(_unreadable(path, error)) from error
+
+
+def read_columns(path: Path, table: Table, columns: Sequence[str]) -> Any:
+    """Return columns of a whole file as an Arrow table; those that an older file lacks are null.
+
+    Raises:
+        UserError: As `read_rows`.
+    """
+    try:
+        with path.open("rb") as source:
+            stored = pq.read_schema(source)
+            check_version(path, stored.metadata)
+            found = pq.read_table(
+                source,
+                columns=[name for name in columns if name in stored.names],
+                page_checksum_verification=True,
+            )
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise UserError(_unreadable(path, error)) from error
+    for name in columns:
+        if name not in found.column_names:
+            kind = table.schema.field(name).type
+            found = found.append_column(name, pa.nulls(len(found), kind))
+    return found.select(columns)
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    return (
+        f"{path}: cannot be read as parquet ({error}). Restore it, or delete it and run "
+        "the command that made it again."
+    )
 
 
 def check_version(path: Path, metadata: dict[bytes, bytes] | None) -> None:

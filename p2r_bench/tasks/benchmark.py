@@ -29,6 +29,7 @@ class Benchmark(ABC):
         datasets: Hub datasets for `data fetch`, the one with the rows first.
         parameters: Names that `DataSource.params` may have.
         known_rows: Numbers of published rows by cell, for the cells whose number is certain.
+        known_images: Numbers of published images by cell, likewise; for HR-Bench those of its questions.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Benchmark(ABC):
     datasets: tuple[HubDataset, ...] = ()
     parameters: frozenset[str] = frozenset()
     known_rows: Mapping[Cell, int] = {}
+    known_images: Mapping[Cell, int] = {}
 
     @abstractmethod
     def scan(self, source: DataSource) -> Iterator[Scanned]:

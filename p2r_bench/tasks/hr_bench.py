@@ -29,6 +29,7 @@ class HRBench(Benchmark):
     datasets: tuple[HubDataset, ...] = (HubDataset("DreamMr/HR-Bench", ("*.parquet",)),)
     parameters = frozenset({"subset"})
     known_rows: Mapping[Cell, int] = {("4K", None): 800, ("8K", None): 800}
+    known_images: Mapping[Cell, int] = {("4K", None): 200, ("8K", None): 200}
 
     def files(self, source: DataSource) -> Sequence[tuple[str, Path]]:
         return [

@@ -101,3 +101,4 @@ class MMERealWorldLite(MMERealWorld):
     name = "MME-RealWorld-lite"
     datasets = (HubDataset("yifanzhang114/MME-RealWorld-lite-lmms-eval", ("*.parquet",)),)
     known_rows: Mapping[Cell, int] = {(None, None): 1_919}
+    known_images: Mapping[Cell, int] = {(None, None): 1_537}

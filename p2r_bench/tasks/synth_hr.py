@@ -30,6 +30,7 @@ class SynthHR(HRBench):
     datasets: tuple[HubDataset, ...] = ()
     parameters = frozenset(DEFAULTS)
     known_rows: Mapping[Cell, int] = {}
+    known_images: Mapping[Cell, int] = {}
 
     def files(self, source: DataSource) -> Sequence[tuple[str, Path]]:
         """Return the files of the data folder; none without one, since the parameters decide everything."""

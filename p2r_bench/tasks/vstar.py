@@ -58,6 +58,7 @@ class VStar(Benchmark):
         (None, "direct_attributes"): 115,
         (None, "relative_position"): 76,
     }
+    known_images = known_rows
 
     def files(self, source: DataSource) -> Sequence[tuple[str, Path]]:
         folder = data_folder(self.name, source)

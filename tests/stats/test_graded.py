@@ -75,12 +75,12 @@ def test_a_mean_may_not_be_called_accuracy() -> None:
         Verdict("a", "anls", "1", "", correct=True, score=0.7, metric="accuracy")
 
 
-def test_scores_of_single_samples_are_drawn_as_clusters() -> None:
+def test_scores_of_single_samples_have_the_interval_of_resampling_them() -> None:
     rng = np.random.default_rng(1)
     scores = rng.beta(2, 2, size=400)
     low, high, method = interval(scores, np.ones(400))
     drawn = scores[rng.integers(0, 400, size=(5000, 400))].mean(axis=1)
-    assert method == "cluster-bootstrap"
+    assert method == "wilson-jackknife"
     assert (low, high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.003)
 
 

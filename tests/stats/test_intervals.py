@@ -1,4 +1,4 @@
-"""Intervals agree with published values, with brute force, and with what a share can be."""
+"""Intervals agree with published values and with statsmodels."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import norm, t
+from statsmodels.stats.proportion import proportion_confint
 
-from p2r_bench.stats.intervals import cluster_bootstrap, interval, wilson
+from p2r_bench.stats.intervals import cluster_wilson, interval, wilson
 
 
 def test_wilson_agrees_with_published_values() -> None:
@@ -39,22 +41,38 @@ def test_what_is_no_share_has_no_interval(right: int, n: int) -> None:
         wilson(right, n)
 
 
-def test_the_bootstrap_agrees_with_drawing_clusters_one_by_one() -> None:
+@given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_wilson_agrees_with_statsmodels(counts: tuple[int, int]) -> None:
+    assert wilson(*counts) == pytest.approx(proportion_confint(*counts, method="wilson"), abs=1e-9)
+
+
+def test_the_effective_size_is_that_of_the_jackknife() -> None:
+    """Wilson's interval by statsmodels, at the size that has the variance of the shares with a cluster left out."""
     rng = np.random.default_rng(0)
-    n = rng.integers(1, 6, size=120)
-    right = rng.binomial(n, rng.choice([0.1, 0.9], size=120))
-    drawn = rng.integers(0, 120, size=(20_000, 120))
-    shares = right[drawn].sum(axis=1) / n[drawn].sum(axis=1)
-    expected = np.quantile(shares, [0.025, 0.975])
-    assert cluster_bootstrap(right, n) == pytest.approx(tuple(expected), abs=0.006)
+    n = rng.integers(1, 6, size=60)
+    right = rng.binomial(n, rng.choice([0.1, 0.9], size=60))
+    left_out = [(right.sum() - k) / (n.sum() - m) for k, m in zip(right, n, strict=True)]
+    share = right.sum() / n.sum()
+    variance = 59 / 60 * sum((one - share) ** 2 for one in left_out)
+    size = share * (1 - share) / variance
+    # statsmodels takes the normal quantile: the level that has Student's for 59 degrees of freedom.
+    alpha = 2 * norm.sf(t.ppf(0.975, 59))
+    expected = proportion_confint(share * size, size, alpha=alpha, method="wilson")
+    assert cluster_wilson(right, n) == pytest.approx(expected, abs=1e-9)
+
+
+def test_rows_that_contradict_each_other_count_at_most_twice() -> None:
+    right = [2] * 50 + [1, 3]
+    low, high = cluster_wilson(right, [4] * 52)
+    assert high - low > (wilson(208, 416)[1] - wilson(208, 416)[0]) * 0.95
 
 
 def test_dependent_rows_widen_the_interval() -> None:
-    """Four rotations that are right together tell as much as one row, and half as wide would be a lie."""
+    """Four rotations that are right together tell as much as one row."""
     right = [4] * 100 + [0] * 100
     low, high, method = interval(right, [4] * 200)
     naive_low, naive_high = wilson(400, 800)
-    assert method == "cluster-bootstrap"
+    assert method == "wilson-jackknife"
     assert (high - low) / (naive_high - naive_low) == pytest.approx(2, rel=0.1)
 
 
@@ -70,11 +88,11 @@ def test_the_method_follows_the_data() -> None:
     assert interval([0, 0], [4, 4]) == (*wilson(0, 2), "wilson-clusters")
     low, high, method = interval([2], [4])
     assert (method, low < 0.1, high > 0.9) == ("wilson-clusters", True, True)
-    assert interval([1, 3], [2, 4])[2] == "cluster-bootstrap"
+    assert interval([1, 3], [2, 4])[2] == "wilson-jackknife"
 
 
 def test_a_model_that_always_gives_the_same_letter_has_an_interval_with_a_width() -> None:
-    """One of four rotations is right, whatever the image: no resample of images differs."""
+    """One of four rotations is right, whatever the image: no image left out changes the share."""
     assert interval([1] * 100, [4] * 100) == (*wilson(25, 100), "wilson-clusters")
 
 
@@ -92,4 +110,6 @@ def test_every_interval_lies_in_0_to_1(clusters: list[tuple[int, int]]) -> None:
 @pytest.mark.parametrize(("right", "n"), [([], []), ([0, 1], [0, 1])])
 def test_clusters_without_items_are_refused(right: list[int], n: list[int]) -> None:
     with pytest.raises(ValueError, match="at least one"):
-        cluster_bootstrap(right, n)
+        interval(right, n)
+    with pytest.raises(ValueError, match="at least one"):
+        cluster_wilson(right, n)

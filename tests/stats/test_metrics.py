@@ -137,14 +137,14 @@ def test_repeats_are_clustered_by_sample() -> None:
     ]
     row = figure(outcomes, expected=OVERALL, repeats=3)
     assert (row["n"], row["n_clusters"], row["complete"]) == (12, 4, True)
-    assert row["ci_method"] == "cluster-bootstrap"
+    assert row["ci_method"] == "wilson-jackknife"
     assert figure(outcomes, expected=OVERALL, repeats=4)["n_missing"] == 4
 
 
 def test_rows_of_one_image_are_one_cluster() -> None:
     rows = [made(n, ("right", "wrong")[n % 3 > 0], group=f"image {n // 2}") for n in range(8)]
     assert figure(rows)["n_clusters"] == 4
-    assert figure(rows)["ci_method"] == "cluster-bootstrap"
+    assert figure(rows)["ci_method"] == "wilson-jackknife"
     alone = figure([made(n, "right", group=f"image {n}") for n in range(8)])
     assert alone["ci_method"] == "wilson"
 
