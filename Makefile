@@ -16,7 +16,7 @@ help:
 	@echo "make test           the tests"
 	@echo "make test-all       the tests, the slow ones, and the integration sessions"
 	@echo "make test-faults    what breaks servers, data, images and runs on purpose"
-	@echo "make lint           ruff and mypy"
+	@echo "make lint           ruff, mypy and vulture"
 	@echo "make format         let ruff rewrite the code"
 	@echo "make bench          the benchmarks"
 	@echo "make clean          remove what the other targets made"
@@ -72,6 +72,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/python -m tools.dead_code
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

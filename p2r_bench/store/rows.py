@@ -238,30 +238,6 @@ def prediction_from_row(row: Mapping[str, Any]) -> Prediction:
     )
 
 
-def verdict_from_row(row: Mapping[str, Any]) -> Verdict:
-    """Return the verdict of a row."""
-    return Verdict(
-        sample_id=row["sample_id"],
-        scorer=row["scorer"],
-        version=row["version"],
-        params_hash=row["params_hash"],
-        extracted=row["extracted"],
-        span=None if row["span_start"] is None else (row["span_start"], row["span_end"]),
-        correct=row["correct"],
-        status=row["status"],
-        error=_error(row),
-        score=row.get("score"),
-        metric=row.get("metric"),
-        fallback=row.get("fallback"),
-        seconds=row["seconds"],
-    )
-
-
-def cells_from_row(row: Mapping[str, Any]) -> tuple[Cell, ...]:
-    """Return the cells (subset, category) that a sample row counts in."""
-    return tuple((cell["subset"], cell["category"]) for cell in row["cells"])
-
-
 def _stage_row(completion: Completion, recipes: dict[str, Recipe]) -> Row:
     request = completion.request
     visual = completion.visual_tokens

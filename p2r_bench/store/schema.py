@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
@@ -54,16 +53,6 @@ class Table:
     @cached_property
     def names(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.columns)
-
-    def documented(self) -> Iterator[tuple[str, Column]]:
-        """Yield every column and nested field with its dotted name."""
-        yield from _documented(self.columns, "")
-
-
-def _documented(columns: tuple[Column, ...], prefix: str) -> Iterator[tuple[str, Column]]:
-    for column in columns:
-        yield prefix + column.name, column
-        yield from _documented(column.fields, f"{prefix}{column.name}.")
 
 
 _TYPES = {

@@ -17,6 +17,7 @@ from p2r_bench.testing.engine import EngineContract  # noqa: E402
 from p2r_bench.testing.family import FamilyContract  # noqa: E402
 from p2r_bench.testing.judge import JudgeContract, ServiceJudgeContract  # noqa: E402
 from p2r_bench.testing.mode import ModeContract  # noqa: E402
+from p2r_bench.testing.registering import plugin_of  # noqa: E402
 from p2r_bench.testing.samples import tiny_sample, tiny_samples, without_boxes  # noqa: E402
 from p2r_bench.testing.script import Replies, Reply, Script, right_replies  # noqa: E402
 from p2r_bench.testing.solving import solve  # noqa: E402
@@ -34,6 +35,7 @@ __all__ = [
     "ServiceJudgeContract",
     "TaskContract",
     "TrainerContract",
+    "plugin_of",
     "right_replies",
     "scripted_run",
     "solve",

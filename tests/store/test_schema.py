@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -11,11 +12,18 @@ import pyarrow.parquet as pq
 import pytest
 
 from p2r_bench.errors import UserError
-from p2r_bench.store.schema import SCHEMA_VERSION, TABLES, VERDICTS, VERSION_KEY, Table
+from p2r_bench.store.schema import SCHEMA_VERSION, TABLES, VERDICTS, VERSION_KEY, Column, Table
 from p2r_bench.store.tables import read_rows, write_table
 
 DOCS = Path(__file__).parents[2] / "docs" / "schema.md"
 LINE = re.compile(r"^\| `(?P<name>[\w.]+)` \| (?P<type>[^|]+) \| (?P<text>.*) \|$", re.MULTILINE)
+
+
+def described(columns: tuple[Column, ...], prefix: str = "") -> Iterator[tuple[str, Column]]:
+    """Every column and nested field with its dotted name."""
+    for column in columns:
+        yield prefix + column.name, column
+        yield from described(column.fields, f"{prefix}{column.name}.")
 
 
 def documented(table: Table) -> list[tuple[str, str]]:
@@ -28,7 +36,7 @@ def documented(table: Table) -> list[tuple[str, str]]:
 def test_the_documentation_lists_every_column_as_the_schema_describes_it(table: Table) -> None:
     expected = [
         (name, f"{column.description}{' *Volatile.*' if column.volatile else ''}")
-        for name, column in table.documented()
+        for name, column in described(table.columns)
     ]
     if table.name == "metrics":
         assert documented(table) == []  # it has the leaderboard's columns, and says so
@@ -49,7 +57,7 @@ def test_keys_are_columns_and_never_volatile(table: Table) -> None:
 
 def test_timings_and_times_of_day_are_volatile_everywhere() -> None:
     for table in TABLES:
-        for name, column in table.documented():
+        for name, column in described(table.columns):
             if name.endswith(("seconds", "created", "timings", "cached_tokens")):
                 assert column.volatile, name
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +95,10 @@ class At:
 
     def __init__(self, at: Mapping[str, Any] | None) -> None:
         self.at = at or {"urls": ["http://localhost:9"], "model": "nobody"}
+
+
+def read_journals(folder: Path) -> Iterator[dict[str, Any]]:
+    """All lines of a folder's journals; one that is still being written is left out."""
+    for path in sorted(folder.glob("*.jsonl")):
+        for line in path.read_text("utf-8").split("\n")[:-1]:
+            yield json.loads(line)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 import transfer_queue as tq
-from making import TINY, URL, config_of, prepared
+from making import TINY, URL, config_of, prepared, read_journals
 from p2r_bench_pra_grpo.backends.embedded.grpo import group_advantages
 from p2r_bench_pra_grpo.backends.verl.agent_loop import rollout_seed
-from p2r_bench_pra_grpo.backends.verl.journal import DOWN, read_journals
+from p2r_bench_pra_grpo.backends.verl.journal import DOWN
 from pra_grpo_testing import FakeServer
 from standins import Generator
 from verl.experimental.reward_loop import RewardLoopManager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -70,7 +69,7 @@ def test_policy_loss_and_its_gradient(
     config = FSDPActorConfig(
         strategy="fsdp", rollout_n=8, use_dynamic_bsz=True, clip_ratio_low=low, clip_ratio_high=high
     )
-    theirs, figures = compute_policy_loss_vanilla(
+    theirs, _ = compute_policy_loss_vanilla(
         old, now, advantages.unsqueeze(-1) * mask, mask, how, config
     )
     loss = grpo.policy_loss(now, old, advantages, epsilon_low=low, epsilon_high=high)
@@ -78,9 +77,6 @@ def test_policy_loss_and_its_gradient(
     assert torch.allclose(ours, theirs, **CLOSE)
     slopes = [torch.autograd.grad(value, now, retain_graph=True)[0] for value in (ours, theirs)]
     assert torch.allclose(*slopes, **CLOSE)
-    assert grpo.aggregate(loss.kl, mask).item() == pytest.approx(
-        figures["actor/ppo_kl"], rel=1e-4, abs=1e-5
-    )
 
 
 @settings(max_examples=40, deadline=None)

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from making import TINY, config_of, prepared, samples_of
+from making import TINY, config_of, prepared, read_journals, samples_of
 from p2r_bench_pra_grpo.backends.embedded.grpo import group_advantages
 from p2r_bench_pra_grpo.backends.embedded.inputs import PromptBuilder
 from p2r_bench_pra_grpo.backends.embedded.loading import load
 from p2r_bench_pra_grpo.backends.verl.agent_loop import NEVER, rollout_seed
 from p2r_bench_pra_grpo.backends.verl.dataset import StageDataset
-from p2r_bench_pra_grpo.backends.verl.journal import read_journals
 from p2r_bench_pra_grpo.config import profile_of
 from p2r_bench_pra_grpo.reward import TERMS
 from reasoners import served_reasoner

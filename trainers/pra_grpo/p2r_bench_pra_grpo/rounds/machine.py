@@ -38,7 +38,7 @@ def _heed_termination() -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def _nothing(step: Step, moment: Moment) -> None: ...
+def _nothing(_step: Step, _moment: Moment) -> None: ...
 
 
 class Rounds:

@@ -8,7 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 from p2r_bench import __version__, plugins
-from p2r_bench.testing.registering import plugin_of
+from p2r_bench.testing import plugin_of
 
 
 @contextmanager

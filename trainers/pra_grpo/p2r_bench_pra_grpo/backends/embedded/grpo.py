@@ -91,12 +91,10 @@ class PolicyLoss:
     Attributes:
         values: (n, t), to be aggregated and minimised.
         clipped: (n, t) bool: the ratio was cut off, and the token has no gradient.
-        kl: (n, t) old minus new log-probability: how far the policy has moved since it sampled.
     """
 
     values: Tensor
     clipped: Tensor
-    kl: Tensor
 
 
 def policy_loss(
@@ -126,7 +124,7 @@ def policy_loss(
     floor = (-advantage * dual_clip).expand_as(pessimistic)
     negative = (advantage < 0).expand_as(pessimistic)
     values = torch.where(negative, torch.minimum(pessimistic, floor), pessimistic)
-    return PolicyLoss(values, (bounded > plain) | (negative & (pessimistic > floor)), -shift)
+    return PolicyLoss(values, (bounded > plain) | (negative & (pessimistic > floor)))
 
 
 def k3(log_probs: Tensor, reference: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,13 +86,6 @@ class Journal:
     def _kept(self, place: Place) -> bool:
         digest = hashlib.sha256(f"{self._stage.seed}:{place.step}:{place.index}".encode()).digest()
         return int.from_bytes(digest[:4], "big") < self._keep * 2**32
-
-
-def read_journals(folder: Path) -> Iterator[dict[str, Any]]:
-    """All lines of a folder's journals; one that is still being written is left out."""
-    for path in sorted(folder.glob("*.jsonl")):
-        for line in path.read_text("utf-8").split("\n")[:-1]:
-            yield json.loads(line)
 
 
 def reward_from(line: Mapping[str, Any]) -> Reward | None:

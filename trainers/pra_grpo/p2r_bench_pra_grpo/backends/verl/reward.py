@@ -31,9 +31,7 @@ class StageRewardManager(RewardManagerBase):
     Every outcome has the same keys: the reward's terms and `correct`.
     """
 
-    def __init__(
-        self, config: Any, tokenizer: Any, compute_score: Any = None, **unused: Any
-    ) -> None:
+    def __init__(self, config: Any, tokenizer: Any, compute_score: Any = None, **_: Any) -> None:
         super().__init__(config, tokenizer, compute_score)
         self.stage = stage_file_of(config.data)
         workers = int(config.reward.num_workers)
