@@ -625,12 +625,14 @@ class EngineConfig:
         revision: Hub revision, or None.
         args: `--engine-arg` pairs; an engine refuses names it does not know.
         max_images: Most images one request of this run can hold.
+        family: Name of the run's model family, for engines that cannot read the model's config; None when unknown.
     """
 
     model: str
     revision: str | None = None
     args: Mapping[str, str] = field(default_factory=dict)
     max_images: int = 4
+    family: str | None = None
 
 
 @runtime_checkable

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,11 @@ if TYPE_CHECKING:
 
     from p2r_bench.engines.endpoints import Endpoints
     from p2r_bench.engines.http_body import Body
+    from p2r_bench.engines.openai_answer import ReplyModel
     from p2r_bench.engines.server_probe import Found
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,9 @@ class Arguments:
     pixels: Literal["checked", "unchecked"] = argument(
         "checked", "whether to check at start that the server leaves image sizes alone"
     )
+    reply_model: Literal["checked", "unchecked"] = argument(
+        "checked", "whether all replies must name the same model"
+    )
     max_pixels: int = argument(4096 * 32**2, "largest image size to check, in pixels", least=65536)
 
 
@@ -88,6 +96,8 @@ class OpenAIEngine:
         self._places = asyncio.Semaphore(self.arguments.concurrency)
         self._found: Found | None = None
         self._served: Mapping[str, Any] = {}
+        self._reply_model: ReplyModel | None = None
+        self._factor: int | None = None
         self._gives_logprobs = True
 
     async def identify(self) -> str:
@@ -100,6 +110,7 @@ class OpenAIEngine:
     async def start(self) -> None:
         """Check on every server that it serves the model and what it can honour; see `Engine.start`."""
         from p2r_bench.engines.endpoints import Endpoints
+        from p2r_bench.engines.openai_answer import ReplyModel
         from p2r_bench.engines.openai_start import Start
 
         if not self.urls:
@@ -118,8 +129,15 @@ class OpenAIEngine:
         )
         if arguments.png_level > 9:
             raise UserError(f"--engine-arg png_level={arguments.png_level}: levels are 0 to 9.")
+        self._reply_model = ReplyModel(checked=arguments.reply_model == "checked")
         start = Start(
-            self._endpoints, arguments, self.config.model, self._body, self.config.max_images
+            self._endpoints,
+            arguments,
+            self.config.model,
+            self._body,
+            self.config.max_images,
+            self._reply_model,
+            self.config.family,
         )
         served = [await start.look_up(endpoint) for endpoint in self._endpoints.all]
         found = [await start.find(endpoint) for endpoint in self._endpoints.all]
@@ -131,18 +149,24 @@ class OpenAIEngine:
             raise UserError(
                 f"The servers differ; several servers must serve the same model alike:\n{listing}"
             )
+        family = start.sized_family()
         self._found, self._served = found[0], served[0]
+        self._factor = family.factor if family else None
+        if arguments.pixels == "checked" and family is None:
+            log.warning(
+                "%s: image sizes are not checked, because the family %s leaves them to the server; "
+                "--family NAME names the model's own family",
+                *(self.config.model, self.config.family),
+            )
 
     def capabilities(self) -> Capabilities:
         """The capabilities found at start."""
         if self._found is None:
             raise RuntimeError("the engine has not been started")
         from p2r_bench.engines.data_urls import url_encoder
-        from p2r_bench.engines.server_probe import FACTOR
 
         arguments, found, served = self.arguments, self._found, self._served
         context = served.get("max_model_len")
-        checked = arguments.pixels == "checked"
         return Capabilities(
             sampling=frozenset(Sampling.__dataclass_fields__) - self._not_taken,
             schema=found.schema,
@@ -150,12 +174,13 @@ class OpenAIEngine:
             context_tokens=context if isinstance(context, int) else None,
             min_pixels=found.min_pixels,
             max_pixels=found.max_pixels,
-            factor=FACTOR if checked else None,
+            factor=self._factor,
             facts={
                 "engine": "openai",
                 "served": served.get("root", self.config.model),
                 "owned_by": served.get("owned_by"),
-                "pixels": arguments.pixels,
+                "reply_model": self._reply_model.name if self._reply_model else None,
+                "pixels": "unchecked" if self._factor is None else "checked",
                 "extra_fields": found.extra,
                 **({"omitted": sorted(arguments.omit)} if arguments.omit else {}),
                 **({"extra_body": dict(arguments.extra_body)} if arguments.extra_body else {}),
@@ -186,8 +211,6 @@ class OpenAIEngine:
             raise EngineError(
                 "the server does not enforce JSON schemas", kind="unsupported", retryable=False
             )
-        from p2r_bench.engines.openai_answer import read_completion
-
         begun = time.monotonic()
         async with self._places:
             started = time.monotonic()
@@ -195,14 +218,14 @@ class OpenAIEngine:
             encoded = time.monotonic()
             try:
                 completion, endpoint = await self._endpoints.post(
-                    "/chat/completions", body, read_completion
+                    "/chat/completions", body, self._read
                 )
             except EngineError as error:
                 if not self._refused_logprobs(request, error):
                     raise
                 body = await self._body(request, images, self._found.extra)
                 completion, endpoint = await self._endpoints.post(
-                    "/chat/completions", body, read_completion
+                    "/chat/completions", body, self._read
                 )
         return dataclasses.replace(
             completion,
@@ -228,18 +251,30 @@ class OpenAIEngine:
             raise EngineError("the engine is not running", kind="closed")
         from p2r_bench.engines.openai_answer import parse_answer
 
+        def read(answer: Any) -> Completion:
+            assert self._reply_model is not None
+            self._reply_model.compare(answer)
+            return parse_answer(answer)[0]
+
         body = await self._body(request, images, self._found.extra)
         replies = {}
         try:
             for endpoint in self._endpoints.all:
                 replies[endpoint.url] = await self._endpoints.ask(
-                    endpoint, "POST", "/chat/completions", body, lambda got: parse_answer(got)[0]
+                    endpoint, "POST", "/chat/completions", body, read
                 )
         except EngineError as error:
             if not self._refused_logprobs(request, error):
                 raise
             return await self.ask_each(request, images)
         return replies
+
+    def _read(self, answer: Any) -> Completion:
+        from p2r_bench.engines.openai_answer import read_completion
+
+        assert self._reply_model is not None
+        self._reply_model.compare(answer)
+        return read_completion(answer)
 
     def _refused_logprobs(self, request: Request, error: EngineError) -> bool:
         """Return whether an error may be about log-probabilities; if so, they are not requested again."""

@@ -10,6 +10,42 @@ from p2r_bench.engines.endpoints import RETRIED
 from p2r_bench.errors import EngineError
 from p2r_bench.types import Completion, changed
 
+OTHER_MODEL = "other_model"
+"""Kind of the error of a reply by another model than the first reply's."""
+
+
+class ReplyModel:
+    """The model that a server's replies name.
+
+    Hosted APIs reply with a dated name for an alias, so that the replies are compared with each other and not
+    with the requested name.
+
+    Attributes:
+        name: The name in the first reply that has one, or None.
+    """
+
+    def __init__(self, *, checked: bool) -> None:
+        self.name: str | None = None
+        self._checked = checked
+
+    def compare(self, answer: Any) -> None:
+        """Compare an answer's `model` with that of the first reply.
+
+        Raises:
+            EngineError: They differ.
+        """
+        name = answer.get("model") if isinstance(answer, Mapping) else None
+        if not isinstance(name, str) or not name or not answer.get("choices"):
+            return
+        self.name = self.name or name
+        if self._checked and name != self.name:
+            raise EngineError(
+                f"a reply is by the model {name!r}, the first one was by {self.name!r}: one run is one model. Request "
+                "the dated or full name with --model; or --engine-arg reply_model=unchecked accepts both",
+                kind=OTHER_MODEL,
+                retryable=False,
+            )
+
 
 def read_completion(answer: Any) -> Completion:
     """The completion in a server's answer; reasoning that the server split off is put back in front.

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from p2r_bench.engines.endpoints import Endpoint, Endpoints, Patience
 from p2r_bench.engines.http_body import Body
 from p2r_bench.engines.openai_access import way_out
-from p2r_bench.engines.openai_answer import parse_answer
+from p2r_bench.engines.openai_answer import ReplyModel, parse_answer
 from p2r_bench.engines.openai_format import EXTRA_FIELDS, STANDARD_FIELDS
 from p2r_bench.engines.server_probe import Found, probe
 from p2r_bench.errors import EngineError, UserError
+from p2r_bench.families import DEFAULT, find_family
+from p2r_bench.families.smart_resize import SmartResize
 from p2r_bench.types import Completion, Request
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ class Start:
 
     Attributes:
         body: Makes bodies.
+        reply_model: Compares the models that replies name.
+        family: Name of the model family, or None for the default one.
         max_images: Images that one request must be able to hold.
     """
 
@@ -46,6 +50,8 @@ class Start:
     model: str
     body: MakeBody
     max_images: int
+    reply_model: ReplyModel
+    family: str | None
 
     def __post_init__(self) -> None:
         self._until = time.monotonic() + self.arguments.wait
@@ -82,23 +88,31 @@ class Start:
             UserError: It does not answer, or cannot serve this run.
         """
 
+        def read(answer: Any) -> Completion:
+            self.reply_model.compare(answer)
+            return parse_answer(answer)[0]
+
         async def send(request: Request, images: Sequence[Image.Image], extra: bool) -> Completion:
             body = await self.body(request, images, extra)
-            return await self._ask(
-                endpoint, "POST", "/chat/completions", body, lambda answer: parse_answer(answer)[0]
-            )
+            return await self._ask(endpoint, "POST", "/chat/completions", body, read)
 
         try:
             return await probe(
                 send,
                 where=endpoint.url,
                 max_images=self.max_images,
-                max_pixels=self.arguments.max_pixels
-                if self.arguments.pixels == "checked"
-                else None,
+                family=self.sized_family(),
+                max_pixels=self.arguments.max_pixels,
             )
         except EngineError as error:
             raise self._refusal(endpoint, "does not answer a simple request", error) from error
+
+    def sized_family(self) -> SmartResize | None:
+        """Return the family by whose visual tokens image sizes are checked; None where they are not."""
+        if self.arguments.pixels == "unchecked":
+            return None
+        family = find_family(self.family or DEFAULT)
+        return family if isinstance(family, SmartResize) else None
 
     async def _ask(
         self,

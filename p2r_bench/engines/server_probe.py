@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from PIL import Image
 
 from p2r_bench.engines.endpoints import CallError
+from p2r_bench.engines.openai_answer import OTHER_MODEL
 from p2r_bench.errors import EngineError, UserError
+from p2r_bench.families.smart_resize import SmartResize
 from p2r_bench.types import Completion, Message, Recipe, Request, Sampling
 
-FACTOR = 32
-"""Side in pixels of a visual token in the Qwen3-VL family."""
 SMALL = (4, 8, 16, 64)
 """Sizes in visual tokens at which a lower limit of the server's image processor is looked for."""
 LONGEST_STRIP = 128
@@ -44,13 +44,16 @@ class Found:
     max_pixels: int | None = None
 
 
-async def probe(send: Send, *, where: str, max_images: int, max_pixels: int | None) -> Found:
+async def probe(
+    send: Send, *, where: str, max_images: int, family: SmartResize | None, max_pixels: int
+) -> Found:
     """Find out what a server can do.
 
     Args:
         where: The server's URL, for messages.
         max_images: Images that one request must be able to hold.
-        max_pixels: Largest image size to try, or None to leave image sizes unchecked.
+        family: The model family whose visual tokens are counted, or None to leave image sizes unchecked.
+        max_pixels: Largest image size to try.
 
     Raises:
         UserError: It takes too few images, or resizes images of every size.
@@ -58,7 +61,7 @@ async def probe(send: Send, *, where: str, max_images: int, max_pixels: int | No
     """
     extra, text_only = await _text(send)
     schema = await _schema(send, extra)
-    if max_pixels is None:
+    if family is None:
         return Found(extra, schema)
     if text_only.prompt_tokens is None:
         raise UserError(
@@ -69,23 +72,24 @@ async def probe(send: Send, *, where: str, max_images: int, max_pixels: int | No
     async def surplus(tokens: int, count: int = 1) -> int | None:
         """Prompt tokens of `count` images beyond their visual ones; None when the server refuses them."""
         try:
-            answer = await send(*_request(tokens, count), extra)
+            answer = await send(*_request(tokens, count, family.factor), extra)
         except EngineError as error:
             if _is_refusal(error):
                 return None
             raise
         return (answer.prompt_tokens or 0) - (text_only.prompt_tokens or 0) - count * tokens
 
-    kept = await _kept_sizes(surplus, _reachable(max_pixels // FACTOR**2), where)
+    tile = family.factor**2
+    kept = await _kept_sizes(surplus, _reachable(max_pixels // tile), where, family.name)
     if await surplus(kept.smallest, max_images) != max_images * kept.wrapping:
         raise UserError(
             f"{where} refuses or shortens a request with {max_images} small images. vLLM takes more with "
             f"--limit-mm-per-prompt '{{\"image\": {max_images}}}'; a profile with a smaller crop.count sends fewer."
         )
     # An image of one more pixel than this has one more visual token.
-    largest = (kept.largest + 1) * FACTOR**2 - 1
+    largest = (kept.largest + 1) * tile - 1
     return Found(
-        extra, schema, kept.smallest * FACTOR**2, max(largest, max_pixels) if kept.all else largest
+        extra, schema, kept.smallest * tile, max(largest, max_pixels) if kept.all else largest
     )
 
 
@@ -102,7 +106,7 @@ class _Kept:
     all: bool
 
 
-async def _kept_sizes(surplus: Surplus, most: int, where: str) -> _Kept:
+async def _kept_sizes(surplus: Surplus, most: int, where: str, family: str) -> _Kept:
     """The sizes between a processor's limits.
 
     Below the lower limit images are enlarged and have a larger surplus than the rest, above the
@@ -128,9 +132,9 @@ async def _kept_sizes(surplus: Surplus, most: int, where: str) -> _Kept:
             for size in sizes
         )
         raise UserError(
-            f"{where} counts other visual tokens than the Qwen3-VL family ({counts}): its processor resizes the "
-            "images, and the model would not see the recorded pixels. --engine-arg pixels=unchecked goes on all "
-            "the same; this is recorded."
+            f"{where} counts other visual tokens than the family {family} ({counts}): its processor resizes the "
+            "images, and the model would not see the recorded pixels; or the model is of another family, which "
+            "--family names. --engine-arg pixels=unchecked goes on all the same; this is recorded."
         )
     kept = [size for size in sizes if found[size] == wrapping]
     good, bad = kept[-1], next((size for size in sizes if size > kept[-1]), None)
@@ -141,7 +145,7 @@ async def _kept_sizes(surplus: Surplus, most: int, where: str) -> _Kept:
 
 
 async def _text(send: Send) -> tuple[bool, Completion]:
-    request, images = _request(1, 0)
+    request, images = _request(1, 0, 32)
     try:
         return True, await send(request, images, True)
     except CallError as error:
@@ -152,6 +156,8 @@ async def _text(send: Send) -> tuple[bool, Completion]:
 
 def _is_refusal(error: EngineError) -> bool:
     """Return whether a server refuses the request, unlike one that is busy or out of reach for a while."""
+    if error.kind == OTHER_MODEL:
+        return False
     return not error.retryable or error.kind in ("http_500", "bad_response", "error_body")
 
 
@@ -193,10 +199,10 @@ def _rows(tokens: int) -> int:
     return rows if tokens <= LONGEST_STRIP * rows * rows else square
 
 
-def _request(tokens: int, count: int) -> tuple[Request, list[Image.Image]]:
-    """A request with `count` white images of so many visual tokens each."""
+def _request(tokens: int, count: int, factor: int) -> tuple[Request, list[Image.Image]]:
+    """A request with `count` white images of so many visual tokens of factor × factor pixels each."""
     rows = _rows(tokens)
-    size = (tokens // rows * FACTOR, rows * FACTOR)
+    size = (tokens // rows * factor, rows * factor)
     recipe = Recipe("probe", "apply", "white", (), None, (size,))
     request = Request(
         sample_id="probe",

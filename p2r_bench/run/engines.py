@@ -26,16 +26,26 @@ class EngineSet:
 
     def __init__(self, max_images: int = 4) -> None:
         self.max_images = max_images
-        self._engines: dict[tuple[object, ...], Engine] = {}
+        self._engines: dict[tuple[tuple[object, ...], str | None], Engine] = {}
         self._started: list[Engine] = []
         self._checked: dict[tuple[object, ...], Mapping[str, Any]] = {}
 
-    def get(self, choice: EngineChoice) -> Engine:
-        """Return the engine of a choice, not yet started."""
-        if choice.key not in self._engines:
-            config = EngineConfig(choice.model, choice.revision, choice.args, self.max_images)
-            self._engines[choice.key] = registry().get("engine", choice.engine)(config)
-        return self._engines[choice.key]
+    def get(self, choice: EngineChoice, family: str | None = None) -> Engine:
+        """Return the engine of a choice, not yet started.
+
+        Args:
+            family: Name of the run's model family. An engine of a served model is bound to one; others read it from
+                the checkpoint.
+        """
+        kind = registry().get("engine", choice.engine)
+        bound = None if getattr(kind, "identifies_weights", True) else family
+        key = (choice.key, bound)
+        if key not in self._engines:
+            config = EngineConfig(
+                choice.model, choice.revision, choice.args, self.max_images, family
+            )
+            self._engines[key] = kind(config)
+        return self._engines[key]
 
     async def start(self, engines: Iterable[Engine]) -> None:
         """Start the engines that are not running yet."""
@@ -69,7 +79,7 @@ class EngineSet:
     async def close(self, keep: Iterable[EngineChoice] = ()) -> None:
         """Close all engines except those of the choices in `keep`, also after a failed start."""
         needed = {choice.key for choice in keep}
-        closing = [self._engines.pop(key) for key in self._engines.keys() - needed]
+        closing = [self._engines.pop(key) for key in [*self._engines] if key[0] not in needed]
         self._started = [e for e in self._started if not any(e is other for other in closing)]
         gone = {id(engine) for engine in closing}
         self._checked = {

@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -27,7 +26,7 @@ from p2r_bench.run.schedule.launcher import Launcher
 from p2r_bench.run.schedule.launchers import Launchers
 from p2r_bench.run.schedule.order import near_each_other
 from p2r_bench.run.served import Identified, identify, vouched_for
-from p2r_bench.run.signals import Stopper, listening
+from p2r_bench.run.signals import Stopper, leaving, listening
 from p2r_bench.run.spec import RunSpec
 from p2r_bench.run.sweep import specs_of
 from p2r_bench.store.identity import RunIdentity, RunLabels
@@ -115,7 +114,8 @@ class AsyncSession:
         self._judges = self._make_judges(resolved)
         self._stack.push_async_callback(close_judges, self._judges)
         self._headlines = self._headline_scorers(resolved)
-        self._used = {role: self._engines.get(choice) for role, choice in resolved.choices.items()}
+        family = resolved.profile.family
+        self._used = {role: self._engines.get(c, family) for role, c in resolved.choices.items()}
         self._models = " and ".join(dict.fromkeys(c.model for c in resolved.choices.values()))
         view.say(f"{resolved.title}: {len(resolved.samples)} rows; identifying {self._models} …")
         self._identified = await identify(
@@ -132,6 +132,7 @@ class AsyncSession:
                 spec.out, self._identified.identity, labels, metrics=resolved.task.metrics
             )
         )
+        self._stack.enter_context(leaving(self._folder.remove_if_unused))
         self._work = resolved.work()
         missing = len(self._missing_work())
         self._tally = Tally(len(self._work), before=len(self._work) - missing)
@@ -156,23 +157,26 @@ class AsyncSession:
 
         Raises:
             UserError: Something the user can put right; nothing recorded is lost.
-            asyncio.CancelledError: A signal came before the first sample was begun.
+            asyncio.CancelledError: A signal came before the first sample was recorded.
         """
         with listening() as stop, stop.starting():
             todo, title = self._missing_work(), self._resolved.title
             if todo and self._identified.unreachable:
                 raise self._identified.unreachable
+            prints, notices = await vouched_for(
+                self._resolved.choices,
+                self._used,
+                self._engines,
+                self._folder.manifest.sessions,
+                finished=not todo,
+            )
+            self._identified = self._identified.with_vouched(prints, notices)
             if self._identified.notice:
                 log.warning("%s: %s", self._folder.run_id, self._identified.notice)
             if not todo:
                 self._view.say(f"{title}: all {len(self._work)} samples are done")
                 return True
             self._ran = True
-            vouched = await vouched_for(
-                self._resolved.choices, self._used, self._engines, self._folder.manifest.sessions
-            )
-            prints = {**self._identified.prints, **vouched}
-            self._identified = replace(self._identified, prints=prints)
             own = self._launchers or Launchers(self._engines)
             launcher = await own.of(self._resolved, self._identified.identity, self._judges)
             self._view.say(f"{title}: starting {self._models} …")
@@ -184,6 +188,8 @@ class AsyncSession:
                     if own is not self._launchers:
                         await own.close()
             self._stopped = not finished
+            if not finished and await asyncio.to_thread(lambda: self._folder.empty):
+                raise asyncio.CancelledError
             return finished
 
     async def _run(self, launcher: Launcher, todo: Sequence[Work], stop: Stopper) -> bool:

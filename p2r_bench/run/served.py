@@ -42,6 +42,11 @@ class Identified:
     unreachable: UserError | None = None
     notice: str | None = None
 
+    def with_vouched(self, prints: Mapping[str, Fingerprint], notices: Iterable[str]) -> Identified:
+        """Return a copy with what `vouched_for` returned."""
+        parts = [*([self.notice] if self.notice else []), *notices]
+        return replace(self, prints={**self.prints, **prints}, notice="; ".join(parts) or None)
+
 
 def is_served(engine: Engine) -> bool:
     """Return True if an engine knows its model by name only."""
@@ -110,32 +115,47 @@ async def vouched_for(
     used: Mapping[str, Engine],
     engines: EngineSet,
     sessions: Sequence[Mapping[str, Any]],
-) -> dict[str, Fingerprint]:
-    """Return the fingerprints of models served with a revision. They are recorded, and a change is a warning.
+    *,
+    finished: bool,
+) -> tuple[dict[str, Fingerprint], tuple[str, ...]]:
+    """Return the fingerprints of models served with a revision, and notices of a change or of a missing check.
+
+    A change refuses nothing, because the revision vouches for the weights.
 
     Args:
         sessions: Earlier sessions of the run, as in its manifest.
+        finished: The run only reports its figures, and needs no server.
+
+    Raises:
+        UserError: An unfinished run's server cannot be used.
     """
     prints: dict[str, Fingerprint] = {}
+    notices = []
     for role, engine in used.items():
-        if not is_served(engine) or choices[role].revision is None:
+        revision = choices[role].revision
+        if not is_served(engine) or revision is None:
             continue
-        await engines.start([engine])
+        try:
+            await engines.start([engine])
+        except UserError as error:
+            if not finished:
+                raise
+            notices.append(f"not checked whether the server still serves {revision}: {error}")
+            continue
         try:
             prints |= await fingerprints([role], choices, used)
         except UserError as error:
-            log.warning("%s", error)
+            notices.append(str(error))
             continue
-        for session in reversed(sessions):
-            record = session["noted"].get("fingerprints", {}).get(role)
-            if record is not None:
-                if found := difference(Fingerprint.from_record(record), prints[role]):
-                    log.warning(
-                        "role %s: %s; --revision %s vouches for the weights, so the run goes on",
-                        *(role, found, choices[role].revision),
-                    )
-                break
-    return prints
+        records = [session["noted"].get("fingerprints", {}).get(role) for session in sessions]
+        before = next((record for record in reversed(records) if record is not None), None)
+        found = before and difference(Fingerprint.from_record(before), prints[role])
+        if found:
+            stands = "the figures stand" if finished else "the run goes on"
+            notices.append(
+                f"role {role}: {found}; --revision {revision} vouches for the weights, so {stands}"
+            )
+    return prints, tuple(dict.fromkeys(notices))
 
 
 async def fingerprints(

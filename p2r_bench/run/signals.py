@@ -125,6 +125,17 @@ class Stopper:
 
 
 _listening: Stopper | None = None
+_before_leaving: list[Callable[[], None]] = []
+
+
+@contextmanager
+def leaving(clean_up: Callable[[], None]) -> Iterator[None]:
+    """Return a context in which a signal that ends the process at once calls this first."""
+    _before_leaving.append(clean_up)
+    try:
+        yield
+    finally:
+        _before_leaving.remove(clean_up)
 
 
 @contextmanager
@@ -208,6 +219,9 @@ def _tell(line: str) -> None:
 
 
 def _leave() -> None:
+    for clean_up in list(_before_leaving):
+        with suppress(Exception):
+            clean_up()
     if sys.stderr.isatty():
         with suppress(OSError):
             os.write(2, b"\x1b[?25h")  # a progress bar hides the cursor

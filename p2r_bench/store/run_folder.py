@@ -296,19 +296,26 @@ class RunFolder:
     def close(self) -> None:
         """Close the journal and release the lock. Safe to call twice.
 
-        An empty folder, in which no session began (as after a failed start), is removed.
+        A folder without a record, as after a failed or interrupted start, is removed.
         """
-        self._journal.close()
+        self._journal.close()  # after which the index is complete
         if self._session is not None:
             self.manifest.end_session(self._session)
             self._session = None
-        if self._empty and self.path.exists():
+        if not (self.manifest.finished or self._index.entries):
             shutil.rmtree(self.path, ignore_errors=True)
         self._lock.release()
 
+    def remove_if_unused(self) -> None:
+        """Remove the folder if no session has begun in it and nothing can have been recorded."""
+        if not (self.manifest.sessions or self.manifest.finished or self._index.entries):
+            shutil.rmtree(self.path, ignore_errors=True)
+
     @property
-    def _empty(self) -> bool:
-        return not (self.manifest.sessions or self.manifest.finished or self._index.entries)
+    def empty(self) -> bool:
+        """Nothing is recorded. Waits for records that are being written."""
+        self._journal.submit([]).result()
+        return not self._index.entries
 
     def __enter__(self) -> RunFolder:
         return self

@@ -100,7 +100,7 @@ class _Scripted(EngineSet):
         super().__init__()
         self._engine = ScriptedEngine(EngineConfig("scripted"), script.text)
 
-    def get(self, choice: EngineChoice) -> Engine:
+    def get(self, choice: EngineChoice, family: str | None = None) -> Engine:
         return self._engine
 
 

@@ -52,6 +52,7 @@ class LocalServer:
         faults: Taken from the left, one for each chat request while there are any.
         known: Fields it accepts; others are refused with 422, as `transformers serve` does.
         pixels: Maps an image size to the one its processor would make; prompt tokens follow.
+        factor: Side in pixels of a visual token.
         rewrite: Changes the JSON of an answer.
         most_images: Requests with more are refused.
         schemas: Whether it follows JSON schemas (of objects whose properties are enumerations).
@@ -69,6 +70,7 @@ class LocalServer:
         self.paths: list[str] = []
         self.known = STANDARD | EXTRA
         self.pixels: Callable[[tuple[int, int]], tuple[int, int]] = lambda size: size
+        self.factor = 32
         self.rewrite: Callable[[dict[str, Any]], Any] = lambda answer: answer
         self.most_images = 100
         self.schemas = False
@@ -120,7 +122,7 @@ class LocalServer:
         except EngineError as error:
             return 400, {"error": {"message": str(error)}}
         seen = [self.pixels(image.size) for image in images]
-        extra = sum(w * h // 1024 for w, h in seen) - (request.visual_tokens or 0)
+        extra = sum(w * h // self.factor**2 for w, h in seen) - (request.visual_tokens or 0)
         return 200, self.rewrite(answer_of(completion, body["model"], extra))
 
     def _handler(server) -> type[BaseHTTPRequestHandler]:

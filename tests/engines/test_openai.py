@@ -30,10 +30,15 @@ from tests.engines.requests_made import make_request
 UNCHECKED = {"pixels": "unchecked"}
 
 
-def use(server: LocalServer | str, work: Callable[[OpenAIEngine], Any], **args: str) -> Any:
+def use(
+    server: LocalServer | str,
+    work: Callable[[OpenAIEngine], Any],
+    family: str | None = None,
+    **args: str,
+) -> Any:
     """Runs a coroutine function on an engine started against the server."""
     url = server if isinstance(server, str) else server.url
-    config = EngineConfig("scripted", args={"base_url": url, **args})
+    config = EngineConfig("scripted", args={"base_url": url, **args}, family=family)
 
     async def session() -> Any:
         engine = OpenAIEngine(config)
@@ -392,13 +397,13 @@ def test_a_server_without_the_extra_fields_cannot_honour_them(
 
 
 class Processor:
-    """Resizes as the Qwen3-VL family's processors do."""
+    """Resizes as the Qwen-VL families' processors do."""
 
-    def __init__(self, min_pixels: int, max_pixels: int) -> None:
-        self.limits = {"min_pixels": min_pixels, "max_pixels": max_pixels}
+    def __init__(self, min_pixels: int, max_pixels: int, factor: int = 32) -> None:
+        self.limits = {"min_pixels": min_pixels, "max_pixels": max_pixels, "factor": factor}
 
     def __call__(self, size: tuple[int, int]) -> tuple[int, int]:
-        height, width = smart_resize(size[1], size[0], factor=32, **self.limits)
+        height, width = smart_resize(size[1], size[0], **self.limits)
         return width, height
 
 
@@ -417,6 +422,69 @@ def test_sizes_that_the_server_leaves_alone_are_measured(
     scripted_server.pixels = Processor(low, high)
     can = use(scripted_server, capabilities)
     assert (can.min_pixels, can.max_pixels, can.factor) == (*found, 32)
+
+
+@pytest.mark.parametrize("family", ["qwen2.5-vl", "glm-4v"])
+def test_sizes_are_measured_in_the_family_s_own_tiles(
+    scripted_server: LocalServer, family: str
+) -> None:
+    tile = 28 * 28
+    scripted_server.pixels = Processor(4 * tile, 16384 * tile, 28)
+    scripted_server.factor = 28
+    can = use(scripted_server, capabilities, family)
+    assert (can.min_pixels, can.max_pixels, can.factor) == (4 * tile, 4096 * 32**2, 28)
+    with pytest.raises(UserError, match=r"other visual tokens than the family qwen3-vl.*--family"):
+        use(scripted_server, capabilities, "qwen3-vl")
+
+
+def test_a_family_that_leaves_sizes_to_the_server_needs_no_argument(
+    scripted_server: LocalServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    scripted_server.pixels = lambda size: (448, 448)
+    can = use(scripted_server, capabilities, "server")
+    assert (can.factor, can.max_pixels, can.facts["pixels"]) == (None, None, "unchecked")
+    assert "--family NAME" in caplog.text
+
+
+def test_the_model_that_replies_name_is_recorded(scripted_server: LocalServer) -> None:
+    scripted_server.rewrite = lambda answer: {**answer, "model": "scripted-2026-08-01"}
+    can = use(scripted_server, capabilities, **UNCHECKED)
+    assert can.facts["reply_model"] == "scripted-2026-08-01"
+
+
+def test_a_reply_by_another_model_is_an_error_with_the_way_out(
+    scripted_server: LocalServer,
+) -> None:
+    async def work(engine: OpenAIEngine) -> Any:
+        scripted_server.rewrite = lambda answer: {**answer, "model": "scripted-2026-09-01"}
+        return await ask()(engine)
+
+    scripted_server.rewrite = lambda answer: {**answer, "model": "scripted-2026-08-01"}
+    error = use(scripted_server, work, **UNCHECKED)
+    assert isinstance(error, EngineError) and (error.kind, error.retryable) == (
+        "other_model",
+        False,
+    )
+    assert "scripted-2026-09-01" in str(error) and "scripted-2026-08-01" in str(error)
+    assert "--engine-arg reply_model=unchecked" in str(error)
+    assert use(scripted_server, work, reply_model="unchecked", **UNCHECKED).text
+    scripted_server.rewrite = lambda answer: {k: v for k, v in answer.items() if k != "model"}
+    assert use(scripted_server, ask(), **UNCHECKED).text
+
+
+def test_servers_whose_replies_name_different_models_are_refused(
+    scripted_server: LocalServer,
+) -> None:
+    count = 0
+
+    def alternate(answer: dict[str, Any]) -> dict[str, Any]:
+        nonlocal count
+        count += 1
+        return {**answer, "model": f"scripted-{count % 2}"}
+
+    scripted_server.rewrite = alternate
+    with pytest.raises(UserError, match=r"scripted-0.*scripted-1.*reply_model=unchecked"):
+        use(scripted_server, capabilities, **UNCHECKED)
 
 
 def test_an_image_that_the_server_refuses_is_one_that_it_cannot_take(

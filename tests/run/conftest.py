@@ -103,7 +103,7 @@ class FakeEngines(EngineSet):
         self._default = engines[0] if engines else None
         self._by_model = by_model
 
-    def get(self, choice: EngineChoice) -> Engine:
+    def get(self, choice: EngineChoice, family: str | None = None) -> Engine:
         engine = self._by_model.get(choice.model, self._default)
         assert engine is not None
         return engine

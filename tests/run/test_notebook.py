@@ -46,7 +46,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> SlowEngine:
     made = SlowEngine()
 
     class Engines(EngineSet):
-        def get(self, choice: Any) -> Engine:
+        def get(self, choice: Any, family: str | None = None) -> Engine:
             self._engines[choice.key] = made
             return made
 

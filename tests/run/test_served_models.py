@@ -169,6 +169,20 @@ def test_vouched_weights_that_reply_otherwise_are_a_warning(
     assert "--revision main vouches" in caplog.text
 
 
+def test_a_finished_run_of_vouched_weights_is_checked_and_its_figures_stand(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(Weights("v1")) as server:
+        assert go(spec(tmp_path, server, revision="main")).complete
+        assert go(spec(tmp_path, server, revision="main")).notice is None
+    with serving(Weights("v2")) as server:
+        again = go(spec(tmp_path, server, revision="main"))
+    assert (again.complete, again.added) == (True, 0)
+    assert "v2 says" in (again.notice or "") and "so the figures stand" in caplog.text
+    gone = go(spec(tmp_path, server, revision="main"))
+    assert gone.complete and "not checked whether" in (gone.notice or "")
+
+
 def test_another_out_folder_gets_a_run_with_another_identity(tmp_path: Path) -> None:
     with serving(Weights("v1")) as server:
         first = go(spec(tmp_path, server, limit=3))

@@ -29,7 +29,7 @@ class OneEngine(EngineSet):
         super().__init__()
         self.engine = engine
 
-    def get(self, choice: Any) -> Engine:
+    def get(self, choice: Any, family: str | None = None) -> Engine:
         return self.engine
 
 

@@ -94,7 +94,7 @@ def test_a_signal_while_samples_run_is_acknowledged_and_keeps_them(
 
 
 def test_a_signal_while_the_model_loads_ends_with_the_status_of_an_interruption(
-    started: Starter,
+    started: Starter, tmp_path: Path
 ) -> None:
     process = started("slowstart", "--mode", "default")
     process.wait_for("starting m …")
@@ -102,9 +102,10 @@ def test_a_signal_while_the_model_loads_ends_with_the_status_of_an_interruption(
     process.wait_for("Interrupted: stopping")
     status, _, errors = process.end()
     assert status == 130 and "Traceback" not in errors
+    assert not list(tmp_path.glob("out/runs/*"))
 
 
-def test_a_second_signal_ends_at_once_without_a_traceback(started: Starter) -> None:
+def test_a_second_signal_ends_at_once_without_a_traceback(started: Starter, tmp_path: Path) -> None:
     process = started("slowstart", "--mode", "default")
     process.wait_for("starting m …")
     process.signal()
@@ -112,6 +113,22 @@ def test_a_second_signal_ends_at_once_without_a_traceback(started: Starter) -> N
     process.signal()
     status, _, errors = process.end()
     assert status == 130 and "Traceback" not in errors
+    assert not list(tmp_path.glob("out/runs/*"))
+
+
+def test_a_signal_before_the_first_sample_is_recorded_leaves_no_run(
+    started: Starter, tmp_path: Path
+) -> None:
+    slow = ("--mode", "default", "--engine-arg", "latency=60", "--canaries", "off")
+    process = started("scripted", *slow)
+    manifests = []
+    while not any('"sessions": [\n' in text for text in manifests):
+        manifests = [path.read_text() for path in tmp_path.glob("out/runs/*/manifest.json")]
+    process.signal()
+    status, _, errors = process.end()
+    assert status == 130 and "Traceback" not in errors
+    assert not list(tmp_path.glob("out/runs/*"))
+    assert not list(tmp_path.glob("out/leaderboard.parquet"))
 
 
 def test_the_final_write_is_finished_and_the_next_run_not_begun(

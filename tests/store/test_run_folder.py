@@ -78,6 +78,21 @@ def test_a_start_that_fails_leaves_no_folder(tmp_path: Path) -> None:
     assert list((tmp_path / "runs").iterdir()) == []
 
 
+def test_a_session_that_records_nothing_leaves_no_folder(tmp_path: Path) -> None:
+    with open_folder(tmp_path) as folder:
+        folder.begin(SESSION)
+        assert folder.empty
+        folder.remove_if_unused()
+        assert folder.path.exists()
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_a_folder_without_a_session_can_be_removed_while_it_is_open(tmp_path: Path) -> None:
+    with open_folder(tmp_path) as folder:
+        folder.remove_if_unused()
+        assert not folder.path.exists()
+
+
 def test_a_start_that_fails_leaves_an_earlier_runs_folder_alone(tmp_path: Path) -> None:
     path = run_all(tmp_path, [outcome(0)])
     before = sorted(path.iterdir())
@@ -328,6 +343,7 @@ def test_a_full_disk_at_the_end_keeps_the_old_files_and_the_journal(
 def test_notes_and_sessions_are_in_the_manifest(tmp_path: Path) -> None:
     with open_folder(tmp_path) as folder:
         folder.begin(SESSION)
+        record(folder, outcome(0))
         folder.note({"rows_per_s": 3.5})
     content = json.loads((folder.path / "manifest.json").read_text())
     (session,) = content["sessions"]

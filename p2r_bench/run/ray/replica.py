@@ -197,7 +197,7 @@ async def _check(job: Job, resolved: Resolved, engines: EngineSet) -> None:
     _same(what, wanted.data_digest, digest, "copy the folder again, or share it")
     for role, choice in resolved.choices.items():
         what = f"digest of the model {choice.model} for role {role}"
-        found = await engines.get(choice).identify()
+        found = await engines.get(choice, resolved.profile.family).identify()
         _same(
             what, name_of_model(wanted.model_digests[role]), found, "copy or fetch the model again"
         )

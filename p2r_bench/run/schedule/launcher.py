@@ -91,7 +91,7 @@ class LocalLauncher:
         self._choices = choices
         self._judges = judges
         self._set = engines
-        self._engines = {role: engines.get(choice) for role, choice in choices.items()}
+        self._engines = {role: engines.get(c, profile.family) for role, c in choices.items()}
         self._images = ImageWork(spec.image_memory)
         self._meters: dict[int, EngineMeter] = {}
         self._outcomes: Mapping[str, Any] = {}
