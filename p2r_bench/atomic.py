@@ -68,6 +68,18 @@ def remove_temporaries(folder: Path, name: str = "*", *, older_than: float = 0.0
                 path.unlink()
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder with its parents, as `mkdir -p` does, so that a power failure does not take them away.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing or [path]:
+        sync_folder(folder.parent)
+
+
 def sync_folder(folder: Path) -> None:
     """Make new and renamed entries of the folder durable, where the platform can."""
     if os.name == "posix":

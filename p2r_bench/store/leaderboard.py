@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from p2r_bench.atomic import remove_temporaries
 from p2r_bench.errors import UserError
 from p2r_bench.store.lock import Lock
 from p2r_bench.store.reference import reference_rows
@@ -110,6 +111,7 @@ def _locked(path: Path) -> Iterator[None]:
     lock = Lock(path.with_name(f".{FILE}.lock"))
     lock.acquire(str(path), timeout=_WAIT_SECONDS)
     try:
+        remove_temporaries(path.parent, path.name)
         yield
     finally:
         lock.release()

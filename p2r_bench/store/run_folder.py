@@ -24,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from p2r_bench.atomic import remove_temporaries, replacing
+from p2r_bench.atomic import make_folder, remove_temporaries, replacing
 from p2r_bench.errors import UserError
 from p2r_bench.stats.metrics import metric_rows
 from p2r_bench.store.data_record import DataRecord
@@ -97,7 +97,7 @@ class RunFolder:
             raise UserError(f"seed {identity.seed} has more than 64 bits. Use a smaller one.")
         path = find_folder(Path(out_dir) / "runs", identity, labels)
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
         except OSError as error:
             raise UserError(f"{path}: cannot be created: {error.strerror or error}.") from error
         with _locked(path) as lock:
