@@ -15,14 +15,14 @@ from p2r_bench.run.runner import run
 from p2r_bench.run.spec import RunSpec
 from p2r_bench.store.equal import differences
 from p2r_bench.store.run_folder import RunFolder
-from p2r_bench.store.tables import read_rows
 from p2r_bench.store.schema import LEADERBOARD
+from p2r_bench.store.tables import read_rows
 from tests.faults.disk import CRASHES, Crash, Disk, Operation, Recorder
 from tests.run.conftest import FakeEngine, FakeEngines, write_bench
 
 QUESTIONS = 2
 SAMPLES = 4 * QUESTIONS
-QUICK = 10
+QUICK = 6
 """Moments that are tried where the whole takes too long."""
 
 
