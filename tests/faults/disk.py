@@ -95,10 +95,10 @@ class Recorder:
     def _fsync(self, real: Callable[[int], None]) -> Callable[[int], None]:
         def fsync(handle: int) -> None:
             real(handle)
-            place = os.readlink(f"/proc/self/fd/{handle}")
+            place = Path(f"/proc/self/fd/{handle}").readlink()
             path = self._below(place)
             if path is not None:
-                kind = "sync folder" if Path(place).is_dir() else "sync"
+                kind = "sync folder" if place.is_dir() else "sync"
                 self.operations.append(Operation(kind, path))
 
         return fsync
