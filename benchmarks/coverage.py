@@ -1,4 +1,4 @@
-"""How often the 95 % intervals hold the true value, and how often the test finds a difference that is none.
+"""Coverage of the 95 % intervals, and false positives of the paired test, by simulation.
 
     python -m benchmarks.coverage [--draws 10000] [--json]
 
@@ -33,7 +33,7 @@ Shares = dict[str, float]
 def rows_of(
     rng: np.random.Generator, clusters: int, size: int, share: float, correlation: float
 ) -> npt.NDArray[np.int64]:
-    """Return a draw of how many of each cluster's rows are right; shape (clusters,)."""
+    """Return a random number of right rows of each cluster; shape (clusters,)."""
     shares: Any = share
     if correlation:
         scale = (1 - correlation) / correlation

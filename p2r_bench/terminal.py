@@ -34,7 +34,7 @@ def _printable_character(character: str) -> str:
 
 
 def echo(message: object = "", *, nl: bool = True, err: bool = False) -> None:
-    """Print text as `click.echo` does, made `printable`. A pipe or terminal that was closed ends no work."""
+    """Print text as `click.echo` does, made `printable`. A closed pipe or terminal is ignored."""
     try:
         click.echo(printable(str(message)), nl=nl, err=err)
     except OSError as error:

@@ -1,1 +1,1 @@
-"""The built-in modes: how a sample becomes calls to a model, one file each."""
+"""The built-in modes, one file each: protocols that turn a sample into calls to a model."""

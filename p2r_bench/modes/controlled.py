@@ -1,4 +1,4 @@
-"""The two calls of p2r, with another second request: the frame of its controls."""
+"""The two calls of p2r with a changed second request, shared by its controls."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from p2r_bench.adapter import Profile, TwoStage
 from p2r_bench.types import Ask, Evidence, Prediction, Request, Sample
 
 Change = Callable[[TwoStage, Sample, Evidence], tuple[Evidence, Request]]
-"""Return the evidence that the reasoner gets, and the request that shows it."""
+"""Function that returns the reasoner's evidence and request."""
 
 
 async def solve_with(change: Change, sample: Sample, ask: Ask, profile: Profile) -> Prediction:
-    """Perceive as p2r does, then reason on what `change` makes of the evidence."""
+    """Perceive as p2r does, then reason on the evidence as modified by `change`."""
     two = TwoStage(profile)
     look = await ask(two.perceive_request(sample))
     evidence, request = change(two, sample, two.evidence(sample, look.text))

@@ -10,7 +10,7 @@ from p2r_bench.types import Ask, Evidence, Prediction, Request, Role, Sample
 
 
 class P2RBlank:
-    """Control: every crop is black, of its own size. Near p2r, the crops were not needed."""
+    """Control: every crop is black, at its own size. A result near p2r's shows that the crops were not needed."""
 
     roles: tuple[Role, ...] = ("perceive", "reason")
 

@@ -8,7 +8,7 @@ from p2r_bench.types import Ask, Evidence, Prediction, Request, Role, Sample
 
 
 class P2RFull:
-    """Control: the reasoner sees the annotated image alone. The loss against p2r is what the crops' resolution adds."""
+    """Control: the reasoner sees the annotated image alone. The loss against p2r is the value of the crops' resolution."""
 
     roles: tuple[Role, ...] = ("perceive", "reason")
 

@@ -14,12 +14,12 @@ _DRAWS = 64
 
 
 class P2RRandom:
-    """Control: each of the perceiver's boxes is moved to a random place that it does not name.
+    """Control: each of the perceiver's boxes is moved to a random other place.
 
-    Near p2r, where the boxes are does not matter.
+    A result near p2r's shows that the place of the boxes does not matter.
 
     Args:
-        seed: Decides the places, together with the sample's id.
+        seed: Seed of the places, combined with the sample's id.
     """
 
     roles: tuple[Role, ...] = ("perceive", "reason")

@@ -13,7 +13,7 @@ class P2RShuffled(P2R):
     """Control: the options of a choice question are permuted before the run. A change against p2r is position bias.
 
     Args:
-        seed: Decides the order, together with the sample's id.
+        seed: Seed of the order, combined with the sample's id.
     """
 
     def __init__(self, seed: int = 0) -> None:

@@ -8,7 +8,7 @@ PANEL = (
     *("default", "thinking", "p2r", "oracle"),
     *("blind", "p2r-blank", "p2r-random", "p2r-full", "crop-only", "p2r-shuffled"),
 )
-"""Modes that "panel" stands for."""
+"""Modes of "panel"."""
 
 
 def expanded(modes: Sequence[str]) -> tuple[str, ...]:

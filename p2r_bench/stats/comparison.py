@@ -50,13 +50,13 @@ class Pair:
 
     @property
     def significant(self) -> bool:
-        """Whether the difference is significant at 5 % after the correction."""
+        """True if the difference is significant at 5 % after the correction."""
         return self.p_holm <= ALPHA
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs compared over the samples that all of them have scored, in the order in which they were given."""
+    """Comparison of runs, in their order, over the samples that all of them have scored."""
 
     samples: int
     clusters: int
