@@ -8,7 +8,7 @@ from p2r_bench.types import Ask, Evidence, Prediction, Request, Role, Sample
 
 
 class CropOnly:
-    """Control: the reasoner sees the crops alone; without a crop it sees no image. The loss against p2r is the value of context."""
+    """Control: the reasoner sees the crops alone; without a crop it sees no image. The loss against p2r measures context."""
 
     roles: tuple[Role, ...] = ("perceive", "reason")
 

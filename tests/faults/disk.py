@@ -13,7 +13,7 @@ from typing import Any, Literal
 from unittest import mock
 
 Crash = Literal["killed", "torn", "lost", "names first", "some"]
-"""How much of what was not synced a crash keeps.
+"""Amounts of unsynced data that survive a crash.
 
 killed: All of it: the process ended, and the machine went on.
 torn: The same, with half of the last write.

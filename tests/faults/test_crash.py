@@ -43,7 +43,7 @@ def command(data: Path, out: Path, limit: int | None = None) -> set[str]:
 
 
 class Recorded:
-    """What two commands in a row write: a limited run, then the whole.
+    """Writes of two consecutive commands: a limited run, then the whole.
 
     Attributes:
         operations: Of both, in order.
