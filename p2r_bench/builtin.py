@@ -68,8 +68,10 @@ def register_commands(cli: CommandGroup) -> None:
     cli.lazy(
         "show", f"{commands}.show:command", "Show one sample of a run: stages, boxes, verdicts."
     )
-    cli.lazy("compare", f"{commands}.compare:command", "Say whether runs differ, sample by sample.")
-    cli.lazy("power", f"{commands}.power:command", "Say which differences a benchmark can show.")
+    cli.lazy("compare", f"{commands}.compare:command", "Compare runs sample by sample.")
+    cli.lazy(
+        "power", f"{commands}.power:command", "Compute the differences that a benchmark can show."
+    )
     cli.lazy("score", f"{commands}.score:command", "Judge stored answers again.")
     cli.lazy(
         "tasks", f"{commands}.tasks:command", "List benchmarks and the location of their data."

@@ -164,13 +164,6 @@ def test_errors_without_a_role_are_counted_too(
     assert re.search(r"timeout +(NaN|None) +no answer in time +1", text)
 
 
-def test_runs_are_compared_sample_by_sample(
-    results: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = printed(GUIDES / "four-benchmarks-overnight.md", "def right", results, monkeypatch)
-    assert text.split() == ["only", "a", "right:", "0", "only", "b", "right:", "0", "of", "7"]
-
-
 def test_scorers_are_compared_row_by_row(
     results: Mapping[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
