@@ -72,6 +72,9 @@ def register_commands(cli: CommandGroup) -> None:
     cli.lazy(
         "power", f"{commands}.power:command", "Compute the differences that a benchmark can show."
     )
+    cli.lazy(
+        "attribute", f"{commands}.attribute:command", "Attribute errors to perceiving or reasoning."
+    )
     cli.lazy("score", f"{commands}.score:command", "Judge stored answers again.")
     cli.lazy(
         "tasks", f"{commands}.tasks:command", "List benchmarks and the location of their data."

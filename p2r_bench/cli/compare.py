@@ -1,4 +1,4 @@
-"""`p2r-bench compare`: is the difference between stored runs real?"""
+"""`p2r-bench compare`: paired comparison of stored runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`p2r-bench power`: which differences can a benchmark show at all?"""
+"""`p2r-bench power`: smallest differences that a benchmark can show."""
 
 from __future__ import annotations
 

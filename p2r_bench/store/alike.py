@@ -1,4 +1,4 @@
-"""Which stored runs compare, and what differs between those that do."""
+"""Comparability of stored runs, and the facts in which they differ."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One scorer's view of a stored run, sample by sample: what comparisons and attribution are computed from."""
+"""A stored run by one scorer, sample by sample."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _VERDICT = ("sample_id", "repeat", "scorer", "version", "params_hash", "status",
 
 @dataclass(frozen=True)
 class Place:
-    """Where a sample counts: its cluster, and the figures that report it."""
+    """Cluster of a sample, and the figures in which it counts."""
 
     cluster: str
     cells: tuple[Cell, ...]
