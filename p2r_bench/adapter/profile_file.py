@@ -136,13 +136,18 @@ def _build(kind: type, values: Mapping[str, Any], origin: str, prefix: str) -> A
     for spec in dataclasses.fields(kind):
         dotted = f"{prefix}{spec.name}"
         if spec.name in values:
-            built[spec.name] = _value(hints[spec.name], values[spec.name], origin, dotted)
+            built[spec.name] = field_value(hints[spec.name], values[spec.name], origin, dotted)
         elif spec.default is dataclasses.MISSING:
             raise UserError(f"{origin}: {dotted}: missing")
     return kind(**built)
 
 
-def _value(hint: Any, value: Any, origin: str, dotted: str) -> Any:
+def field_value(hint: Any, value: Any, origin: str, dotted: str) -> Any:
+    """Return a value as a field of this type holds it.
+
+    Raises:
+        UserError: The value has another type; the message names `origin` and `dotted`.
+    """
     where = f"{origin}: {dotted}"
     if hint is PromptPack:
         return value

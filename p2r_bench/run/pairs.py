@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any
 
 from p2r_bench.errors import UserError
@@ -104,6 +106,33 @@ def judge_params(texts: Iterable[str]) -> dict[str, Params]:
             raise UserError(f"--judge-arg {text!r}: write it as SCORER:name=value")
         params.setdefault(scorer, {}).update(pairs("--judge-arg", [pair]))
     return params
+
+
+def changes_of(texts: Iterable[str]) -> list[Params]:
+    """Read FIELD=V,V texts: every combination of the fields' values, the last field's changing fastest.
+
+    Values are TOML, or plain text where they are not.
+
+    Raises:
+        UserError: It is written in another way, or a field is given twice.
+    """
+    choices: dict[str, list[Any]] = {}
+    for text in texts:
+        field, equals, values = text.partition("=")
+        if not (field and equals and values):
+            raise UserError(f"--set {text!r}: write it as FIELD=VALUE or FIELD=VALUE,VALUE")
+        if field in choices:
+            raise UserError(f"--set {text!r}: {field} is given twice; separate values by commas")
+        choices[field] = _toml_values(values)
+    return [dict(zip(choices, values, strict=True)) for values in product(*choices.values())]
+
+
+def _toml_values(text: str) -> list[Any]:
+    try:
+        found: list[Any] = tomllib.loads(f"values = [{text}]")["values"]
+    except tomllib.TOMLDecodeError:
+        return text.split(",")
+    return found
 
 
 def resources(value: str | Mapping[str, Any]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from inspect import signature
 from typing import cast
 
 from p2r_bench.adapter import Profile, load_profile
+from p2r_bench.adapter.profile_changes import derived_profile
 from p2r_bench.adapter.routes import resize_route
 from p2r_bench.bundled import model_profile
 from p2r_bench.errors import UserError
@@ -114,7 +115,7 @@ def profile_of(spec: RunSpec) -> Profile:
         UserError: A missing or invalid profile, or one whose pixel route is not installed.
     """
     profile = load_profile(spec.profile or model_profile(spec.choice.model) or "p2r")
-    profile = with_family(profile, spec)
+    profile = with_family(derived_profile(profile, spec.profile_changes), spec)
     profile = profile.with_route(spec.pixels) if spec.pixels else profile
     resize_route(profile.image.route)
     return profile

@@ -199,6 +199,13 @@ class RunOptions(Settings):
         multiple=True,
         metavar="[MODE:]K=V",
     )
+    sets: Texts = setting(
+        (),
+        "Change a field of the profile; several values, separated by commas, make a run each. Repeatable.",
+        flag="--set",
+        multiple=True,
+        metavar="FIELD=V[,V]",
+    )
     judge_args: Texts = setting(
         (),
         "Parameter of a judge. Repeatable.",

@@ -71,6 +71,7 @@ class RunSpec(Settings, Checked):
         mode_params: Keyword arguments of the mode.
         task_params: Parameters of the task (Synth-HR: seed, rows, resolution).
         judge_params: Keyword arguments of judges, by scorer.
+        profile_changes: Changed fields of the profile, by dotted name, such as {"crop.count": 1}.
 
     Raises:
         UserError: An unknown field, or a value that is not allowed; the message names the field.
@@ -83,3 +84,4 @@ class RunSpec(Settings, Checked):
     mode_params: Mapping[str, object] = dataclasses.field(default_factory=dict)
     task_params: Mapping[str, object] = dataclasses.field(default_factory=dict)
     judge_params: Mapping[str, Mapping[str, object]] = dataclasses.field(default_factory=dict)
+    profile_changes: Mapping[str, object] = dataclasses.field(default_factory=dict)

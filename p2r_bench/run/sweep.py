@@ -11,7 +11,7 @@ from typing import Any
 from p2r_bench.errors import UserError
 from p2r_bench.plugins import registry
 from p2r_bench.run.options import Options, option
-from p2r_bench.run.pairs import engine_args, judge_params, role, scoped
+from p2r_bench.run.pairs import changes_of, engine_args, judge_params, role, scoped
 from p2r_bench.run.panel import expanded
 from p2r_bench.run.settings import Settings
 from p2r_bench.run.spec import EngineChoice, RunSpec
@@ -53,7 +53,7 @@ def read_sweep(path: Path, over: Mapping[str, Any]) -> list[Options]:
 
 
 def specs_of(options: Options | Mapping[str, Any]) -> list[RunSpec]:
-    """Return one spec per mode and task of an option set.
+    """Return one spec per combination of --set values, mode and task of an option set.
 
     Raises:
         UserError: A value that cannot be read; the message names the option and its file.
@@ -88,8 +88,10 @@ def _specs(options: Options) -> list[RunSpec]:
             roles=roles,
             mode_params=of_mode[mode],
             task_params=of_task[task],
+            profile_changes=changes,
             **shared,
         )
+        for changes in changes_of(options.sets)
         for mode in modes
         for task in options.tasks
     ]
