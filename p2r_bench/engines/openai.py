@@ -29,10 +29,10 @@ from p2r_bench.types import (
 if TYPE_CHECKING:
     from PIL import Image
 
-    from p2r_bench.engines.endpoints import Endpoints
-    from p2r_bench.engines.http_body import Body
     from p2r_bench.engines.openai_answer import ReplyModel
     from p2r_bench.engines.server_probe import Found
+    from p2r_bench.http.body import Body
+    from p2r_bench.http.endpoints import Endpoints
 
 
 log = logging.getLogger(__name__)
@@ -109,9 +109,9 @@ class OpenAIEngine:
 
     async def start(self) -> None:
         """Check on every server that it serves the model and what it can honour; see `Engine.start`."""
-        from p2r_bench.engines.endpoints import Endpoints
         from p2r_bench.engines.openai_answer import ReplyModel
         from p2r_bench.engines.openai_start import Start
+        from p2r_bench.http.endpoints import Endpoints
 
         if not self.urls:
             raise UserError(

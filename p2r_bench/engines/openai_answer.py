@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from p2r_bench.engines.completions import checked, finish_word
-from p2r_bench.engines.endpoints import RETRIED
 from p2r_bench.errors import EngineError
+from p2r_bench.http.endpoints import RETRIED
 from p2r_bench.types import Completion, changed
 
 OTHER_MODEL = "other_model"

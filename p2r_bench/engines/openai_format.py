@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from p2r_bench.engines.chat import chat_messages
-from p2r_bench.engines.http_body import Body
+from p2r_bench.http.body import Body
 from p2r_bench.types import Request
 
 # Stands in for an image's data while the JSON is written: megabytes of base64 need no escaping.

@@ -8,8 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from p2r_bench.engines.endpoints import Endpoint, Endpoints, Patience
-from p2r_bench.engines.http_body import Body
 from p2r_bench.engines.openai_access import way_out
 from p2r_bench.engines.openai_answer import ReplyModel, parse_answer
 from p2r_bench.engines.openai_format import EXTRA_FIELDS, STANDARD_FIELDS
@@ -17,6 +15,8 @@ from p2r_bench.engines.server_probe import Found, probe
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.families import DEFAULT, find_family
 from p2r_bench.families.smart_resize import SmartResize
+from p2r_bench.http.body import Body
+from p2r_bench.http.endpoints import Endpoint, Endpoints, Patience
 from p2r_bench.types import Completion, Request
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from p2r_bench.engines import endpoints
-from p2r_bench.engines.endpoints import retry_after
 from p2r_bench.engines.openai import OpenAIEngine
 from p2r_bench.errors import EngineError, UserError
+from p2r_bench.http import endpoints
+from p2r_bench.http.endpoints import retry_after
 from p2r_bench.types import Completion, EngineConfig
 from tests.engines.requests_made import make_request
 from tests.faults.server import FAULTS, ODD_USAGE, FaultyServer

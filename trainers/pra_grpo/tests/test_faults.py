@@ -26,7 +26,7 @@ from pra_grpo_testing import FakeServer, ScriptedBackend, tiny_training, write_p
 from pra_grpo_testing.server import BOXES
 
 from p2r_bench import Completion, EngineError, Sample, UserError
-from p2r_bench.engines import endpoints
+from p2r_bench.http import endpoints
 
 LIMITS = {"retries": 1, "timeout": 1.0, "pause_after": 3, "pause_at_most": 0.0, "concurrency": 4}
 

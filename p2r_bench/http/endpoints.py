@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import httpx
 
-from p2r_bench.engines.http_body import Body
 from p2r_bench.errors import EngineError
+from p2r_bench.http.body import Body
 from p2r_bench.redaction import hidden, redacted_url
 
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
@@ -100,6 +100,7 @@ class Endpoints:
         params: Query of every call, beside that of a server's own URL.
         retries: How often a failed call is repeated.
         timeout_s: Seconds for a whole answer.
+        transport: Replaces the network, for tests.
     """
 
     def __init__(
@@ -112,16 +113,19 @@ class Endpoints:
         retries: int,
         params: Mapping[str, str] | None = None,
         first_wait_s: float = 0.5,
+        transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.all = [endpoint_of(url, params or {}) for url in urls]
         self._retries = retries
         self._first_wait_s = first_wait_s
         self._timeout_s = timeout_s
-        self._secrets = _secrets(headers.values())
+        passwords = [word for url in urls if (word := urlsplit(url).password)]
+        self._secrets = [*_secrets(headers.values()), *passwords]
         self._client = httpx.AsyncClient(
             headers={"Content-Type": "application/json", **headers},
             timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s), pool=None),
             limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
+            transport=transport,
         )
 
     async def post(self, path: str, body: Body, read: Callable[[Any], T]) -> tuple[T, Endpoint]:
