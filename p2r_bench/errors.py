@@ -20,7 +20,10 @@ class EngineError(P2RError):
     Attributes:
         kind: Short machine-readable cause, such as "timeout", "refused", "http_429", "too_long".
         retryable: True if the same request may succeed later.
+        status: HTTP status of a server's answer, or None.
     """
+
+    status: int | None = None
 
     def __init__(self, message: str, *, kind: str = "engine", retryable: bool = True) -> None:
         super().__init__(message)

@@ -19,6 +19,7 @@ PUBLIC = {
     "p2r_bench.judges.verdicts": "a judge's verdict, with its failure as a status",
     "p2r_bench.judges.verifier": "the verifier and its chat model",
     "p2r_bench.models": "model folders: where they are, their digests and profiles",
+    "p2r_bench.optional": "optional members of modes, tasks, judges and engines",
     "p2r_bench.plugins": "names that are registered, and who registered them",
     "p2r_bench.public": "this list",
     "p2r_bench.session": "running: `Session`, `AsyncSession`, `evaluate`",

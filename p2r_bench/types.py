@@ -549,10 +549,7 @@ Ask = Callable[[Request], Awaitable[Completion]]
 class Mode(Protocol):
     """Protocol by which a sample becomes calls to a model.
 
-    A mode may also have `roles`, the names of all roles it calls (where it has not, the built-in ones), and
-    `max_images(profile)`, the most images that one of its requests holds (else `profile.max_images`).
-    `prepare(sample)` returns the sample as the run asks, judges and stores it, with the same id; it must not
-    depend on anything but the sample and the mode's parameters.
+    Optional members: `roles`, `max_images`, `prepare`; see `p2r_bench.optional`.
     """
 
     async def solve(self, sample: Sample, ask: Ask, profile: Profile) -> Prediction:

@@ -18,10 +18,11 @@ import p2r_bench
 PACKAGE = Path(p2r_bench.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
-FOUNDATION = {"types", "errors", "atomic", "redaction"}
+FOUNDATION = {"types", "optional", "errors", "atomic", "redaction"}
 PARTS = {"modes", "engines", "tasks", "judges", "store"}
 MAY_IMPORT: dict[str, set[str]] = {
     "types": set(),
+    "optional": {"types"},
     "errors": set(),
     "terminal": set(),
     "atomic": {"errors"},

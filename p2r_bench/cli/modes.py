@@ -10,6 +10,7 @@ import click
 
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError
+from p2r_bench.optional import declared_roles
 from p2r_bench.plugins import Entry, registry
 from p2r_bench.terminal import echo
 
@@ -34,7 +35,7 @@ def _record(entry: Entry) -> dict[str, Any]:
     try:
         kind = registry().get("mode", entry.name)
         parameters = inspect.signature(kind).parameters.values()
-        record["roles"] = list(getattr(kind, "roles", ()))
+        record["roles"] = list(declared_roles(kind) or ())
         record["parameters"] = {
             p.name: None if p.default is p.empty else repr(p.default) for p in parameters
         }

@@ -105,10 +105,11 @@ def _record(name: str, images: int, discordance: float, effect: float) -> dict[s
 
 def _images(task: str, data_dir: Path | None) -> Mapping[str, int]:
     """Return the number of images of each subset, by name."""
+    from p2r_bench.optional import HasKnownImages
     from p2r_bench.plugins import registry
 
     found = registry().get("task", task)()
-    known = getattr(found, "known_images", {})
+    known = found.known_images if isinstance(found, HasKnownImages) else {}
     if data_dir is None and known:
         return {
             " ".join(filter(None, (task, subset))): n

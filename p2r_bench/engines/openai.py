@@ -279,7 +279,7 @@ class OpenAIEngine:
     def _refused_logprobs(self, request: Request, error: EngineError) -> bool:
         """Return whether an error may be about log-probabilities; if so, they are not requested again."""
         asked = request.logprobs and self._gives_logprobs
-        if asked and getattr(error, "status", None) in (400, 422):
+        if asked and error.status in (400, 422):
             self._gives_logprobs = False
             return True
         return False

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from p2r_bench.engines.openai_format import EXTRA_FIELDS, OWN_FIELDS, STANDARD_FIELDS, Dialect
-from p2r_bench.errors import UserError
+from p2r_bench.errors import EngineError, UserError
 
 if TYPE_CHECKING:
     from p2r_bench.engines.openai import Arguments
@@ -88,14 +88,13 @@ def _checked(value: str, what: str) -> str:
     )
 
 
-def way_out(error: Exception, arguments: Arguments, fields: Collection[str]) -> str:
+def way_out(error: EngineError, arguments: Arguments, fields: Collection[str]) -> str:
     """Return the way out of a server's refusal at start, or an empty text.
 
     Args:
-        error: A `CallError`, or another EngineError.
         fields: Request fields that were sent and could be left out.
     """
-    status, text = getattr(error, "status", None), str(error)
+    status, text = error.status, str(error)
     if status in (401, 403):
         variable = arguments.api_key_env
         told = "holds a key that it refuses" if os.environ.get(variable, "").strip() else "is empty"
@@ -108,7 +107,7 @@ def way_out(error: Exception, arguments: Arguments, fields: Collection[str]) -> 
             "--engine-arg base_url must be the API's root, which usually ends in /v1 (Azure: …/openai/deployments/NAME "
             "with --engine-arg api_version=VERSION)."
         )
-    if getattr(error, "kind", "") == "connection" or status in (502, 503, 504):
+    if error.kind == "connection" or status in (502, 503, 504):
         return "--engine-arg wait=600 waits that many seconds for a server that is still loading."
     if status in (400, 422):
         if "max_completion_tokens" in text and arguments.max_tokens_field == "max_tokens":

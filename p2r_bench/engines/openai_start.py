@@ -69,7 +69,7 @@ class Start:
         try:
             entries = await self._ask(endpoint, "GET", "/models", None, _entries)
         except EngineError as error:
-            if getattr(error, "status", None) in (404, 405, 501) or error.kind == "bad_response":
+            if error.status in (404, 405, 501) or error.kind == "bad_response":
                 raise UserError(
                     f"{endpoint.url} has no list of models: {error}. {advice}"
                 ) from error

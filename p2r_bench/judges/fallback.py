@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from p2r_bench.optional import HasCheck, close_judge
 from p2r_bench.types import Judge, Prediction, Sample, Verdict, digest_of
 
 
@@ -36,8 +37,8 @@ class Fallback:
         Raises:
             UserError: As its own `check`.
         """
-        if (check := getattr(self._second, "check", None)) is not None:
-            check()
+        if isinstance(self._second, HasCheck):
+            self._second.check()
 
     def applies(self, sample: Sample) -> bool:
         return self._rules.applies(sample)
@@ -57,5 +58,4 @@ class Fallback:
 
     async def close(self) -> None:
         """Close the second judge; safe to call twice."""
-        if (close := getattr(self._second, "close", None)) is not None:
-            await close()
+        await close_judge(self._second)

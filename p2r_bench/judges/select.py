@@ -8,6 +8,7 @@ from typing import Any
 
 from p2r_bench.errors import UserError
 from p2r_bench.judges.fallback import Fallback
+from p2r_bench.optional import HasCheck, close_judge
 from p2r_bench.plugins import registry
 from p2r_bench.types import AnswerForm, Judge, Sample
 
@@ -132,16 +133,14 @@ def applicable(judges: Sequence[Judge], sample: Sample) -> list[Judge]:
 async def close_judges(judges: Iterable[Judge]) -> None:
     """Close those that hold something open."""
     for judge in judges:
-        if (close := getattr(judge, "close", None)) is not None:
-            await close()
+        await close_judge(judge)
 
 
 def _set_up(judge: Judge, *, needed: bool) -> bool:
-    check = getattr(judge, "check", None)
-    if check is None:
+    if not isinstance(judge, HasCheck):
         return True
     try:
-        check()
+        judge.check()
     except UserError:
         if needed:
             raise

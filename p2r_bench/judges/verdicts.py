@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from p2r_bench.errors import UserError
+from p2r_bench.optional import metric_of
 from p2r_bench.types import ErrorInfo, Judge, Prediction, Sample, Verdict
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def decided(
         span=match.span if match else None,
         correct=correct,
         score=score,
-        metric=getattr(judge, "metric", None),
+        metric=metric_of(judge),
     )
 
 
@@ -60,5 +61,5 @@ def undecided(judge: Judge, sample: Sample, kind: str, message: str) -> Verdict:
         judge.params_hash,
         status="error",
         error=ErrorInfo(kind, message),
-        metric=getattr(judge, "metric", None),
+        metric=metric_of(judge),
     )

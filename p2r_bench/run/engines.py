@@ -9,6 +9,7 @@ from typing import Any
 
 from p2r_bench.adapter import Profile
 from p2r_bench.errors import UserError
+from p2r_bench.optional import HasMaxImages, declared_roles
 from p2r_bench.plugins import registry
 from p2r_bench.run.canaries import Policy, check
 from p2r_bench.run.spec import EngineChoice
@@ -90,13 +91,12 @@ class EngineSet:
 
 def roles_of(mode: Mode) -> tuple[str, ...]:
     """Return the roles that a mode declares; all roles when it declares none."""
-    return tuple(getattr(mode, "roles", ROLES))
+    return declared_roles(mode) or ROLES
 
 
 def max_images_of(mode: Mode, profile: Profile) -> int:
     """Return the most images in one request of a mode: its `max_images(profile)`, else the profile's number."""
-    own = getattr(mode, "max_images", None)
-    return profile.max_images if own is None else int(own(profile))
+    return mode.max_images(profile) if isinstance(mode, HasMaxImages) else profile.max_images
 
 
 def check_capabilities(

@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from p2r_bench.errors import EngineError, UserError
+from p2r_bench.optional import HasAskEach
 from p2r_bench.types import Completion, Engine, Message, Recipe, Request, Sampling, digest_of
 
 TOKENS = 12
@@ -165,7 +166,7 @@ async def _ask_each(
 ) -> Mapping[str, Completion | EngineError]:
     """Return the reply of every server behind an engine, by URL; the URL is "" for an engine without one."""
     try:
-        if hasattr(engine, "ask_each"):
+        if isinstance(engine, HasAskEach):
             return dict(await engine.ask_each(request, images))
         return {"": await engine.generate(request, images)}
     except EngineError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
 from typing import cast
@@ -14,6 +14,7 @@ from p2r_bench.adapter.routes import resize_route
 from p2r_bench.bundled import model_profile
 from p2r_bench.errors import UserError
 from p2r_bench.judges.select import DEFAULT_SCORER
+from p2r_bench.optional import HasCheckParams, HasFiles, HasPrepare, HasScorer
 from p2r_bench.plugins import registry
 from p2r_bench.run.engines import max_images_of, roles_of
 from p2r_bench.run.family import with_family
@@ -60,7 +61,7 @@ class Resolved:
     @property
     def scorer(self) -> str:
         """The headline scorer: the spec's, else the task's, else `strict`."""
-        own: str | None = getattr(self.task, "scorer", None)
+        own = self.task.scorer if isinstance(self.task, HasScorer) else None
         return self.spec.scorer or own or DEFAULT_SCORER
 
     def data_record(self) -> DataRecord:
@@ -139,9 +140,10 @@ def check(spec: RunSpec, sample_set: SampleSet | None = None) -> int:
     if sample_set is None:
         task = registry().get("task", spec.task)()
         source = source_of(spec)
-        for name in ("check_params", "files"):  # optional, outside the protocol
-            if find := getattr(task, name, None):
-                find(source)
+        if isinstance(task, HasCheckParams):
+            task.check_params(source)
+        if isinstance(task, HasFiles):
+            task.files(source)
     for choice in {c.key: c for c in (spec.choice, *spec.roles.values())}.values():
         config = EngineConfig(choice.model, choice.revision, choice.args, most)
         registry().get("engine", choice.engine)(config)
@@ -192,10 +194,9 @@ def resolve(spec: RunSpec, sample_set: SampleSet | None = None) -> Resolved:
 
 def _prepared(mode: Mode, samples: list[Sample]) -> list[Sample]:
     """Return the samples as the mode's optional `prepare` changes them."""
-    prepare: Callable[[Sample], Sample] | None = getattr(mode, "prepare", None)
-    if prepare is None:
+    if not isinstance(mode, HasPrepare):
         return samples
-    prepared = [prepare(sample) for sample in samples]
+    prepared = [mode.prepare(sample) for sample in samples]
     if [sample.id for sample in prepared] != [sample.id for sample in samples]:
         raise TypeError(f"{type(mode).__name__}.prepare changed the id of a sample")
     return prepared

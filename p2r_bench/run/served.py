@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from p2r_bench.errors import UserError
+from p2r_bench.optional import HasIdentifiesWeights
 from p2r_bench.run.engines import EngineSet
 from p2r_bench.run.fingerprint import Fingerprint, difference, take
 from p2r_bench.run.spec import EngineChoice
@@ -50,7 +51,7 @@ class Identified:
 
 def is_served(engine: Engine) -> bool:
     """Return True if an engine knows its model by name only."""
-    return not getattr(engine, "identifies_weights", True)
+    return isinstance(engine, HasIdentifiesWeights) and not engine.identifies_weights
 
 
 async def identify(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from p2r_bench.errors import UserError
+from p2r_bench.optional import declared_roles
 from p2r_bench.plugins import registry
 from p2r_bench.run.options import Options, option
 from p2r_bench.run.pairs import changes_of, engine_args, judge_params, role, scoped
@@ -117,7 +118,7 @@ def _engines(options: Options) -> tuple[EngineChoice, dict[str, EngineChoice]]:
 
 
 def _roles_of(mode: str) -> tuple[str, ...]:
-    return tuple(getattr(registry().get("mode", mode), "roles", ()))
+    return declared_roles(registry().get("mode", mode)) or ()
 
 
 def _fields(table: Mapping[str, Any], place: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from p2r_bench.optional import close_judge
 from p2r_bench.testing.naming import named
 from p2r_bench.testing.samples import tiny_samples
 from p2r_bench.types import Judge, Prediction, Sample, Verdict
@@ -147,8 +148,7 @@ def _judged(judge: Judge, sample: Sample, answer: str | None) -> Verdict:
         try:
             return await judge.judge(sample, Prediction(sample.id, answer=answer))
         finally:
-            if (close := getattr(judge, "close", None)) is not None:
-                await close()
+            await close_judge(judge)
 
     return asyncio.run(judged())
 

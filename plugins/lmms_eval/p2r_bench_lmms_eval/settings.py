@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from p2r_bench.errors import UserError
+from p2r_bench.optional import declared_roles
 from p2r_bench.plugins import registry
 from p2r_bench.session import DEFAULT_ENGINE, DEFAULT_MODEL, EngineChoice, RunSpec, make_mode
 from p2r_bench.types import ROLES
@@ -90,7 +91,7 @@ class Settings:
 
 
 def _of_role(role: str, choice: EngineChoice, more: Mapping[str, Any], mode: str) -> EngineChoice:
-    known = dict.fromkeys([*ROLES, *getattr(registry().get("mode", mode), "roles", ())])
+    known = dict.fromkeys([*ROLES, *(declared_roles(registry().get("mode", mode)) or ())])
     if role not in known:
         raise UserError(
             f"model argument {role}.{next(iter(more))}: no role {role!r}; there are {', '.join(known)}"

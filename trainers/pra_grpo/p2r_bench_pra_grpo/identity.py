@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from p2r_bench.judges.select import DEFAULT_SCORER, make_judge
+from p2r_bench.judges.verifier import Verifier
 from p2r_bench.types import Sample
 from p2r_bench_pra_grpo.backends.embedded.settings import Settings
 from p2r_bench_pra_grpo.backends.verl.settings import VerlSettings
@@ -78,7 +79,7 @@ def verifier_model(config: Config, samples: Iterable[Sample]) -> str | None:
     """Name of the model that verifies, where a sample needs one; it may stand in the environment alone."""
     judge = make_judge("verifier", judge_params(config).get("verifier", {}))
     applies = any(judge.applies(sample) for sample in samples)
-    return getattr(judge, "model", None) if applies else None
+    return judge.model if applies and isinstance(judge, Verifier) else None
 
 
 def _backend(config: Config) -> dict[str, Any]:

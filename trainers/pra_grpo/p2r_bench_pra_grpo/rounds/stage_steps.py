@@ -135,7 +135,7 @@ class StageSteps:
                 "data_digest": trained["data_digest"],
                 "digest": facts["digest"],
                 "load_test": {"tokens": facts["tokens"], "engine": facts["engine"]},
-                "backend_facts": _facts(self._backend, self.stage),
+                "backend_facts": dict(self._backend.facts(self.stage)),
             },
         )
         return {"digest": facts["digest"], "tokens": facts["tokens"]}
@@ -184,9 +184,3 @@ def with_estimate(view: View, say: Say, total: int, after: int = 10) -> View:
             say(f"{mean:.1f} s a step; the {left} steps left take about {mean * left / 3600:.1f} h")
 
     return viewed
-
-
-def _facts(backend: Backend, stage: Stage) -> dict[str, Any]:
-    """What a backend says of itself, or of a stage: its attribute or method `facts`, where it has one."""
-    facts = getattr(backend, "facts", {})
-    return dict(facts(stage) if callable(facts) else facts)

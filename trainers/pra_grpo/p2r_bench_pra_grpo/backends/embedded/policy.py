@@ -16,6 +16,7 @@ from transformers.cache_utils import Cache, DynamicCache
 
 from p2r_bench_pra_grpo.backends.embedded.grpo import log_probs_of
 from p2r_bench_pra_grpo.backends.embedded.inputs import Prompt
+from p2r_bench_pra_grpo.backends.embedded.kv_cache import RowCache
 from p2r_bench_pra_grpo.backends.embedded.loading import Loaded
 
 
@@ -200,9 +201,8 @@ def handed_out(read: Read, counts: Sequence[int]) -> Read:
     device = read.hidden.device
     repeats = torch.tensor(list(counts), device=device)
     rows = torch.arange(len(counts), device=device).repeat_interleave(repeats)
-    keep = getattr(read.cache, "keep", None)
-    if keep is not None:
-        keep(rows.tolist(), 0)
+    if isinstance(read.cache, RowCache):
+        read.cache.keep(rows.tolist(), 0)
     else:
         read.cache.batch_select_indices(rows)
     return Read(read.cache, read.hidden[rows], read.pads[rows], read.starts[rows])
