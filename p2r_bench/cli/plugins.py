@@ -32,7 +32,7 @@ def _record(plugin: Plugin) -> dict[str, object]:
         "hooks": list(plugin.hooks),
         "status": plugin.status,
         "detail": plugin.detail,
-        "provides": {f"{kind}s": list(names) for kind, names in plugin.provides.items()},
+        "provides": {_plural(kind): list(names) for kind, names in plugin.provides.items()},
     }
 
 
@@ -40,7 +40,11 @@ def _block(plugin: Plugin) -> str:
     lines = {"status": f"{plugin.status}: {plugin.detail}" if plugin.detail else plugin.status}
     if plugin.hooks:
         lines["hooks"] = ", ".join(plugin.hooks)
-    lines.update({f"{kind}s": ", ".join(names) for kind, names in plugin.provides.items()})
+    lines.update({_plural(kind): ", ".join(names) for kind, names in plugin.provides.items()})
     return "\n".join(
         [f"{plugin.name} {plugin.version}", *(f"  {k:<9} {v}" for k, v in lines.items())]
     )
+
+
+def _plural(kind: str) -> str:
+    return "families" if kind == "family" else f"{kind}s"

@@ -41,7 +41,7 @@ def summary(result: RunResult, causes: Sequence[Cause]) -> Iterator[str]:
         yield from (f"  {line}" for line in cause_lines(causes[:_CAUSES]))
         more = f"{len(causes) - _CAUSES} more causes; " if len(causes) > _CAUSES else ""
         yield f"  {more}all errors: p2r-bench show {result.run_id} --errors{_out(result.path)}"
-    yield f"  {result.added} samples run now; {result.path}"
+    yield f"  {result.added} samples run in this session; {result.path}"
 
 
 def figure(row: Row) -> str:

@@ -141,12 +141,10 @@ def block(accounting: Mapping[str, Any]) -> list[str]:
     engine, images = accounting["engine"], accounting["images"]
     head = f"{accounting['rows_per_s']:.1f} rows/s for {accounting['seconds']:.0f} s"
     if engine["busy_share"] is not None:
-        head += (
-            f"; engine busy {engine['busy_share']:.0%} of the time, {engine['fullness']:.0%} full"
-        )
+        head += f"; engine busy {100 * engine['busy_share']:.0f} % of the time, {100 * engine['fullness']:.0f} % full"
     lines = [
         f"{head}; peak memory {accounting['peak_mb']:.0f} MB",
-        f"{images['sent']} images sent, {images['made']} made, {images['decoded']} decoded",
+        f"{images['sent']} images sent, {images['made']} rendered, {images['decoded']} decoded",
     ]
     for role, stage in accounting["stages"].items():
         times = ", ".join(f"{name} {stage[f'{name}_s'] / stage['calls']:.3f} s" for name in TIMES)

@@ -73,7 +73,7 @@ def test_the_account_for_people_has_a_line_for_each_stage(bench: Path) -> None:
     assert accounting is not None
     head, images, *stages = block(accounting)
     assert "rows/s" in head and "engine busy" in head and "peak memory" in head
-    assert images == "36 images sent, 9 made, 3 decoded"
+    assert images == "36 images sent, 9 rendered, 3 decoded"
     assert [line.split(",")[0] for line in stages] == ["perceive", "reason"]
     assert stages[0].endswith("12 visual, 9 out")
 

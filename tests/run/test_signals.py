@@ -89,7 +89,7 @@ def test_a_signal_while_samples_run_is_acknowledged_and_keeps_them(
         process.signal(number)
     status, output, errors = process.end()
     assert status == 130 and "Traceback" not in errors
-    assert "The same command resumes the run" in errors and "samples run now" in output
+    assert "The same command resumes the run" in errors and "samples run in this session" in output
     assert list(tmp_path.glob("out/runs/*/samples.parquet"))
 
 
@@ -140,7 +140,7 @@ def test_the_final_write_is_finished_and_the_next_run_not_begun(
     process.wait_for("writing the results of this run first")
     status, output, errors = process.end()
     assert status == 130 and "written" in errors
-    assert output.count("samples run now") == 1
+    assert output.count("samples run in this session") == 1
     (run,) = tmp_path.glob("out/runs/*/metrics.parquet")
     assert "default" in str(run)
 
@@ -157,7 +157,7 @@ def test_a_second_signal_during_the_final_write_ends_at_once_and_loses_nothing(
     status, _, errors = process.end()
     assert status == 130 and "Traceback" not in errors and "written" not in errors
     status, output, errors = started("scripted", "--mode", "default").end()
-    assert status == 0 and " 0 samples run now" in output, errors
+    assert status == 0 and " 0 samples run in this session" in output, errors
 
 
 def test_signals_before_the_command_is_known_end_with_one_line(started: Starter) -> None:
