@@ -63,7 +63,7 @@ class Box:
 
     Attributes:
         xyxy: x1, y1, x2, y2 in thousandths of the image, x1 < x2 and y1 < y2. Not clamped to 0–1000.
-        label: What the region shows, or None when the perceiver gave no text.
+        label: Text that names the region, or None when the perceiver gave none.
     """
 
     xyxy: tuple[float, float, float, float]
@@ -247,10 +247,10 @@ class Request:
 
     Attributes:
         id: For logs; unique among different requests of a run.
-        role: What the call is for; decides the engine, the prompt and the sampling.
+        role: Purpose of the call; decides the engine, the prompt and the sampling.
         priority: Lower runs earlier where the engine can order its queue.
         schema: JSON schema the output must follow, or None.
-        logprobs: Whether the log-probabilities of the output's tokens are wanted. Changes no output, so it is not
+        logprobs: Ask for the log-probabilities of the output's tokens. Changes no output, so it is not
             part of the digest; an engine that has none leaves `Completion.logprobs` at None.
     """
 
@@ -592,7 +592,7 @@ class Capabilities:
 
     Attributes:
         sampling: Names of the Sampling fields that are honoured.
-        schema: Whether JSON schemas are enforced.
+        schema: True when JSON schemas are enforced.
         concurrency: Number of requests in flight that keep it full.
         context_tokens: Longest prompt plus output in tokens, or None when unknown.
         min_pixels, max_pixels, factor: Sizes that its own image processor leaves alone, or None when any size is.

@@ -1,4 +1,4 @@
-"""Which attention implementation runs: flash-attn, then sdpa, then eager, by what is there."""
+"""Choice of the attention implementation: flash-attn, then sdpa, then eager, if available."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def load(
     """Load a model folder.
 
     Args:
-        name: What the user called it, for messages.
+        name: Name that the user gave, for messages.
         device, dtype: "auto", or torch's names.
 
     Raises:

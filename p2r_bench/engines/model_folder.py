@@ -1,4 +1,4 @@
-"""Where a model's files are, and what identifies them."""
+"""Local folder of a model, and the digest of its files."""
 
 from __future__ import annotations
 

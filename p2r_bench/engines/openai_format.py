@@ -64,7 +64,7 @@ def chat_body(
 
     Args:
         urls: Data URL of each image, in order.
-        extra: Whether the server knows `EXTRA_FIELDS`.
+        extra: True when the server knows `EXTRA_FIELDS`.
     """
     sampling = request.sampling
     fields: dict[str, Any] = {

@@ -76,7 +76,7 @@ class RowSampler:
 
     @property
     def is_plain(self) -> bool:
-        """Whether the likeliest token is taken as the model has it."""
+        """True when the likeliest token is taken without penalties."""
         return self._generator is None and not self._penalties
 
     def choose(self, ids: Any, scores: Any, suppressed: torch.Tensor) -> torch.Tensor:

@@ -32,7 +32,7 @@ Latency = Callable[[Request, str], float]
 
 @dataclass(frozen=True)
 class Arguments:
-    """What `--engine-arg` sets."""
+    """Values of `--engine-arg`."""
 
     script: str = argument(
         "p2r_bench.engines.scripted:by_digest", "MODULE:FUNCTION from a request to its answer"

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SENDS = 4
-"""How often a request is sent whose images vLLM's engine process has evicted."""
+"""Most attempts at a request whose images vLLM's engine process has evicted."""
 
 _made: WeakSet[VLLMEngine] = WeakSet()
 

@@ -23,7 +23,7 @@ def check_all_loaded(model: Any, info: Mapping[str, Any], folder: Path, name: st
     Tied weights count as loaded, and so do tensors that the architecture declares to be ignorable.
 
     Args:
-        info: What `from_pretrained(output_loading_info=True)` returned beside the model.
+        info: Second value of `from_pretrained(output_loading_info=True)`.
         name: The name that the user gave the model, for the message.
 
     Raises:

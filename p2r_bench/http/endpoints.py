@@ -98,7 +98,7 @@ class Endpoints:
     Args:
         headers: Sent with every call.
         params: Query of every call, beside that of a server's own URL.
-        retries: How often a failed call is repeated.
+        retries: Most repetitions of a failed call.
         timeout_s: Seconds for a whole answer.
         transport: Replaces the network, for tests.
     """

@@ -1,1 +1,1 @@
-"""What a run leaves on disk: journal, parquet files, manifest and the leaderboard."""
+"""Files of a run: journal, parquet files, manifest, and the leaderboard of all runs."""

@@ -54,7 +54,7 @@ class Manifest:
         """Write and return the manifest of a new run, or of one whose manifest is gone.
 
         Args:
-            lost_sessions: How many sessions the samples of the run came from. Nothing is known of them, so
+            lost_sessions: Number of sessions that the samples of the run came from. Nothing is known of them, so
                 that a further session needs `allow_mixed`.
         """
         created = now()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, count
@@ -11,6 +10,7 @@ from threading import Lock
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from cachetools import FIFOCache
 
 _CURSORS = 4
 _NEAR_ROWS = 16
@@ -20,23 +20,18 @@ _owners = count()
 
 
 class Window:
-    """Recently read values, at most `limit` bytes; the oldest are dropped first."""
+    """Values read lately, at most `limit` bytes; the oldest are dropped first. Thread-safe."""
 
     def __init__(self, limit: int = 256 << 20) -> None:
-        self._limit = limit
-        self._held: OrderedDict[tuple[int, int], tuple[pa.Scalar, int]] = OrderedDict()
-        self._bytes = 0
+        self._held: FIFOCache[tuple[int, int], tuple[pa.Scalar, int]] = FIFOCache(
+            limit, getsizeof=lambda held: held[1]
+        )
         self._lock = Lock()
 
     def put(self, key: tuple[int, int], value: pa.Scalar, size: int) -> None:
         with self._lock:
-            if key in self._held or size > self._limit:
-                return
-            self._held[key] = (value, size)
-            self._bytes += size
-            while self._bytes > self._limit:
-                _, (_, dropped) = self._held.popitem(last=False)
-                self._bytes -= dropped
+            if key not in self._held and size <= self._held.maxsize:
+                self._held[key] = (value, size)
 
     def get(self, key: tuple[int, int]) -> pa.Scalar | None:
         with self._lock:
@@ -44,10 +39,10 @@ class Window:
         return held[0] if held else None
 
     def forget(self, owner: int) -> None:
-        """Drop the values of one column."""
+        """Drop the values of the column with this number."""
         with self._lock:
             for key in [key for key in self._held if key[0] == owner]:
-                self._bytes -= self._held.pop(key)[1]
+                del self._held[key]
 
 
 @dataclass

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
+from cachetools import FIFOCache
 
 from p2r_bench.adapter import TwoStage
 from p2r_bench.errors import EngineError, ImageError, P2RError
@@ -61,8 +62,9 @@ class Prompts:
         self._policy = policy
         self._builder = builder
         self._pictures = pictures
-        self._known: OrderedDict[str, tuple[Prompt, Seen]] = OrderedDict()
-        self._bytes = 0
+        self._known: FIFOCache[str, tuple[Prompt, Seen]] = FIFOCache(
+            KEPT_BYTES, getsizeof=lambda known: _size(known[1])
+        )
 
     def request(self, sample: Sample, boxes: Completion | None) -> Request:
         """The policy's call for a sample.
@@ -122,11 +124,10 @@ class Prompts:
         with torch.no_grad():
             seen = self._policy.see(list(ready.values()))
         for (key, prompt), features in zip(ready.items(), seen, strict=True):
-            made[key] = self._known[key] = replace(prompt, images=()), features
-            self._bytes += _size(features)
-        while self._bytes > KEPT_BYTES:
-            _, (_, oldest) = self._known.popitem(last=False)
-            self._bytes -= _size(oldest)
+            known = replace(prompt, images=()), features
+            made[key] = known
+            with suppress(ValueError):  # larger than the cache
+                self._known[key] = known
         return made
 
     def _prompt(self, request: Request, images: Images | ImageError) -> Prompt:
