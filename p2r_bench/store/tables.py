@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from p2r_bench.atomic import replacing
 from p2r_bench.errors import UserError
-from p2r_bench.store.schema import SAMPLES, SCHEMA_VERSION, VERSION_KEY, Column, Table
+from p2r_bench.store.schema import SAMPLES, SCHEMA_VERSION, VERSION_KEY, Column, Table, columns
 
 __all__ = [
     "SAMPLES",
@@ -20,6 +20,7 @@ __all__ = [
     "Table",
     "TableWriter",
     "check_version",
+    "columns",
     "read_rows",
     "to_arrow",
     "write_table",

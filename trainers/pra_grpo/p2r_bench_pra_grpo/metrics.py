@@ -9,58 +9,42 @@ from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
 
-import pyarrow as pa
-
 from p2r_bench.store.rows import Row, sample_row
-from p2r_bench.store.tables import SAMPLES, Column, Table, read_rows, write_table
+from p2r_bench.store.tables import SAMPLES, Table, columns, read_rows, write_table
 from p2r_bench.types import Sample
 from p2r_bench_pra_grpo.reward import TERMS, iou
 from p2r_bench_pra_grpo.stage import Reward, Stage, StageRole
-
-_FLOAT, _INT, _TEXT = pa.float64(), pa.int64(), pa.string()
 
 METRICS = Table(
     "training metrics",
     "one step of a stage",
     ("step",),
-    (
-        Column("step", _INT, "Counted from 1 in each stage."),
-        Column("round", _INT, "Counted from 1."),
-        Column("role", _TEXT, '"perceiver", "reasoner" or "baseline".'),
-        Column("reward_mean", _FLOAT, "Mean reward of the step's rollouts that have one."),
-        Column(
-            "reward_std", _FLOAT, "Mean over groups of the standard deviation of their rewards."
-        ),
-        Column("reward_answer", _FLOAT, "Share of rollouts whose answer is right."),
-        Column("reward_overlap", _FLOAT, "Share of rollouts with two boxes that overlap too much."),
-        Column("reward_label", _FLOAT, "Share of rollouts with a box without a label of its own."),
-        Column("kl", _FLOAT, "k3 estimate of the KL divergence to the reference, per token."),
-        Column("entropy", _FLOAT, "Of the policy's distribution, in nats per token."),
-        Column("response_tokens_mean", _FLOAT, "Tokens per rollout."),
-        Column("clip_share", _FLOAT, "Share of tokens whose ratio is clipped."),
-        Column(
-            "failed_share", _FLOAT, "Share of rollouts without a reward, because a call failed."
-        ),
-        Column(
-            "groups_skipped",
-            _INT,
-            "Groups with fewer than two rewards left; nothing is learned from them.",
-        ),
-        Column("groups_flat", _INT, "Groups whose rewards are all equal; their advantages are 0."),
-        Column("box_count_mean", _FLOAT, "Boxes per rollout."),
-        Column(
-            "iou_mean",
-            _FLOAT,
-            "Best overlap of each ground-truth box with a box, mean; of samples that have any.",
-        ),
-        Column("loss", _FLOAT, "Of the policy, KL included."),
-        Column("grad_norm", _FLOAT, "Before clipping."),
-        Column("learning_rate", _FLOAT, "Of this step."),
-        Column("tokens", _INT, "Prompt and response tokens of the step's rollouts."),
-        Column("seconds", _FLOAT, "Of the whole step.", volatile=True),
-        Column("rollout_seconds", _FLOAT, "Generation and rewards.", volatile=True),
-        Column("update_seconds", _FLOAT, "Forward and backward passes.", volatile=True),
-    ),
+    columns("""
+step                  int64   Counted from 1 in each stage.
+round                 int64   Counted from 1.
+role                  text    "perceiver", "reasoner" or "baseline".
+reward_mean           float   Mean reward of the step's rollouts that have one.
+reward_std            float   Mean over groups of the standard deviation of their rewards.
+reward_answer         float   Share of rollouts whose answer is right.
+reward_overlap        float   Share of rollouts with two boxes that overlap too much.
+reward_label          float   Share of rollouts with a box without a label of its own.
+kl                    float   k3 estimate of the KL divergence to the reference, per token.
+entropy               float   Of the policy's distribution, in nats per token.
+response_tokens_mean  float   Tokens per rollout.
+clip_share            float   Share of tokens whose ratio is clipped.
+failed_share          float   Share of rollouts without a reward, because a call failed.
+groups_skipped        int64   Groups with fewer than two rewards left; nothing is learned from them.
+groups_flat           int64   Groups whose rewards are all equal; their advantages are 0.
+box_count_mean        float   Boxes per rollout.
+iou_mean              float   Best overlap of each ground-truth box with a box, mean; of samples that have any.
+loss                  float   Of the policy, KL included.
+grad_norm             float   Before clipping.
+learning_rate         float   Of this step.
+tokens                int64   Prompt and response tokens of the step's rollouts.
+seconds               float~  Of the whole step.
+rollout_seconds       float~  Generation and rewards.
+update_seconds        float~  Forward and backward passes.
+"""),
 )
 
 ROLLOUTS = Table(
@@ -68,12 +52,14 @@ ROLLOUTS = Table(
     "one rollout that was kept",
     ("step", "sample_id", "repeat"),
     (
-        Column("step", _INT, "Step of the stage."),
-        Column("round", _INT, "Round of the training."),
-        Column("role", _TEXT, "Role that was trained."),
-        Column("reward", _FLOAT, "What GRPO normalised."),
-        Column("terms", _TEXT, "JSON object of the reward's terms before weighting."),
-        Column("correct", pa.bool_(), "Whether the answer is right."),
+        *columns("""
+step     int64   Step of the stage.
+round    int64   Round of the training.
+role     text    Role that was trained.
+reward   float   Reward before GRPO normalises it.
+terms    text    JSON object of the reward's terms before weighting.
+correct  bool    True when the answer is right.
+"""),
         *SAMPLES.columns,
     ),
 )
