@@ -75,6 +75,7 @@ def register_commands(cli: CommandGroup) -> None:
     cli.lazy(
         "attribute", f"{commands}.attribute:command", "Attribute errors to perceiving or reasoning."
     )
+    cli.lazy("plot", f"{commands}.plot:command", "Draw accuracy against visual tokens and cost.")
     cli.lazy("score", f"{commands}.score:command", "Judge stored answers again.")
     cli.lazy(
         "tasks", f"{commands}.tasks:command", "List benchmarks and the location of their data."
