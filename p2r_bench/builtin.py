@@ -34,6 +34,7 @@ def register_tasks(register: Register) -> None:
 def register_judges(register: Register) -> None:
     register("strict", "p2r_bench.judges.strict:Strict")
     register("original", "p2r_bench.judges.original:Original")
+    register("vlmevalkit", "p2r_bench.judges.vlmevalkit:VLMEvalKit")
     register("numeric", "p2r_bench.judges.numeric:Numeric")
     register("yes-no", "p2r_bench.judges.yes_no:YesNo")
     register("word", "p2r_bench.judges.word:Word")

@@ -44,6 +44,19 @@ _SHOWN = 60
     metavar="SCORER:K=V",
     help="Parameter of a judge. Repeatable.",
 )
+@click.option(
+    "--all",
+    "show_all",
+    is_flag=True,
+    help="List the samples on which the scorers of a RUN disagree, with the text that each one read.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="With --all: samples listed of each run; --json lists every one.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "--out",
@@ -58,6 +71,8 @@ def command(
     scorer: str | None,
     profile: str,
     judge_args: tuple[str, ...],
+    show_all: bool,
+    limit: int,
     as_json: bool,
     out: Path,
 ) -> None:
@@ -70,6 +85,7 @@ def command(
 
     \b
     p2r-bench score results/runs/*hrbench* --scorer original
+    p2r-bench score RUN_ID --all
     p2r-bench score --predictions rows.jsonl --scorer strict --json
     """
     if bool(runs) == (predictions is not None):
@@ -77,11 +93,14 @@ def command(
     from p2r_bench.run.pairs import judge_params
     from p2r_bench.store.reader import find_run
 
+    if show_all and predictions is not None:
+        raise UserError("--all is about runs; --predictions judges by one scorer")
     params = judge_params(judge_args)
     if predictions is not None:
         errors = _predictions(predictions, scorer, profile, params, as_json)
     else:
-        errors = _runs([find_run(run, out).path for run in runs], scorer, params, as_json)
+        paths = [find_run(run, out).path for run in runs]
+        errors = _runs(paths, scorer, params, as_json, limit if show_all else 0)
     if errors:
         raise SystemExit(1)
 
@@ -131,7 +150,9 @@ def _runs(
     scorer: str | None,
     params: dict[str, dict[str, object]],
     as_json: bool,
+    disagreeing: int,
 ) -> int:
+    """Judge runs and print them; `disagreeing`: the most samples listed on which scorers disagree, 0 for none."""
     from p2r_bench.run.rejudge import rejudge
 
     results = []
@@ -139,8 +160,10 @@ def _runs(
         results.append(rejudge(path, scorer=scorer, params=params))
         if not as_json:
             _print_run(results[-1])
+            if disagreeing:
+                _print_disagreements(path, disagreeing)
     if as_json:
-        echo(json.dumps([_record(result) for result in results], indent=1))
+        echo(json.dumps([_record(result, disagreeing) for result in results], indent=1))
     return sum(result.errors for result in results)
 
 
@@ -162,8 +185,32 @@ def _print_run(result: Rejudged) -> None:
     echo(table(header, rows, right=(2, 3, 4, 5)))
 
 
-def _record(result: Rejudged) -> dict[str, object]:
+def _print_disagreements(path: Path, limit: int) -> None:
+    from p2r_bench.store.disagreements import disagreements
+    from p2r_bench.store.reader import RunReader
+
+    found = list(disagreements(RunReader(path)))
+    echo(f"\nthe scorers disagree on {len(found)} samples")
+    for one in found[:limit]:
+        repeat = f" (repeat {one.repeat})" if one.repeat else ""
+        echo(f"{one.sample_id}{repeat}, right: {one.right}")
+        rows = [
+            (f"  {r.scorer}", "right" if r.correct else "wrong", _short(r.extracted), one.shown(r))
+            for r in one.readings
+        ]
+        echo(table(("  scorer", "verdict", "extracted", "read"), rows))
+    if len(found) > limit:
+        echo(f"and {len(found) - limit} more (--limit, or --json)")
+
+
+def _record(result: Rejudged, disagreeing: int) -> dict[str, object]:
+    from p2r_bench.store.disagreements import disagreements
+    from p2r_bench.store.reader import RunReader
+
+    found = disagreements(RunReader(result.path)) if disagreeing else ()
+    listed = {"disagreements": [one.record() for one in found]} if disagreeing else {}
     return {
+        **listed,
         "run_id": result.path.name,
         "path": str(result.path),
         "judged": result.judged,

@@ -24,6 +24,12 @@ class TestOriginal(JudgeContract):
     wrong = ("b", "C", "Z")
 
 
+class TestVLMEvalKit(JudgeContract):
+    judge = "vlmevalkit"
+    right = ("B", "Answer: B", "the green one")
+    wrong = ("b", "C", "A or B", "Z")
+
+
 class TestNumeric(JudgeContract):
     judge = "numeric"
     right = ("1.0", "There is 1.")
