@@ -4,7 +4,7 @@ VENV ?= .venv
 DEMO ?= .demo
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/cpu.txt
-BENCHMARKS := schedules floor images memory pipeline aggregate coverage start_up
+BENCHMARKS := schedules floor images memory pipeline aggregate comparing coverage start_up
 
 .DELETE_ON_ERROR:
 .PHONY: help demo train-demo train-control test test-all test-faults lint format bench clean

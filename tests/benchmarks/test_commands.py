@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
     "memory": ("--rows", "4,8", *SLEEPING),
     "pipeline": ("--rows", "20,40", "--repeats", "1"),
     "aggregate": ("--rows", "20,40"),
+    "comparing": ("--rows", "40"),
     "coverage": ("--draws", "3"),
     "start_up": ("--runs", "1"),
 }
@@ -53,7 +54,7 @@ def test_a_benchmark_ends_with_its_documented_figures(
     if not as_json and name in ("memory", "start_up", "images"):
         return  # the table is printed by the same code; these take seconds
     arguments = [*COMMANDS[name], *(["--json"] if as_json else [])]
-    if name not in ("coverage", "start_up"):
+    if name not in ("comparing", "coverage", "start_up"):
         arguments += ["--cache-dir", str(cache)]
     monkeypatch.setattr(sys, "argv", [name, *arguments])
     importlib.import_module(f"benchmarks.{name}").main()

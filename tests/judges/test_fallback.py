@@ -66,7 +66,12 @@ def test_it_is_added_by_an_argument_and_leaves_the_rules_alone(tmp_path: Path) -
     }
     plain = make_judges({}, [sample()])
     judges = make_judges(params, [sample()])
-    assert [j.scorer for j in judges] == ["strict", "original", "strict-then-verifier"]
+    assert [j.scorer for j in judges] == [
+        "strict",
+        "original",
+        "vlmevalkit",
+        "strict-then-verifier",
+    ]
     assert judges[0].params_hash == plain[0].params_hash
     assert [j.scorer for j in make_judges(params, [sample()], "strict-then-verifier")] == [
         j.scorer for j in judges

@@ -69,10 +69,11 @@ def figures(rows: Sequence[Any]) -> dict[str, tuple[Any, ...]]:
 
 def test_missing_verdicts_are_added_and_the_headline_is_kept(tmp_path: Path) -> None:
     result = rejudge(store_run(tmp_path))
-    assert (result.judged, result.kept, result.errors) == (5, 5, 0)
+    assert (result.judged, result.kept, result.errors) == (10, 5, 0)
     assert figures(result.metrics) == {
         "strict": (0.4, 5, 2, 1, True),
         "original": (0.6, 5, 2, 1, False),
+        "vlmevalkit": (0.4, 5, 2, 1, False),
     }
 
 
@@ -80,10 +81,11 @@ def test_a_scorer_can_become_the_headline_and_stays_it(tmp_path: Path) -> None:
     run = store_run(tmp_path)
     rejudge(run, scorer="original")
     again = rejudge(run)
-    assert (again.judged, again.kept) == (0, 10)
+    assert (again.judged, again.kept) == (0, 15)
     assert {name: row[-1] for name, row in figures(again.metrics).items()} == {
         "original": True,
         "strict": False,
+        "vlmevalkit": False,
     }
 
 
@@ -91,7 +93,7 @@ def test_the_leaderboard_is_brought_up_to_date(tmp_path: Path) -> None:
     run = store_run(tmp_path)
     rejudge(run)
     rows = [row for row in read_leaderboard(tmp_path) if row["run_id"] == run.name]
-    assert figures(rows).keys() == {"strict", "original"}
+    assert figures(rows).keys() == {"strict", "original", "vlmevalkit"}
 
 
 def test_a_run_that_was_moved_out_of_its_place_keeps_its_leaderboard_out_of_it(
@@ -108,7 +110,7 @@ def test_verdicts_of_another_version_are_replaced(tmp_path: Path) -> None:
         version = "0"
 
     result = rejudge(store_run(tmp_path, (Older(),)))
-    assert (result.judged, result.kept) == (10, 0)
+    assert (result.judged, result.kept) == (15, 0)
     (row,) = [row for row in result.metrics if row["scorer"] == "strict"]
     assert (row["scorer_version"], row["value"]) == ("3", 0.4)
 
@@ -119,7 +121,7 @@ def test_error_verdicts_are_tried_again(tmp_path: Path) -> None:
             raise RuntimeError("out of order")
 
     result = rejudge(store_run(tmp_path, (Failing(),)))
-    assert (result.judged, result.kept, result.errors) == (10, 0, 0)
+    assert (result.judged, result.kept, result.errors) == (15, 0, 0)
 
 
 def test_what_is_complete_stays_complete(tmp_path: Path) -> None:
@@ -154,7 +156,7 @@ def test_the_command_judges_several_runs(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["score", *runs, "--scorer", "original", "--json"])
     assert result.exit_code == 0, result.output
     records = json.loads(result.stdout)
-    assert [(r["path"], r["judged"], r["kept"]) for r in records] == [(run, 5, 5) for run in runs]
+    assert [(r["path"], r["judged"], r["kept"]) for r in records] == [(run, 10, 5) for run in runs]
     shown = CliRunner().invoke(main, ["score", runs[0]])
-    assert "0 new verdicts, 10 kept" in shown.stdout
+    assert "0 new verdicts, 15 kept" in shown.stdout
     assert "60.0 %" in shown.stdout

@@ -44,12 +44,20 @@ def names(judges: list[Judge]) -> list[str]:
 
 
 def test_all_scorers_that_apply_to_a_sample_are_made() -> None:
-    assert names(make_judges({}, [sample()])) == ["strict", "original"]
+    assert names(make_judges({}, [sample()])) == ["strict", "original", "vlmevalkit"]
     assert names(make_judges({}, [sample("7", "number")])) == ["numeric"]
     everything = [sample(answer, form) for form, answer in FORMS.items()]  # type: ignore[arg-type]
     made = make_judges(SERVED, everything)
-    assert names(made) == ["strict", "original", "numeric", "yes-no", "word", "verifier"]
-    assert names(applicable(made, everything[0])) == ["strict", "original"]
+    assert names(made) == [
+        "strict",
+        "original",
+        "vlmevalkit",
+        "numeric",
+        "yes-no",
+        "word",
+        "verifier",
+    ]
+    assert names(applicable(made, everything[0])) == ["strict", "original", "vlmevalkit"]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +96,7 @@ def test_a_scorer_that_nothing_registers_is_refused() -> None:
 
 def test_a_scorer_that_cannot_judge_the_choice_questions_is_refused() -> None:
     with pytest.raises(
-        UserError, match=r"'word' does not judge choice questions; strict, original do"
+        UserError, match=r"'word' does not judge choice questions; strict, original, vlmevalkit do"
     ):
         make_judges({}, [sample()], "word")
 
@@ -148,7 +156,7 @@ def test_judges_that_hold_something_open_are_closed() -> None:
 
 
 def test_every_built_in_judge_is_a_judge() -> None:
-    for name in ("strict", "original", "numeric", "yes-no", "word", "verifier"):
+    for name in ("strict", "original", "vlmevalkit", "numeric", "yes-no", "word", "verifier"):
         judge = make_judge(name, {})
         assert isinstance(judge, Judge)
         assert judge.scorer == name
