@@ -115,6 +115,7 @@ def test_a_verifier_that_is_not_set_up_is_left_out_when_it_is_not_needed() -> No
     assert names(make_judges({"verifier": {"forms": "choice"}}, [sample()])) == [
         "strict",
         "original",
+        "vlmevalkit",
     ]
 
 
