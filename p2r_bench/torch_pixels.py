@@ -1,7 +1,7 @@
 """The pixel route `fast`: torch's antialiased bicubic filter on 8-bit pixels, several times faster than Pillow's.
 
-Both weigh the same neighbours. torch rounds its weights to fewer bits, so that about one
-value of a hundred differs by one level, and a few of a million by two (three at most).
+Both use the same filter. torch rounds its weights to fewer bits, so about one value in a hundred differs by one level,
+and a few in a million by two (three at most).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from p2r_bench.types import Size
 _CHANNELS = 4
 """Pillow keeps RGB as four bytes a pixel; the fourth is padding."""
 
-# Pixels that lie in one piece are read where they are. Pillow splits images of more than 16 MB otherwise.
+# One contiguous block can be read without a copy; Pillow splits images of more than 16 MB by default.
 _imaging.set_block_size(1 << 30)
 
 
 def bicubic(image: Image.Image, size: Size) -> Image.Image:
-    """An RGB image resized to (width, height). Uses one thread, and none of Python's lock while it works."""
+    """Return an RGB image resized to (width, height). Uses one thread and releases the interpreter lock."""
     width, height = size
     pixels = _bytes(image).view(1, image.height, image.width, _CHANNELS).permute(0, 3, 1, 2)
     resized = torch.nn.functional.interpolate(
@@ -31,7 +31,7 @@ def bicubic(image: Image.Image, size: Size) -> Image.Image:
 
 
 def _bytes(image: Image.Image) -> torch.Tensor:
-    """Pillow's own memory of an RGB image, or a copy where that is split or an older Pillow does not show it."""
+    """Return Pillow's own memory of an RGB image, or a copy if it is split or Pillow is too old to expose it."""
     try:
         return torch.utils.dlpack.from_dlpack(pa.array(image).flatten())
     except (TypeError, ValueError, pa.ArrowInvalid):

@@ -11,7 +11,7 @@ NAMES = ("p2r-tiny", "p2r-tiny-base")
 
 
 def resolve_model(name: str) -> str:
-    """Folder of a bundled model; any other name, path or hub id comes back unchanged.
+    """Return the folder of a bundled model; any other name, path or hub id is returned unchanged.
 
     Raises:
         UserError: The name is a bundled model's, and this installation lacks its weights.
@@ -28,15 +28,15 @@ def resolve_model(name: str) -> str:
 
 
 def model_profile(model: str | Path) -> str | None:
-    """Profile that a model folder asks for in `p2r_bench.json`, or None: a built-in one, or a file in the folder.
+    """Return the profile named by a model folder's `p2r_bench.json`, or None: a built-in one, or a file in the folder.
 
-    A built-in profile is given by its name, a file by its path.
+    A built-in profile is returned as its name, a file as its path.
 
     Args:
-        model: Bundled name or folder. Anything else (a hub id, a served name) has no such file.
+        model: Bundled name or folder. A hub id or a served name has no such file.
 
     Raises:
-        UserError: The file is there and cannot be used.
+        UserError: An unusable file.
     """
     path = Path(resolve_model(str(model))) / "p2r_bench.json"
     if not path.is_file():
@@ -51,7 +51,7 @@ def model_profile(model: str | Path) -> str | None:
 
 
 def _inside(profile: str, file: Path) -> str:
-    """The profile, if the folder of `file` may name it: a downloaded folder must not have other files read."""
+    """Return the profile if it is built in or inside the folder: a downloaded folder must not name other files."""
     from p2r_bench.adapter import builtin_profiles
 
     if profile in builtin_profiles():

@@ -1,4 +1,4 @@
-"""One text question at a time to a chat model behind an OpenAI-compatible server."""
+"""Text questions to a chat model behind an OpenAI-compatible server."""
 
 from __future__ import annotations
 

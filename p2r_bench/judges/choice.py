@@ -16,7 +16,7 @@ from p2r_bench.judges.tokens import LETTER_OR_DIGIT as _L
 from p2r_bench.judges.tokens import tokenise, words_of
 
 LONGEST_REPLY = 20_000
-"""Of longer replies, in characters, only the first and the last half of this are read."""
+"""Characters read of a longer reply: half from its start, half from its end."""
 _LATEST_DECLARATIONS = 50
 _LETTER = re.compile(rf"(?<!{_L})(?<!{_L}[-'/&.])[A-Za-z](?!{_L}|')")
 _GAP = re.compile(r"[\s).\]:,(=|–—-]{0,12}")
@@ -34,7 +34,7 @@ class _Named:
     """An option named in the reply.
 
     Attributes:
-        key: None for several options, or for a letter that none has.
+        key: None for several options, or for a letter without an option.
         span: Place of the letter, or of the text where there is no letter.
         end: Where the letter and its text end.
         by_letter: A letter stands first.
@@ -91,7 +91,7 @@ class _Reply:
         self.patterns = {key: _pattern(text) for key, text in self.options.items() if text}
 
     def exact(self) -> _Named | None:
-        """The whole reply is one option's text: to the character, without case, or by its words."""
+        """Match a whole reply that is one option's text: to the character, without case, or by its words."""
         reply = " ".join(self.text.split())
         if not reply or len(reply) > 2 * max(map(len, self.options.values()), default=0) + 10:
             return None
@@ -109,12 +109,12 @@ class _Reply:
         return None
 
     def whole(self) -> _Named | None:
-        """The whole reply is a letter, a letter and its text, or a text after an article."""
+        """Match a whole reply that is a letter, a letter and its text, or a text after an article."""
         named = self._first()
         return named if named and table.NOTHING.match(self.text, named.end) else None
 
     def declared(self) -> _Named | None:
-        """The last declaration that speaks of options decides, even when it names no single one."""
+        """Match the last declaration that speaks of options, even when it names no single one."""
         found = [*table.ANNOUNCED.finditer(self.text), *table.CONFIRMED.finditer(self.text)]
         found.sort(key=re.Match.start, reverse=True)
         for match in found[:_LATEST_DECLARATIONS]:
@@ -136,7 +136,7 @@ class _Reply:
         return None
 
     def opening(self) -> _Named | None:
-        """A label begins the reply, and no other option is listed after it in the same way."""
+        """Match a label that begins the reply, if no other option is listed after it in the same way."""
         named = self._first()
         if named is None or self._lists_others(named):
             return None
@@ -174,7 +174,7 @@ class _Reply:
         return any(CONDITION.search(text) for text in ((last, own) if consequence else (own,)))
 
     def _lists_others(self, named: _Named) -> bool:
-        """Return whether another label with the same mark begins a later line or stands before its own text."""
+        """Return True if another label with the same mark begins a later line or stands before its own text."""
         mark = _mark(self.text, named.span[1])
         reason_ends = _skip(table.EXPLAINS, self.text, named.end)
         for letter in _LETTER.finditer(self.text, named.end):
@@ -192,7 +192,7 @@ class _Reply:
         return False
 
     def _explained(self, key: str | None, at: int) -> bool:
-        """Return whether the rest of the sentence leaves a label standing: it explains it, or refuses another."""
+        """Return True if the rest of the sentence supports a label: it explains it, or refuses another."""
         if key is None or self._contrasted(key, at):
             return key is not None
         own = frozenset(words_of(self.options[key]))
@@ -202,7 +202,7 @@ class _Reply:
         return explained(self.text, at, Wording(own - others, others - own, negative))
 
     def _contrasted(self, key: str | None, at: int) -> bool:
-        """Return whether another option is refused here: "not A", "rather than the others"."""
+        """Return True if another option is refused here: "not A", "rather than the others"."""
         contrast = table.CONTRAST.match(self.text, at + len(marks(self.text, at)))
         if contrast is None or contrast[1]:
             return contrast is not None
@@ -214,7 +214,7 @@ class _Reply:
         return self._one(_skip(table.CHOSEN, self.text, at)) or self._one(at)
 
     def _after(self, at: int, *, lower: bool = True) -> _Named | None:
-        """The option that follows a declaration, with a few filling words between."""
+        """Return the option that follows a declaration, with a few filling words between."""
         for _ in range(8):
             at = _skip(table.OPENING, self.text, at)
             if named := self._one(at, lower=lower):
@@ -225,7 +225,7 @@ class _Reply:
         return None
 
     def _one(self, at: int, *, lower: bool = True) -> _Named | None:
-        """The option named here, with key None when another is offered beside it."""
+        """Return the option named here, with key None when another is offered beside it."""
         named = self._named(at, lower=lower)
         if named is None:
             return None
@@ -239,7 +239,7 @@ class _Reply:
         return named
 
     def _named(self, at: int, *, lower: bool) -> _Named | None:
-        """The option whose text or letter, with or without its text, stands here."""
+        """Return the option whose text or letter, with or without its text, stands here."""
         by_text, letter = self._text(at), _LETTER.match(self.text, at)
         if letter is None or (by_text and by_text.end > letter.end()):
             return by_text
@@ -264,7 +264,7 @@ class _Reply:
         return _Named(key, letter.span(), letter.end(), by_letter=True) if ends else None
 
     def _text(self, at: int) -> _Named | None:
-        """The option whose text stands here; the longest, with key None when several have it."""
+        """Return the option whose text stands here, the longest one; key None when several have it."""
         found = [(k, m) for k, p in self.patterns.items() if (m := p.match(self.text, at))]
         lettered = [(k, m) for k, m in found if self._own_letter(k, m.end())]
         found = lettered or [(k, m) for k, m in found if table.TEXT_ENDS.match(self.text, m.end())]
@@ -278,7 +278,7 @@ class _Reply:
         return _Named(longest[0][0] if len(longest) == 1 else None, longest[0][1].span(1), end)
 
     def _own_word(self, key: str, at: int) -> re.Match[str] | None:
-        """The word that stands here, if this option's text has it and no other does."""
+        """Return the word that stands here, if only this option's text has it."""
         word = _WORD.match(self.text, at)
         if word is None:
             return None

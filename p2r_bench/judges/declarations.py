@@ -1,6 +1,6 @@
 """Tables of the scorer `strict`: phrases that declare an option, by language.
 
-Words match in any case. Rows are English; Chinese, Japanese and Korean; other European languages.
+Words match in any case. The rows are: English; Chinese, Japanese and Korean; other European languages.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A second opinion: another judge is asked where a scorer's rules find no answer."""
+"""Second opinion by another judge when a scorer's rules find no answer."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from p2r_bench.types import Judge, Prediction, Sample, Verdict, digest_of
 
 
 class Fallback:
-    """The rules of one judge, and the verdict of another where they find nothing in an answer.
+    """The rules of one judge, and the verdict of another when they find nothing in an answer.
 
-    The scorer is called `RULES-then-SECOND`, so that both figures stand side by side: the rules' own stay under their
-    own name. Verdicts of the second judge have `Verdict.fallback` set; its failures are error verdicts. A prediction
-    without an answer stays "no answer" and is not sent.
+    The scorer is called `RULES-then-SECOND`, and the rules keep their own figures beside it. Verdicts of the second
+    judge have `Verdict.fallback` set; its failures are error verdicts. A prediction without an answer stays "no answer"
+    and is not sent.
 
     Args:
-        rules: The judge that is asked first; it decides which samples apply.
-        second: The judge that is asked when the rules extract nothing.
+        rules: The first judge; it decides which samples apply.
+        second: The judge for answers in which the rules find nothing.
 
     Attributes:
-        rules: Scorer of the judge that is asked first.
+        rules: Scorer of the first judge.
     """
 
     def __init__(self, rules: Judge, second: Judge) -> None:
@@ -32,7 +32,7 @@ class Fallback:
         self.params_hash = digest_of({"rules": rules.params_hash, "second": second.params_hash})
 
     def check(self) -> None:
-        """Refuse a second judge that is not set up.
+        """Check that the second judge is set up.
 
         Raises:
             UserError: As its own `check`.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Match:
-    """An extracted value and where in the answer it stands.
+    """An extracted value and its place in the answer.
 
     Attributes:
-        value: What is compared with the right answer.
+        value: Value to compare with the right answer.
         span: Start and end, in characters of the text that was searched.
     """
 

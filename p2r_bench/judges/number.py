@@ -17,7 +17,7 @@ from p2r_bench.judges.refusals import DENIED, NEGATED, QUESTIONED, REFUSED
 from p2r_bench.judges.tokens import LETTER_OR_DIGIT as _L
 
 LONGEST_ANSWER = 1000
-"""Of longer answers, in characters, only a number declared among the last so many is read."""
+"""Characters of a whole answer that are searched; in a longer answer only a declared number counts."""
 
 _N = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40})"
 _SCALES = {**SCALES, "k": 10**3, "百": 100, "千": 1000}
@@ -73,12 +73,12 @@ _PARTS = re.compile(
 
 @dataclass(frozen=True)
 class Number:
-    """A number and where it stands.
+    """A number and its place in the answer.
 
     Attributes:
         value: A fraction, or a float for a root or a multiple of π.
         percent: It is written as a percentage.
-        match: As written in plain characters, words as digits, with its place in the answer.
+        match: The number in plain characters, words as digits, with its place in the answer.
     """
 
     value: Fraction | float
@@ -86,7 +86,7 @@ class Number:
     match: Match
 
     def equals(self, other: Number) -> bool:
-        """Return whether both stand for the same value.
+        """Return True if both have the same value.
 
         Integers are compared exactly; finite decimals to nine significant digits; others, such as 1/3
         and √2, to six. A percentage also equals its number and its fraction: "50%" is 50 and 0.5.

@@ -30,7 +30,7 @@ _SPEAKER = re.compile(r"\s*assistant[ \t]*[:\n]", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Plain:
-    """A text in plain characters that knows where each of them came from.
+    """A text in plain characters, each with its origin in the original text.
 
     Attributes:
         text: Plain characters.

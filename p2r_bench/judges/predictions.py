@@ -1,4 +1,4 @@
-"""Judging a file of raw model outputs that no run of ours made."""
+"""Verdicts on a file of raw model outputs from another harness."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class PredictedRow:
     Attributes:
         index: Position among the file's rows, from 0.
         id: The row's own `id`, or None.
-        sample: What was asked, as far as the row tells; its id is the row's index.
-        mode: Name of the mode that made the text.
+        sample: The sample, as far as the row has its fields; its id is the row's index.
+        mode: Name of the mode behind the text.
         text: The raw output of the mode's last call.
     """
 
@@ -53,7 +53,7 @@ class PredictedRow:
 class JudgedRow:
     """A row, the answer extracted from its text (or None), and a scorer's verdict on it.
 
-    `second`: the verdict of the scorer with a fallback, where one was asked for.
+    `second`: the verdict of the scorer with a fallback, if there is one.
     """
 
     row: PredictedRow
@@ -62,7 +62,7 @@ class JudgedRow:
     second: Verdict | None = None
 
     def record(self) -> dict[str, Any]:
-        """The row as `score --json` prints it; `span` is a place in `answer_text`."""
+        """Return the row for `score --json`; `span` is a place in `answer_text`."""
         record: dict[str, Any] = {
             "index": self.row.index,
             "id": self.row.id,
@@ -91,14 +91,14 @@ def _decision(verdict: Verdict) -> dict[str, Any]:
 def judge_rows(
     rows: Sequence[PredictedRow], profile: Profile, *, scorer: str, params: Params
 ) -> list[JudgedRow]:
-    """Verdicts on all rows, in their order: by `scorer` where it applies, else by the answer form's own.
+    """Return verdicts on all rows, in order: by `scorer` if it applies, else by the answer form's own.
 
     Args:
-        profile: Its answer policy takes the answers out of the texts.
-        params: Scorer to keyword arguments of its judge.
+        profile: Profile whose answer policy extracts the answers from the texts.
+        params: Keyword arguments of judges, by scorer.
 
     Raises:
-        UserError: As `select.make_judges`.
+        UserError: See `select.make_judges`.
     """
     judges = make_judges(params, [row.sample for row in rows], scorer)
     by_name = {judge.scorer: judge for judge in judges}
@@ -122,14 +122,14 @@ def judge_rows(
 
 
 def read_predictions(path: Path) -> list[PredictedRow]:
-    """Rows of a JSON-lines file; empty lines are passed over.
+    """Read the rows of a JSON-lines file; empty lines are skipped.
 
     A row has `task`, `mode`, `text` (raw output of the mode's last call), `answer`, and `options` (letter
     to text, or texts that get the letters A, B, …). Without options it needs an `answer_form`, and for
-    the verifier a `question`. An `id` is handed through; other fields are ignored.
+    the verifier a `question`. An `id` is copied to the output; other fields are ignored.
 
     Raises:
-        UserError: The file cannot be read, or a row is malformed: file, line and field are named.
+        UserError: An unreadable file or a malformed row; the message names file, line and field.
     """
     try:
         lines = path.read_text("utf-8-sig").split("\n")

@@ -20,7 +20,7 @@ STOCK_PREFIXES = (
     "The correct answer",
     "The correct option",
 )
-"""Removed in this order, case-sensitively, wherever they stand."""
+"""Phrases removed in this order, case-sensitively, wherever they stand."""
 
 
 def published_letters(task: str, options: int) -> str:
@@ -41,9 +41,10 @@ def published_letters(task: str, options: int) -> str:
 
 
 def original_letter(text: str, letters: str = "ABCD") -> Match | None:
-    """The first of `letters` in the answer, even inside a word, stock prefixes aside; None is no answer.
+    """Return the first of `letters` in the answer, even inside a word, after removing stock prefixes; None is no
+    answer.
 
-    The published rule also gives up on more than ten words without a letter; the outcome is the same.
+    The published rule also ends at more than ten words without a letter; the outcome is the same.
 
     Args:
         text: The answer, already taken out of its tags.

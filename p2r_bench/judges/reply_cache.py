@@ -1,4 +1,4 @@
-"""Replies of a verifier model, kept on disk between runs."""
+"""Cache of a verifier model's replies on disk, shared between runs."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def default_folder() -> Path:
 
 
 class ReplyCache:
-    """One small file per question asked; several processes may share the folder.
+    """Cache with one small file per question; several processes may share the folder.
 
-    A file that cannot be read, or belongs to another question, counts as missing.
+    An unreadable file, or one of another question, counts as missing.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def check(self) -> None:
-        """Make the folder.
+        """Create the folder.
 
         Raises:
-            UserError: It cannot be made or written to.
+            UserError: It cannot be created or written to.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ class ReplyCache:
             ) from error
 
     def get(self, question: Mapping[str, str]) -> str | None:
-        """The reply to a question (all that decides it, by name), or None."""
+        """Return the reply to a question (all its deciding values, by name), or None."""
         try:
             entry = json.loads(self._path(question).read_text("utf-8"))
         except (OSError, ValueError, RecursionError):
@@ -56,7 +56,7 @@ class ReplyCache:
         return reply if isinstance(reply, str) else None
 
     def put(self, question: Mapping[str, str], reply: str) -> None:
-        """Keep a reply. Raises OSError when the disk refuses; what was there before stays."""
+        """Store a reply. Raises OSError when the write fails; an earlier reply is then kept."""
         path = self._path(question)
         path.parent.mkdir(parents=True, exist_ok=True)
         with swapping(path) as temporary:

@@ -21,19 +21,19 @@ HEADLINES: Mapping[AnswerForm, str] = {
     "free": "verifier",
     "caption": "verifier",
 }
-"""Answer form to the scorer whose verdict is reported first."""
+"""Default headline scorer of each answer form."""
 
 FALLBACK = "fallback"
-"""Argument of any scorer: the judge that is asked where its rules find no answer."""
+"""Argument of any scorer: the judge for answers in which its rules find nothing."""
 
 Params = Mapping[str, Mapping[str, Any]]
-"""Scorer to keyword arguments of its judge."""
+"""Keyword arguments of judges, by scorer."""
 
 
 def make_judges(
     params: Params, samples: Sequence[Sample], scorer: str = DEFAULT_SCORER
 ) -> list[Judge]:
-    """Every registered judge that applies to one of the samples and is set up, in order of registration.
+    """Return every registered judge that is set up and applies to one of the samples, in order of registration.
 
     A judge may have a `check()` that raises UserError when it is not set up (the verifier without a
     URL): that is fatal where its verdict would be a headline, and otherwise leaves it out. It may
@@ -42,7 +42,7 @@ def make_judges(
 
     Args:
         params: Keyword arguments of the judges.
-        samples: What will be judged.
+        samples: Samples to judge.
         scorer: The scorer chosen as headline.
 
     Raises:
@@ -74,7 +74,7 @@ def make_judges(
 
 
 def fallback_of(scorer: str, judges: Sequence[Judge]) -> Judge | None:
-    """The judge that asks for a second opinion where this scorer's rules find no answer, or None."""
+    """Return the judge that adds a second opinion to this scorer, or None."""
     return next((j for j in judges if isinstance(j, Fallback) and j.rules == scorer), None)
 
 
@@ -88,10 +88,10 @@ def _fallback(name: str, second: object, by_name: Mapping[str, Judge]) -> Judge:
 
 
 def make_judge(name: str, params: Mapping[str, Any]) -> Judge:
-    """The judge registered under a scorer name.
+    """Return the judge registered under a scorer name.
 
     Raises:
-        UserError: The name is unknown, or the judge does not take these arguments; it names those it takes.
+        UserError: An unknown name, or arguments that the judge does not take; the message names those it takes.
     """
     kind = registry().get("judge", name)
     try:
@@ -104,10 +104,10 @@ def make_judge(name: str, params: Mapping[str, Any]) -> Judge:
 
 
 def headline_scorer(sample: Sample, chosen: str, judges: Sequence[Judge] = ()) -> str:
-    """The scorer whose verdict on a sample is reported first.
+    """Return the headline scorer of a sample.
 
-    The chosen one where it applies, otherwise the default of the answer form (HEADLINES). Without
-    `judges` the chosen one is taken to judge choice questions only.
+    It is the chosen one if it applies, else the default of the answer form (HEADLINES). Without `judges` the chosen one
+    applies to choice questions only.
     """
     applies = any(judge.scorer == chosen and judge.applies(sample) for judge in judges)
     if applies or (not judges and sample.answer_form == "choice"):
@@ -118,7 +118,7 @@ def headline_scorer(sample: Sample, chosen: str, judges: Sequence[Judge] = ()) -
 def headline_scorers(
     samples: Iterable[Sample], chosen: str, judges: Sequence[Judge] = ()
 ) -> dict[str, str]:
-    """The headline scorer of each answer form among the samples, as the first sample of the form decides."""
+    """Return the headline scorer of each answer form; the first sample of the form decides."""
     first: dict[AnswerForm, Sample] = {}
     for sample in samples:
         first.setdefault(sample.answer_form, sample)
@@ -126,12 +126,12 @@ def headline_scorers(
 
 
 def applicable(judges: Sequence[Judge], sample: Sample) -> list[Judge]:
-    """The judges that can judge a sample; all their verdicts are stored."""
+    """Return the judges that can judge a sample; all their verdicts are stored."""
     return [judge for judge in judges if judge.applies(sample)]
 
 
 async def close_judges(judges: Iterable[Judge]) -> None:
-    """Close those that hold something open."""
+    """Close the judges that hold resources."""
     for judge in judges:
         await close_judge(judge)
 

@@ -1,4 +1,4 @@
-"""Splitting answers and option texts into comparable tokens."""
+"""Tokens of answers and option texts, for comparison."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Token:
     """A word, number or ideograph of a text.
 
     Attributes:
-        folded: As it is compared: without case and without separators of thousands.
+        folded: Its form for comparison: without case and separators of thousands.
         start, end: Its place.
     """
 

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 async def verdict_of(judge: Judge, sample: Sample, prediction: Prediction) -> Verdict:
-    """A judge's verdict; a judge that raises has none, which is a verdict with status "error".
+    """Return a judge's verdict; an exception of the judge becomes a verdict with status "error".
 
     Raises:
-        UserError: The judge's own: its set-up is wrong, and the user can put it right.
+        UserError: An error of the judge's set-up.
     """
     try:
         return await judge.judge(sample, prediction)
@@ -32,7 +32,7 @@ def decided(
     """Return a verdict with status "ok".
 
     Args:
-        match: What was extracted; None is "no answer".
+        match: The extracted value; None is "no answer".
         score: Credit from 0 to 1; by default 1 when correct and 0 when not.
     """
     return Verdict(
@@ -49,7 +49,7 @@ def decided(
 
 
 def undecided(judge: Judge, sample: Sample, kind: str, message: str) -> Verdict:
-    """A verdict with status "error": nothing is known, so nothing is right or wrong.
+    """Return a verdict with status "error", neither right nor wrong.
 
     Args:
         kind: Short machine-readable cause, such as "timeout" or "bad_reference".

@@ -1,4 +1,4 @@
-"""The scorer `verifier`: a language model decides whether a free answer says the same as the reference."""
+"""The scorer `verifier`: a language model decides if a free answer has the meaning of the reference."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ _logger = logging.getLogger(__name__)
 def parse_verdict(reply: str) -> bool | None:
     """Return whether the reply says CORRECT, from its verdict lines or as its only word; None when it does not say.
 
-    Thoughts are not read. A question ("CORRECT?"), a choice of both ("CORRECT or INCORRECT") and verdict lines that
-    contradict each other say nothing.
+    Thoughts are not read. A question ("CORRECT?"), a choice of both ("CORRECT or INCORRECT") and contradicting verdict
+    lines are no verdict.
     """
     reply = without_thoughts(reply)
     said: set[str] = set()
@@ -66,10 +66,10 @@ class ChatModel(Protocol):
 class Verifier:
     """Free answers and captions by a verifier model behind an OpenAI-compatible server.
 
-    The model answers at temperature 0. A request that fails after all retries, a reply that is cut off, and one
-    without a verdict after its thought make a verdict with status "error", never a wrong one, and are not
-    cached. Replies are cached on disk by model, prompt, sampling, question, reference and answer. `params_hash`
-    covers model, prompt and sampling, not the server's address. A choice question is sent with its options.
+    The model answers at temperature 0. A request that fails after all retries, a truncated reply, and a reply without a
+    verdict after its thought give a verdict with status "error", never a wrong one, and are not cached. Replies are
+    cached on disk by model, prompt, sampling, question, reference and answer. `params_hash` covers model, prompt and
+    sampling, not the server's address. A choice question is sent with its options.
 
     Args:
         url: Base URL of the server, such as "http://localhost:8000/v1". None takes

@@ -21,9 +21,9 @@ ARTICLES = frozenset({"a", "an", "the"})
 def normal_word(text: str) -> Match | None:
     """Return the answer without case, punctuation, mark-up and a leading article: "The Dog." is "dog".
 
-    A leading "Answer:" or "The answer is" is no part of it. "C++" and "C#" are not "C".
-    Full-width characters count as plain ones, and decomposed as composed. Several words stay several, joined by single spaces, so that a sentence around the right word does
-    not match it. Without any letter or digit there is no answer.
+    A leading "Answer:" or "The answer is" is dropped. "C++" and "C#" are not "C". Full-width characters count as plain
+    ones, and decomposed as composed. Several words stay several, joined by single spaces, so a sentence around the
+    right word does not match it. A text without a letter or digit is no answer.
 
     Args:
         text: The answer, already taken out of its tags.

@@ -1,4 +1,4 @@
-"""One sample of a stored run as a picture: every image as it was sent, and every text.
+"""One sample of a stored run as a picture: every image as sent, and every text.
 
 The images are rendered again from the stored recipes, pixel for pixel, and only enlarged for the page.
 """
@@ -34,10 +34,10 @@ def draw(row: Row, verdicts: Sequence[Row], path: Path) -> None:
     Args:
         row: A row of `samples.parquet`.
         verdicts: Its rows of `verdicts.parquet`.
-        path: Where to write it; the suffix decides the format.
+        path: Target file; the suffix decides the format.
 
     Raises:
-        UserError: The source image is not where the run read it, or the file cannot be written.
+        UserError: A missing source image, or a failed write.
     """
     try:
         picture = page(list(blocks(row, verdicts)))
@@ -51,7 +51,7 @@ def draw(row: Row, verdicts: Sequence[Row], path: Path) -> None:
 
 
 def blocks(row: Row, verdicts: Sequence[Row]) -> Iterator[Block]:
-    """The parts of the page from top to bottom."""
+    """Return the parts of the page, from top to bottom."""
     source = decode(read_image(sample_from_row(row).image), exif="ignore", alpha="drop")
     recipes = {r["digest"]: recipe_from_json(r["recipe"]) for r in row["recipes"]}
     options = "   ".join(f"{k}. {v}" for k, v in json.loads(row["options"] or "{}").items())
@@ -69,13 +69,13 @@ def blocks(row: Row, verdicts: Sequence[Row]) -> Iterator[Block]:
 
 
 def crop_colours(row: Row, recipes: Mapping[str, Any]) -> list[str]:
-    """The outline colour of each crop's box."""
+    """Return the outline colour of each crop's box."""
     strokes = recipes[row["annotated"]].strokes
     return [strokes[index].colour for index in row["crop_boxes"]]
 
 
 def strip(images: list[Image.Image], frames: list[str | None]) -> Image.Image:
-    """Images side by side at one scale each, with their size as sent below them."""
+    """Return images side by side, each with its size as sent below it."""
     room = WIDTH - 2 * MARGIN - GAP * (len(images) - 1) - 2 * FRAME * len(images)
     height = min(LARGEST, int(room / sum(i.width / i.height for i in images)))
     shown = []
@@ -94,7 +94,7 @@ def strip(images: list[Image.Image], frames: list[str | None]) -> Image.Image:
 
 
 def outcome(row: Row, verdicts: Sequence[Row]) -> Image.Image:
-    """The answer, what it should be, and every scorer's verdict."""
+    """Return the answer, the right answer, and every scorer's verdict."""
     words = [f"{v['scorer']}: {'right' if v['correct'] else 'wrong'}" for v in verdicts]
     right = all(v["correct"] for v in verdicts)
     line = f"answer {row['extracted_answer'] or 'none'}, right is {row['answer']}   ({', '.join(words)})"
@@ -104,7 +104,7 @@ def outcome(row: Row, verdicts: Sequence[Row]) -> Image.Image:
 def text(
     content: str, size: int, colour: str = INK, width: int = WIDTH - 2 * MARGIN
 ) -> Image.Image:
-    """Text wrapped to a width in pixels, in Pillow's own font, which has no multiplication sign."""
+    """Return text wrapped to a width in pixels, in Pillow's own font, which lacks the multiplication sign."""
     font = ImageFont.load_default(size)
     lines: list[str] = []
     for paragraph in content.splitlines() or [""]:
@@ -125,7 +125,7 @@ def text(
 
 
 def stacked(parts: list[Block]) -> Image.Image:
-    """Parts from top to bottom, each followed by its space."""
+    """Return parts from top to bottom, each followed by its space."""
     height = sum(image.height + space for image, space in parts)
     whole = Image.new("RGB", (max(image.width for image, _ in parts), height), "white")
     top = 0
@@ -136,5 +136,5 @@ def stacked(parts: list[Block]) -> Image.Image:
 
 
 def page(parts: list[Block]) -> Image.Image:
-    """All parts with a margin around them."""
+    """Return all parts with a margin around them."""
     return ImageOps.expand(stacked(parts), MARGIN, "white")

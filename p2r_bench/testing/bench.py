@@ -84,7 +84,7 @@ def tiny_bench(tmp_path: Path) -> Path:
 
 @pytest.fixture(name="scripted_run")
 def scripted_run_fixture(tiny_bench: Path, tmp_path: Path) -> Callable[..., RunResult]:
-    """`scripted_run(mode, replies, …)` over `tiny_bench`, with a results folder of the test's own."""
+    """Return `scripted_run(mode, replies, …)` over `tiny_bench`, with the test's own results folder."""
 
     def over_tiny_bench(mode: str, replies: Replies, **fields: Any) -> RunResult:
         given = {"out": tmp_path / "results", "data_dir": tiny_bench, **fields}
@@ -94,7 +94,7 @@ def scripted_run_fixture(tiny_bench: Path, tmp_path: Path) -> Callable[..., RunR
 
 
 class _Scripted(EngineSet):
-    """Returns one scripted engine for every choice."""
+    """An engine set with one scripted engine for every choice."""
 
     def __init__(self, script: Script) -> None:
         super().__init__()

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class EngineContract:
-    """Subclass it, name the engine and a model for it, and pytest holds it to what the runner relies on.
+    """Subclass it and name the engine and a model; pytest then checks what the runner relies on.
 
         class TestSGLang(EngineContract):
             engine = "sglang"
@@ -43,7 +43,7 @@ class EngineContract:
         model: Model to run, small enough for a test.
         args: Engine arguments, as text.
         profile: Name of a profile that fits the model.
-        max_tokens: Cap of the outputs asked for.
+        max_tokens: Token cap of the requests.
     """
 
     engine: Any

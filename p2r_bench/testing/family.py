@@ -19,12 +19,12 @@ SIZES: tuple[Size, ...] = (
     *((1, 1), (31, 33), (64, 448), (160, 120), (640, 480), (1000, 1000), (1021, 769), (479, 2000)),
     *((1920, 1080), (1080, 1920), (3840, 2160), (7680, 4320), (8192, 512), (300, 9000), (12000, 12001)),
 )  # fmt: skip
-"""Sizes of images from an icon to more than 8K, none longer than 30 to 1."""
+"""Sizes of images from an icon to above 8K, with aspect ratios up to 30."""
 BOXES = (Box((100.0, 200.0, 400.0, 900.0), "sign"), Box((0.0, 0.0, 1000.0, 500.0), "«sky»"))
 
 
 class FamilyContract:
-    """Subclass it, name the family, and pytest holds it to what the adapter relies on.
+    """Subclass it and name the family; pytest then checks what the adapter relies on.
 
         class TestMosaic(FamilyContract):
             family = "mosaic"

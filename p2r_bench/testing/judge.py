@@ -23,11 +23,11 @@ UNUSUAL_ANSWERS = (
     "(" * 2000,
     "是",
 )
-"""Answers that a model may give to any question; none of them may make a judge raise."""
+"""Answers that a model may give to any question; a judge raises on none of them."""
 
 
 class JudgeContract:
-    """Subclass it, name the judge by its scorer, and pytest holds it to what the runner relies on.
+    """Subclass it and name the judge's scorer; pytest then checks what the runner relies on.
 
         class TestLenient(JudgeContract):
             judge = "lenient"
@@ -130,7 +130,7 @@ class JudgeContract:
 
 
 class ServiceJudgeContract(JudgeContract):
-    """For a judge that asks a service: `make` gives one whose service works, `make_broken` one whose does not."""
+    """Contract of judges with a service: `make` returns one whose service works, `make_broken` one whose fails."""
 
     def make_broken(self) -> Judge:
         """An instance whose service always fails."""

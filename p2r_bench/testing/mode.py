@@ -30,11 +30,11 @@ UNUSUAL_REPLIES = (
     "\udce9\x00",
     "{" * 2000,
 )
-"""Texts that a model may give to any request; none of them may make a mode raise."""
+"""Replies that a model may give to any request; a mode raises on none of them."""
 
 
 class ModeContract:
-    """Subclass it, name the mode, and pytest holds the mode to what the runner relies on.
+    """Subclass it and name the mode; pytest then checks what the runner relies on.
 
         class TestMajority(ModeContract):
             mode = "majority"
@@ -185,7 +185,7 @@ class ModeContract:
 
 
 class _Failing(Script):
-    """Answers until the call of this number, counted from 0, which fails."""
+    """An `ask` whose call of this number, from 0, fails."""
 
     def __init__(self, replies: Replies, number: int, error: EngineError) -> None:
         super().__init__(replies)

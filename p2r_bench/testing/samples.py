@@ -1,4 +1,4 @@
-"""Tiny samples, one of each answer form, all of one small image that is held in memory."""
+"""Tiny samples, one of each answer form, on one small image in memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SIZE = (160, 120)
 
 
 def tiny_sample(form: AnswerForm = "choice") -> Sample:
-    """A probed sample: a green square at (40, 60, 80, 100) on a white sheet of 160×120 pixels.
+    """Return a probed sample: a green square at (40, 60, 80, 100) on a white sheet of 160×120 pixels.
 
     Its ground-truth box is the square; its group is the image.
     """
@@ -52,12 +52,12 @@ def tiny_sample(form: AnswerForm = "choice") -> Sample:
 
 
 def tiny_samples() -> tuple[Sample, ...]:
-    """`tiny_sample` of every answer form."""
+    """Return a `tiny_sample` of every answer form."""
     return tuple(tiny_sample(form) for form in ANSWER_FORMS)
 
 
 def without_boxes(sample: Sample) -> Sample:
-    """The sample as a dataset that publishes no boxes has it."""
+    """Return the sample without boxes, as in a dataset that publishes none."""
     return replace(sample, boxes=None)
 
 

@@ -1,4 +1,4 @@
-"""Replies written down beforehand, in place of a model."""
+"""Scripted replies in place of a model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from p2r_bench.types import Completion, Request, Sample
 
 Reply = str | Exception
-"""The text of a reply, or what is raised in its place."""
+"""The text of a reply, or an exception to raise."""
 
 Replies = (
     Reply | Sequence[Reply] | Mapping[str, Reply | Sequence[Reply]] | Callable[[Request], Reply]
@@ -18,15 +18,15 @@ or a function of the request."""
 
 
 class Script:
-    """Answers requests from `replies`: `await script(request)` is what a mode knows as `ask`, and
-    `ScriptedEngine(config, script.text)` is an engine that does the same.
+    """Scripted model: `await script(request)` is a mode's `ask`, and `ScriptedEngine(config, script.text)` is an engine
+    that does the same.
 
-    The same requests get the same replies in whatever order samples are worked on, since a sequence is
-    counted for each sample, and for each role where replies are given by role.
+    Equal requests get equal replies in any order of samples: a sequence is counted per sample, and per role if replies
+    are by role.
 
     Attributes:
-        requests: What was asked, in order.
-        completions: What was answered, in order; each holds its request, as the runner leaves it.
+        requests: The requests, in order.
+        completions: The completions, in order, each with its request.
     """
 
     def __init__(self, replies: Replies) -> None:
@@ -43,11 +43,11 @@ class Script:
         return completion
 
     def text(self, request: Request) -> str:
-        """The reply to a request.
+        """Return the reply to a request.
 
         Raises:
-            Exception: The reply is one.
-            AssertionError: The script holds no reply for the request.
+            Exception: The scripted exception.
+            AssertionError: No reply for the request.
         """
         reply = self._reply(request)
         if isinstance(reply, Exception):
@@ -79,7 +79,7 @@ class Script:
 
 
 def right_replies(sample: Sample) -> dict[str, Reply]:
-    """Replies by built-in role that lead to the sample's right answer: its boxes, and the answer in its format."""
+    """Return replies by built-in role that lead to the sample's right answer: its boxes, and the answer in its format."""
     boxes = ", ".join(
         f'{{"bbox_2d": [{", ".join(f"{c:g}" for c in box.xyxy)}], "label": "{box.label or "it"}"}}'
         for box in sample.boxes or ()

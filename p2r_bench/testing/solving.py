@@ -12,10 +12,10 @@ from p2r_bench.types import Mode, Prediction, Sample
 def solve(
     mode: Mode, sample: Sample, replies: Replies | Script, profile: str | Profile = "p2r"
 ) -> Prediction:
-    """The mode's prediction when the model gives these replies.
+    """Return the mode's prediction for these replies of the model.
 
-    What was asked is in `prediction.completions[i].request`, and in `Script.requests` when a script is
-    given, also after an error.
+    The requests are in `prediction.completions[i].request`, and in `Script.requests` if the replies are a script, also
+    after an error.
 
     Args:
         mode: An instance, such as `Majority()`.
@@ -23,7 +23,7 @@ def solve(
         profile: Name or path of a profile, or the profile.
 
     Raises:
-        Exception: Whatever the mode raises, such as the EngineError that a script holds.
+        Exception: Errors of the mode, such as a scripted EngineError.
     """
     script = replies if isinstance(replies, Script) else Script(replies)
     resolved = profile if isinstance(profile, Profile) else load_profile(profile)

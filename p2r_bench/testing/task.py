@@ -29,7 +29,7 @@ from p2r_bench.types import (
 
 
 class TaskContract:
-    """Subclass it, name the task, write a little data in its format, and pytest holds it to what the runner relies on.
+    """Subclass it, name the task and write a little data in its format; pytest then checks what the runner relies on.
 
         class TestTreeBench(TaskContract):
             task = "TreeBench"
@@ -48,7 +48,7 @@ class TaskContract:
     params: Mapping[str, Any] = {}
 
     def write_data(self, folder: Path) -> None:
-        """Put a few rows in the task's format into the folder; without an override the task gets no folder."""
+        """Write a few rows in the task's format into the folder. Without an override the task gets no folder."""
 
     def make(self) -> Task:
         """Return a fresh instance."""

@@ -15,7 +15,7 @@ from p2r_bench.types import Trainer
 
 
 class TrainerContract:
-    """Subclass it, name the trainer, give it a small configuration, and pytest holds it to what `train` relies on.
+    """Subclass it, name the trainer and return a small configuration; pytest then checks what `train` relies on.
 
         class TestSFT(TrainerContract):
             trainer = "sft"
@@ -32,7 +32,7 @@ class TrainerContract:
     plugin: Any = None
 
     def config(self, folder: Path) -> Mapping[str, Any]:
-        """Return a configuration, as the user's TOML file has it, that trains for seconds and writes into the folder."""
+        """Return a configuration, like the user's TOML file, that trains for seconds and writes into the folder."""
         raise NotImplementedError(f"{type(self).__name__} needs `config(folder)`")
 
     @pytest.fixture
