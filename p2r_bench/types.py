@@ -32,11 +32,11 @@ Rect = tuple[int, int, int, int]
 
 
 canonical_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
-"""A JSON-able value as text: sorted keys, no spaces."""
+"""Return a JSON value as text: sorted keys, no spaces."""
 
 
 def digest_of(value: object) -> str:
-    """SHA-256, in hex, of a JSON-able value in canonical form."""
+    """Return the SHA-256, in hex, of a JSON value in canonical form."""
     return _digest(canonical_json(value))
 
 
@@ -50,7 +50,7 @@ R = TypeVar("R")
 def changed(record: R, **changes: Any) -> R:
     """`dataclasses.replace` in a quarter of the time, for frozen records without `__post_init__`.
 
-    Cached properties come along: the caller drops those that the changes make wrong.
+    Cached properties are copied too: the caller drops those that the changes invalidate.
     """
     made = object.__new__(type(record))
     vars(made).update(vars(record), **changes)
@@ -105,19 +105,19 @@ class Sample:
         id: Unique within the task and stable between machines and runs.
         task: Name of the task.
         subset: Part of the task reported on its own ("4K"), or None.
-        category: The row's category as the dataset names it, or None.
+        category: The row's category in the dataset's words, or None.
         image: The source image.
         question: The bare question: no options, no instruction.
         options: Option letter to text, in order; empty when the answer is not a choice.
         answer: The right answer: a letter for "choice", otherwise text.
-        answer_form: How the answer is written and matched.
+        answer_form: Form of the answer, which decides its prompt and scorer.
         boxes: Ground-truth regions, or None when the dataset publishes none.
         group: Cluster of the bootstrap; None means the image's digest.
         question_id: Rows that ask the same question with rotated options share it; None means alone.
-        rotation: Which rotation of the options this row is, or None.
+        rotation: Number of the row's rotation of the options, or None.
         published_question: Question with its options, as the published P2R evaluation sends it; None
             means it is built from `question` and `options`.
-        meta: Anything else of the row worth keeping; JSON-able.
+        meta: Other facts of the row, as JSON values.
     """
 
     id: str
@@ -156,7 +156,7 @@ class Recipe:
         alpha: "white" flattens transparency on white, "drop" discards the channel.
         strokes: Outlines drawn on the full-resolution image, in order.
         crop: Pixel rectangle cut out after drawing, or None for the whole image.
-        resize: Sizes applied one after the other; the last is what the model receives.
+        resize: Sizes applied one after the other; the model receives the last.
         route: "exact" (Pillow bicubic) or the name of a faster route.
         transport: "lossless", or "jpeg:QUALITY" or "webp:QUALITY" for a round trip through such a file after the
             first resize.
@@ -177,7 +177,7 @@ class Recipe:
 
     @property
     def size(self) -> Size:
-        """(width, height) in pixels of the image the model receives."""
+        """Width and height in pixels of the image that the model receives."""
         return self.resize[-1]
 
     @property
@@ -213,20 +213,20 @@ class Message:
 class Sampling:
     """Sampling parameters. Every field is sent to the engine explicitly.
 
-    Filters and penalties mean what they mean to vLLM: penalties come first, then the temperature,
-    `min_p`, `top_k` and `top_p`, each on the probabilities that the one before leaves.
+    Filters and penalties follow vLLM: penalties first, then the temperature, `min_p`, `top_k` and `top_p`, each on the
+    remaining probabilities of the one before.
 
     Attributes:
         temperature: 0 takes the likeliest token.
-        top_p: Share of the probability that the likeliest tokens drawn from hold; 1.0 is off.
-        top_k: Number of the likeliest tokens drawn from; 0 is off.
-        min_p: Least probability of a token drawn, as a share of the likeliest one's; 0.0 is off.
+        top_p: Draw from the likeliest tokens that hold this share of the probability; 1.0 is off.
+        top_k: Draw from this many of the likeliest tokens; 0 is off.
+        min_p: Smallest probability of a drawn token, as a share of the likeliest one's; 0.0 is off.
         repetition_penalty: Factor on tokens of the prompt and the output (CTRL, arXiv 1909.05858); 1.0 is off.
-        presence_penalty: Subtracted from the logit of every token that the output holds; 0.0 is off.
-        frequency_penalty: Subtracted once for every time that the output holds the token; 0.0 is off.
+        presence_penalty: Subtracted from the logit of every token in the output; 0.0 is off.
+        frequency_penalty: Subtracted once per occurrence of the token in the output; 0.0 is off.
         max_tokens: Most tokens of the output.
-        seed: None means that the runner derives one from the run's seed, the sample and the call.
-        stop: Strings that end the output and are left out of it.
+        seed: None lets the runner derive one from the run's seed, the sample and the call.
+        stop: Strings that end the output; they are not part of it.
     """
 
     temperature: float = 0.0
@@ -248,7 +248,7 @@ class Request:
     Attributes:
         id: For logs; unique among different requests of a run.
         role: Purpose of the call; decides the engine, the prompt and the sampling.
-        priority: Lower runs earlier where the engine can order its queue.
+        priority: Lower values run earlier in engines with an ordered queue.
         schema: JSON schema the output must follow, or None.
         logprobs: Ask for the log-probabilities of the output's tokens. Changes no output, so it is not
             part of the digest; an engine that has none leaves `Completion.logprobs` at None.
@@ -314,12 +314,12 @@ class Completion:
     Attributes:
         text: The generated text without special tokens.
         finish_reason: "stop", "length", or the engine's own word.
-        prompt_tokens, cached_tokens, output_tokens, visual_tokens: Counts; None where the engine reports none.
+        prompt_tokens, cached_tokens, output_tokens, visual_tokens: Counts; None if the engine reports none.
         engine_visual_tokens: The engine's own count; filled in by the runner, which puts the family's into `visual_tokens`.
         timings: Seconds by name, such as {"queue": 0.1, "engine": 0.8}.
         engine: Facts of the engine that answered (name, version, endpoint).
         request: The request; filled in by the runner.
-        logprobs: Natural logarithm of the probability of each output token, where they were asked for.
+        logprobs: Natural logarithm of the probability of each output token, if requested.
     """
 
     text: str
@@ -337,7 +337,7 @@ class Completion:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Result of stage 1 that stage 2 is shown.
+    """Result of stage 1, for stage 2.
 
     Attributes:
         boxes: All valid boxes, in the perceiver's order.
@@ -370,9 +370,9 @@ class ErrorInfo:
 class Prediction:
     """A mode's outcome for a sample.
 
-    `answer` None with status "ok" means that the model gave no answer, which counts as wrong; status
-    "error" means that nothing is known and nothing is scored; "not_applicable" means that the mode
-    does not exist for this sample (`oracle` without ground-truth boxes).
+    `answer` None with status "ok": the model gave no answer, which counts as wrong. Status "error": the outcome is
+    unknown and not scored. Status "not_applicable": the mode does not apply to this sample (`oracle` without
+    ground-truth boxes).
     """
 
     sample_id: str
@@ -402,14 +402,13 @@ class Verdict:
     Attributes:
         scorer, version, params_hash: Identity of the scoring protocol.
         extracted: Text matched against the right answer, or None for no answer.
-        span: Start and end of `extracted` in `Prediction.answer`, where it is a part of it.
+        span: Start and end of `extracted` in `Prediction.answer`, if it is a part of it.
         correct: True or False with status "ok"; None with status "error".
-        score: Credit from 0 to 1 (ANLS, IoU, F1) with status "ok"; None with status "error". Left out, it is
-            1 for a correct prediction and 0 for another.
-        metric: Name of the metric that is the mean of the scorer's scores, such as "anls"; None when the
-            scorer says right or wrong and no more. The same in all verdicts of a scorer, errors included, and
-            not "accuracy", which is the share of correct predictions.
-        fallback: Scorer that decided because this one's rules found no answer, or None.
+        score: Credit from 0 to 1 (ANLS, IoU, F1) with status "ok"; None with status "error". Default: 1 for a correct
+            prediction, else 0.
+        metric: Name of the mean of the scorer's scores, such as "anls"; None for a scorer of right and wrong only.
+            Equal in all verdicts of a scorer, and not "accuracy", which is the share of correct predictions.
+        fallback: Scorer that decided when this one's rules found no answer, or None.
         seconds: Time the judge took; filled in by the runner.
     """
 
@@ -464,10 +463,10 @@ class DataSource:
     """Location and parameters of a task's data.
 
     Attributes:
-        data_dir: Folder given by the user, or None for the task's default place.
-        revision: Hub revision the folder was fetched at, or None.
+        data_dir: Folder named by the user, or None for the task's default folder.
+        revision: Hub revision of the folder, or None.
         params: Task parameters (Synth-HR: seed, rows, resolution), all hashed into the data digest.
-        allow_outside: Read image files outside the data folder that the data names.
+        allow_outside: Allow image paths that lead outside the data folder.
     """
 
     data_dir: Path | None = None
@@ -489,7 +488,7 @@ class DataFacts:
         note: Reason for the kind, or None.
         chance: Expected accuracy of guessing, 0–1: the mean over choice samples of 1 / number of options. None
             without choice samples.
-        unavailable: Metric name to the cells it cannot be computed for, each with the reason.
+        unavailable: Cells without a value and the reason for each, by metric name.
     """
 
     kind: DataKind = "unknown"
@@ -509,22 +508,22 @@ class Task(Protocol):
     metrics: tuple[Metric, ...]
 
     def samples(self, source: DataSource) -> Iterator[Sample]:
-        """Rows in the dataset's order, without image bytes where the format allows it.
+        """Yield the samples in the dataset's order, without image bytes if the format allows it.
 
         Raises:
-            UserError: The data is missing or not in the expected format.
+            UserError: Missing data, or data of another format.
         """
 
     def data_digest(self, source: DataSource) -> str:
         """Return the identity of the data: hub revision, or names, sizes and footers of the shards."""
 
     def cells(self, sample: Sample) -> tuple[Cell, ...]:
-        """Return the reported figures that this sample counts in."""
+        """Return the reported figures in which this sample counts."""
 
 
 @runtime_checkable
 class DescribedTask(Task, Protocol):
-    """A task that can tell published data from other data. The data of other tasks is of kind "unknown"."""
+    """A task that knows the kind of its data. The data of other tasks is of kind "unknown"."""
 
     def data_facts(self, source: DataSource, samples: Sequence[Sample]) -> DataFacts:
         """Describe the data. `samples` are all rows of `samples(source)`."""
@@ -532,13 +531,13 @@ class DescribedTask(Task, Protocol):
 
 @runtime_checkable
 class ScannedTask(Task, Protocol):
-    """A task that goes on after a bad row: all bad rows are listed, and `--on-bad-row skip` can leave them out."""
+    """A task that continues after a bad row: all bad rows are listed, and `--on-bad-row skip` can leave them out."""
 
     def scan(self, source: DataSource) -> Iterator[Sample | UserError]:
-        """Every row in the dataset's order: its sample, or the error that says what is wrong with it.
+        """Yield every row in the dataset's order: its sample, or its error.
 
         Raises:
-            UserError: The data is missing, or a file cannot be read.
+            UserError: Missing data, or an unreadable file.
         """
 
 
@@ -547,18 +546,18 @@ Ask = Callable[[Request], Awaitable[Completion]]
 
 @runtime_checkable
 class Mode(Protocol):
-    """Protocol by which a sample becomes calls to a model.
+    """Protocol that turns a sample into calls to a model.
 
     Optional members: `roles`, `max_images`, `prepare`; see `p2r_bench.optional`.
     """
 
     async def solve(self, sample: Sample, ask: Ask, profile: Profile) -> Prediction:
-        """Ask what is needed and return the outcome. `ask` raises EngineError, which a mode never catches."""
+        """Send the requests and return the outcome. `ask` raises EngineError, which a mode never catches."""
 
 
 @dataclass(frozen=True)
 class WireImage:
-    """An image in the form in which an engine sends it elsewhere.
+    """An image encoded for an engine's server.
 
     Attributes:
         size: (width, height) in pixels.
@@ -571,15 +570,15 @@ class WireImage:
 
 @dataclass(frozen=True)
 class ImageEncoder:
-    """Encoding of images by an engine that sends them elsewhere.
+    """Encoder of images for an engine that sends them to a server.
 
     With it the runner encodes images in its own threads, once for all requests that share them and within its memory
     budget, and `Engine.generate` receives `WireImage`s in place of pixels.
 
     Attributes:
-        name: Encoders with the same name make the same bytes.
-        encode: Called with a recipe and an RGB image, from several threads at once. The image is at its final size, as the
-            model receives it; where `Recipe.lossy_file` holds, it is the image from which that file is to be made.
+        name: Encoders with equal names produce equal bytes.
+        encode: Called with a recipe and an RGB image, from several threads at once. The image is at its final size, as
+            the model receives it; for a recipe with `lossy_file` it is the image before compression.
     """
 
     name: str
@@ -595,10 +594,10 @@ class Capabilities:
         schema: True when JSON schemas are enforced.
         concurrency: Number of requests in flight that keep it full.
         context_tokens: Longest prompt plus output in tokens, or None when unknown.
-        min_pixels, max_pixels, factor: Sizes that its own image processor leaves alone, or None when any size is.
+        min_pixels, max_pixels, factor: Sizes that its own image processor keeps; None if it keeps any size.
         facts: Recorded per session: name, versions, dtype, attention, device.
         canaries: Names of the start-up checks (`run.canaries.NAMES`) that apply to this engine.
-        image_encoder: Set by an engine that sends images elsewhere; see `ImageEncoder`.
+        image_encoder: Set by an engine that sends images to a server; see `ImageEncoder`.
     """
 
     sampling: frozenset[str] = frozenset(Sampling.__dataclass_fields__)
@@ -621,7 +620,7 @@ class EngineConfig:
         model: Local folder, hub id, or the name a server knows.
         revision: Hub revision, or None.
         args: `--engine-arg` pairs; an engine refuses names it does not know.
-        max_images: Most images one request of this run can hold.
+        max_images: Most images in one request of this run.
         family: Name of the run's model family, for engines that cannot read the model's config; None when unknown.
     """
 
@@ -636,40 +635,39 @@ class EngineConfig:
 class Engine(Protocol):
     """Runs requests. Made as `Engine(config: EngineConfig)`; construction is cheap, `start` loads.
 
-    An engine whose `identify()` gives a name and not a digest of the weights says so with a class attribute
-    `identifies_weights = False`; without a revision its runs are identified by a fingerprint of its replies
-    (`run.fingerprint`). If it stands for several servers it has `async def ask_each(request, images)` too: the
-    completion of each server, by URL.
+    An engine whose `identify()` returns a name instead of a digest of the weights sets `identifies_weights = False`;
+    without a revision its runs are identified by a fingerprint of its replies (`run.fingerprint`). An engine for
+    several servers also has `async def ask_each(request, images)`, which returns each server's completion by URL.
     """
 
     async def identify(self) -> str:
         """Return the identity of the weights: a digest of the files, or "name@revision" of a server.
 
-        Callable before start and without loading the model, so that a finished run is recognised cheaply.
+        Works before `start` and without loading the model, so that a finished run is recognised quickly.
 
         Raises:
-            UserError: The model does not exist, or the server cannot be reached.
+            UserError: A missing model, or an unreachable server.
         """
 
     async def start(self) -> None:
         """Load or connect. Raises UserError when the model, the device or an argument is unusable."""
 
     def capabilities(self) -> Capabilities:
-        """Valid after start."""
+        """Return the engine's abilities. Valid after `start`."""
 
     async def generate(self, request: Request, images: Sequence[Image.Image]) -> Completion:
         """Run one request. `images` are RGB at their final size, one per recipe, in order.
 
-        An engine with an `ImageEncoder` receives either those or what its encoder made of them.
+        An engine with an `ImageEncoder` receives those or the results of its encoder.
 
         Cancelling the task aborts the request.
 
         Raises:
-            EngineError: Nothing came back that may be used.
+            EngineError: No usable reply.
         """
 
     async def close(self) -> None:
-        """Free everything; safe to call twice."""
+        """Free all resources; safe to call twice."""
 
 
 @runtime_checkable
@@ -695,7 +693,7 @@ class Trainer(Protocol):
         """Return the steps of a run, in order, without taking any."""
 
     def run(self) -> None:
-        """Do what is left of the plan; safe to call again after an interruption."""
+        """Run the remaining steps of the plan; safe to call again after an interruption."""
 
     def status(self) -> Mapping[str, Any]:
         """Return the progress."""

@@ -11,13 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = ("p2r_bench", "benchmarks", "tools", "tests")
-LATER = ("p2r_bench/engines", "p2r_bench/store")
-MODULES = sorted(
-    module
-    for folder in FOLDERS
-    for module in (ROOT / folder).rglob("*.py")
-    if not module.relative_to(ROOT).as_posix().startswith(LATER)
-)
+MODULES = sorted(module for folder in FOLDERS for module in (ROOT / folder).rglob("*.py"))
 
 RIDDLE = re.compile(
     r"(What|Whether|Who|Whom|Whose|How|Where|When|Why|Which|So (many|much|long)|As (many|much|long)|"

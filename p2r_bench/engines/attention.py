@@ -42,7 +42,7 @@ def choose_attention(asked: Attention, *, device: str, dtype: str, model_class: 
 
 
 def flash_attention_missing(device: str, dtype: str, model_class: type) -> str | None:
-    """Why flash-attn cannot be used, or None when it can."""
+    """Return the reason why flash-attn cannot be used, or None."""
     if not device.startswith("cuda"):
         return f"flash-attn needs a CUDA device, and the model runs on {device}"
     if dtype not in ("bfloat16", "float16"):
