@@ -19,7 +19,7 @@ from p2r_bench.engines.model_files import check_processor_files
 from p2r_bench.engines.processors import load_processor
 from p2r_bench.engines.safetensors_file import read_header
 from p2r_bench.engines.special_tokens import end_ids, suppressed_ids
-from p2r_bench.engines.weights import check_adapter_loaded, check_all_loaded
+from p2r_bench.engines.weights import check_adapter_loaded, check_all_loaded, check_finite
 from p2r_bench.errors import UserError
 from p2r_bench.families import Family, family_serving
 
@@ -97,7 +97,8 @@ def load(
             if lora:
                 model = _with_lora(model, lora)
             model.to(where).eval()
-        except (OSError, ValueError, RuntimeError) as error:
+            check_finite(model, folder, name, precision)
+        except (OSError, ValueError, RuntimeError, AssertionError) as error:
             raise UserError(
                 f"{name}: the weights in {folder} cannot be loaded on {where}: {error}"
             ) from error

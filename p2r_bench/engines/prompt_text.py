@@ -80,19 +80,63 @@ def check_length(request: Request, prompt_tokens: int, context: int) -> None:
 
 
 def chat_template(folder: Path, tokenizer: Any) -> str:
-    """The chat template of a model folder: a file of its own before the one inside the tokenizer's configuration.
+    """Return the chat template of a model folder: a file of its own before the one in the tokenizer's configuration.
 
     Raises:
-        UserError: There is none.
+        UserError: The folder has no template, or one that cannot be used.
     """
+    template = _stored_template(folder, tokenizer)
+    if not template:
+        raise UserError(
+            f"{folder}: the model has no chat template (chat_template.jinja). {_WAY_OUT}"
+        )
+    _check_template(folder, tokenizer, template)
+    return template
+
+
+_WAY_OUT = "Copy it from the model that this one was made from."
+
+
+def _stored_template(folder: Path, tokenizer: Any) -> str | None:
     for name in ("chat_template.jinja", "chat_template.json"):
         path = folder / name
         if path.is_file():
             text = path.read_text(encoding="utf-8")
-            return text if path.suffix == ".jinja" else str(json.loads(text)["chat_template"])
+            if path.suffix == ".jinja":
+                return text
+            try:
+                return str(json.loads(text)["chat_template"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(
+                    f"{path}: no chat template in it ({error!r}). {_WAY_OUT}"
+                ) from error
     template = tokenizer.chat_template
-    if isinstance(template, dict):
-        template = template.get("default")
-    if not template:
-        raise UserError(f"{folder}: the model has no chat template (chat_template.jinja).")
-    return str(template)
+    return template.get("default") if isinstance(template, dict) else template
+
+
+def _check_template(folder: Path, tokenizer: Any, template: str) -> None:
+    """Check that a template shows a message's text and its image."""
+    text = "What is this?"
+
+    def rendered(*images: dict[str, str]) -> str:
+        messages = [{"role": "user", "content": [*images, {"type": "text", "text": text}]}]
+        return str(
+            tokenizer.apply_chat_template(
+                messages, chat_template=template, tokenize=False, add_generation_prompt=True
+            )
+        )
+
+    try:
+        plain, with_image = rendered(), rendered({"type": "image"})
+    except Exception as error:  # a template is a program: it can raise anything
+        raise UserError(
+            f"{folder}: the chat template cannot be used: {type(error).__name__}: {error}. {_WAY_OUT}"
+        ) from error
+    for shown, what in (
+        (text in plain and text in with_image, "text"),
+        (plain != with_image, "image"),
+    ):
+        if not shown:
+            raise UserError(
+                f"{folder}: the chat template leaves out the {what} of a message. {_WAY_OUT}"
+            )

@@ -45,6 +45,33 @@ def check_all_loaded(model: Any, info: Mapping[str, Any], folder: Path, name: st
     _check_tied_head(model, folder, name)
 
 
+def check_finite(model: Any, folder: Path, name: str, dtype: str) -> None:
+    """Check that no weight is NaN or infinite: such a model answers nothing.
+
+    Args:
+        dtype: Precision of the weights in memory, for the message.
+
+    Raises:
+        UserError: Lists the tensors.
+    """
+    import torch
+
+    def finite(tensor: torch.Tensor) -> bool:
+        if tensor.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+            return True
+        return all(bool(extreme.isfinite()) for extreme in torch.aminmax(tensor.detach()))
+
+    broken = [
+        key for key, tensor in model.named_parameters() if tensor.numel() and not finite(tensor)
+    ]
+    if broken:
+        raise UserError(
+            f"{name}: {len(broken)} weights in {folder} hold NaN or infinity: {some(broken)}. Download the checkpoint "
+            f"again, or save one from before the training diverged; if it is stored in a wider type than {dtype}, "
+            "--engine-arg dtype=float32 may hold its values."
+        )
+
+
 def _check_tied_head(model: Any, folder: Path, name: str) -> None:
     """The configuration decides whether the output head is the embedding; a checkpoint may not contradict it."""
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()

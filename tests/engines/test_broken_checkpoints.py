@@ -86,6 +86,94 @@ def test_a_checkpoint_whose_weights_do_not_all_load_is_refused_by_name(
         start(folder)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_no_numbers_are_refused_by_name(folder: Path, value: float) -> None:
+    def spoil(tensors: Tensors) -> None:
+        tensors[DOWN] = tensors[DOWN].clone()
+        tensors[DOWN][3, 5] = value
+
+    change_weights(folder, spoil)
+    with pytest.raises(UserError, match=rf"1 weights in .* hold NaN or infinity: {DOWN}"):
+        start(folder)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [(6, r"22 missing .*layers\.4\."), (3, r"11 in the checkpoint without .*layers\.3\.")],
+)
+def test_another_number_of_layers_than_the_configuration_s_is_refused(
+    folder: Path, layers: int, message: str
+) -> None:
+    text = json.loads((folder / "config.json").read_text())["text_config"]
+    change_config(folder, text_config={**text, "num_hidden_layers": layers})
+    with pytest.raises(UserError, match=message):
+        start(folder)
+
+
+def drop_templates(folder: Path) -> None:
+    (folder / "chat_template.jinja").unlink()
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text())
+    config.pop("chat_template", None)
+    path.write_text(json.dumps(config))
+
+
+def write_template(text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / "chat_template.jinja").write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (drop_templates, r"no chat template \(chat_template\.jinja\)\. Copy it"),
+        (write_template(""), "no chat template"),
+        (write_template("{% for m in messages %}"), "cannot be used: TemplateSyntaxError"),
+        (write_template("{{ raise_exception('only text') }}"), "cannot be used: .*only text"),
+        (write_template("{{ messages[0].role }}"), "leaves out the text"),
+        (write_template("{{ messages[0].content[-1].text }}"), "leaves out the image"),
+    ],
+    ids=["none", "empty", "broken", "raising", "without text", "without images"],
+)
+def test_a_chat_template_that_cannot_be_used_is_refused(
+    folder: Path, damage: Callable[[Path], object], message: str
+) -> None:
+    damage(folder)
+    with pytest.raises(UserError, match=message):
+        start(folder)
+
+
+def change_vocabulary(folder: Path, size: int) -> None:
+    """Cut the embedding, or pad it with zeros as some publishers do."""
+    text = json.loads((folder / "config.json").read_text())["text_config"]
+    change_config(folder, text_config={**text, "vocab_size": size})
+
+    def resize(tensors: Tensors) -> None:
+        old = tensors[EMBEDDING]
+        tensors[EMBEDDING] = torch.zeros(size, old.shape[1], dtype=old.dtype)
+        tensors[EMBEDDING][: len(old)] = old[:size]
+
+    change_weights(folder, resize)
+
+
+def test_a_vocabulary_larger_than_the_tokenizer_s_loads(folder: Path) -> None:
+    change_vocabulary(folder, 1728)
+    start(folder)
+
+
+def test_a_vocabulary_smaller_than_the_tokenizer_s_is_refused(folder: Path) -> None:
+    change_vocabulary(folder, 1600)
+    with pytest.raises(UserError, match=r"the weights in .* cannot be loaded"):
+        start(folder)
+
+
+def test_a_configuration_without_a_model_type_is_refused(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    del config["model_type"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="model_type"):
+        start(folder)
+
+
 def test_a_head_that_the_configuration_unties_must_be_there(folder: Path) -> None:
     change_config(folder, tie_word_embeddings=False)
     with pytest.raises(UserError, match=r"1 missing .*lm_head\.weight"):
