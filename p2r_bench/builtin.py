@@ -76,6 +76,9 @@ def register_commands(cli: CommandGroup) -> None:
     cli.lazy(
         "attribute", f"{commands}.attribute:command", "Attribute errors to perceiving or reasoning."
     )
+    cli.lazy(
+        "reproduce", f"{commands}.reproduce:command", "Set published figures against stored runs."
+    )
     cli.lazy("plot", f"{commands}.plot:command", "Draw accuracy against visual tokens and cost.")
     cli.lazy("score", f"{commands}.score:command", "Judge stored answers again.")
     cli.lazy(
