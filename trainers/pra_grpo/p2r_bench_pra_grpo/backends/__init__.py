@@ -1,4 +1,4 @@
-"""What trains a stage: one folder per backend."""
+"""Backends, which train stages: one folder each."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ BACKENDS: Mapping[str, str] = {
 
 
 def make_backend(config: Config) -> Backend:
-    """The backend that a configuration names.
+    """Return the backend that a configuration names.
 
     Raises:
-        UserError: There is none of this name, or what it needs is not installed.
+        UserError: The name is unknown, or a requirement is not installed.
     """
     module, _, name = BACKENDS.get(config.backend, config.backend).partition(":")
     if not name:

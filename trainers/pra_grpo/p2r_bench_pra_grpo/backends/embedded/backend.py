@@ -1,4 +1,4 @@
-"""The backend that trains in this process. Importing it is light; torch comes with the first step."""
+"""The backend that trains in this process. Its import is light; the first step imports torch."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class EmbeddedBackend:
         return self._run(stage).merge()
 
     def facts(self, stage: Stage) -> Mapping[str, Any]:
-        """What the manifest says of the training: settings, steps and seconds."""
+        """Return settings, steps and seconds, for the manifest."""
         return {"embedded": asdict(self.settings), **self._run(stage).facts()}
 
     def _run(self, stage: Stage) -> StageRun:

@@ -1,4 +1,4 @@
-"""Where a stage is, on disk: written beside and swapped in, so that there is always a whole one."""
+"""Checkpoint of a stage on disk: written beside and swapped in, so that a whole one always exists."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILE = "checkpoint.pt"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A stage after a step. Chance needs no state: all of it follows from the seed and the step.
+    """State of a stage after a step. Random numbers need no state: they follow from the seed and the step.
 
     Attributes:
         step: Steps done.
@@ -42,10 +42,10 @@ def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def read_checkpoint(folder: Path, identity: str | None = None) -> Checkpoint | None:
-    """The folder's checkpoint, or None.
+    """Return the folder's checkpoint, or None.
 
     Args:
-        identity: The one it must have; None takes any.
+        identity: The identity that it must have; None accepts any.
 
     Raises:
         UserError: It belongs to a training with other settings, or cannot be read.

@@ -42,7 +42,7 @@ class Row:
         self.restart()
 
     def restart(self) -> None:
-        """Forget the output; the same numbers will be drawn again."""
+        """Forget the output, and draw the same numbers again."""
         self.output.clear()
         self.finish = None
         self.draw = random.Random(self.sampling.seed)
@@ -54,12 +54,12 @@ class Row:
 
     @property
     def most(self) -> int:
-        """Tokens it can come to."""
+        """Most tokens of prompt and output together."""
         return len(self.prompt.ids) + self.sampling.max_tokens
 
 
 class Batch:
-    """The rows that decode together. After an exception from the model it must be cleared."""
+    """Rows that decode together. Clear it after an exception from the model."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Batch:
 
     @torch.inference_mode()
     def add(self, rows: Sequence[Row]) -> list[Row]:
-        """Read the prompts of new rows together and choose their first tokens; returns rows already done."""
+        """Read the prompts of new rows together and choose their first tokens; return the rows already done."""
         longest = max(len(row.prompt.ids) for row in rows)
         pads = [longest - len(row.prompt.ids) for row in rows]
         ids = torch.full((len(rows), longest), self._padding_id)
@@ -125,7 +125,7 @@ class Batch:
 
     @torch.inference_mode()
     def step(self) -> list[Row]:
-        """One more token for every row; returns the rows that are done, which have left."""
+        """Decode one more token for every row; remove and return the rows that are done."""
         assert self._cache is not None and self._seen is not None and self._counts is not None
         before = self._cache.get_seq_length()
         pads = [before - row.length for row in self.rows]
@@ -143,13 +143,13 @@ class Batch:
         return self._remove_finished()
 
     def clear(self) -> list[Row]:
-        """Take out all rows and free their memory; returns the rows."""
+        """Remove and return all rows, and free their memory."""
         rows, self.rows = self.rows, []
         self._cache = self._seen = self._counts = None
         return rows
 
     def remove(self, leaving: Sequence[Row]) -> None:
-        """Take rows out, done or not."""
+        """Remove rows, done or not."""
         gone = set(map(id, leaving))
         stay = [index for index, row in enumerate(self.rows) if id(row) not in gone]
         if len(stay) == len(self.rows):

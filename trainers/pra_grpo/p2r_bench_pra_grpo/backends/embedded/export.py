@@ -52,7 +52,7 @@ def write_model(start: Path, parameters: Mapping[str, Tensor], target: Path) -> 
 
 
 def _dtype(folder: Path) -> str:
-    """Precision of the folder's first tensor, by torch's name."""
+    """Return the precision of the folder's first tensor, by torch's name."""
     names = {"F16": "float16", "BF16": "bfloat16"}
     first = sorted(folder.glob("*.safetensors"))[0]
     with safe_open(first, "pt") as file:

@@ -18,7 +18,7 @@ Answer = Completion | P2RError
 
 
 class LocalModel:
-    """Answers lists of requests in batches that depend on the list alone.
+    """Model that answers lists of requests in batches that depend on the list alone.
 
     The batches of the `transformers` engine depend on when requests arrive, and the last digits of its logits with
     them. Here equal lists get equal answers, so a resumed training equals an undisturbed one to the bit.
@@ -34,7 +34,7 @@ class LocalModel:
         self._size = batch
 
     def answer(self, requests: Sequence[Request]) -> list[Answer]:
-        """One completion per request, or why there is none. Equal greedy requests are answered once."""
+        """Return a completion or an error for each request. Equal greedy requests are answered once."""
         first: dict[str, int] = {}
         source = [
             first.setdefault(f"{r.sample_id}:{r.digest}", n) if r.sampling.temperature == 0 else n
@@ -79,7 +79,7 @@ class LocalModel:
 
 
 def open_model(folder: Path, *, device: str, dtype: str) -> tuple[Loaded, PromptBuilder]:
-    """A model folder in memory, with what makes its prompts.
+    """Load a model folder, and return the model and its prompt builder.
 
     Raises:
         UserError: It cannot be loaded.
@@ -113,7 +113,7 @@ class Gathered:
     """An `ask` for callers that run together: once all of them wait, their requests are answered at once.
 
     Args:
-        callers: How many there are; each says `leave()` when it will ask no more.
+        callers: Number of callers; each calls `leave()` when it has asked its last request.
         answer: Answers a list of requests, in the callers' order.
     """
 
@@ -130,7 +130,7 @@ class Gathered:
         return await future
 
     def leave(self) -> None:
-        """One caller less."""
+        """Count one caller less."""
         self._callers -= 1
         self._answer_if_all_wait()
 

@@ -16,13 +16,13 @@ Aggregation = Literal["token-mean", "seq-mean-token-sum", "seq-mean-token-mean"]
 EXTREME = 20.0
 """Log-ratios are clamped to this, so that their exponential is finite."""
 K3_LIMIT = 10.0
-"""Most that one token's KL estimate counts."""
+"""Upper bound of one token's KL estimate."""
 
 
 def complete_groups(groups: Tensor, least: int = 2) -> Tensor:
-    """Which rollouts have company: (n,) bool, true where the group has at least `least` members.
+    """Return (n,) bool: true for rollouts whose group has at least `least` members.
 
-    A lone rollout says nothing about whether it is better than others from the same prompt.
+    A lone rollout cannot be compared with others from the same prompt.
 
     Args:
         groups: (n,) integers; equal numbers are rollouts of the same prompt.
@@ -35,7 +35,7 @@ def complete_groups(groups: Tensor, least: int = 2) -> Tensor:
 def group_advantages(
     rewards: Tensor, groups: Tensor, *, epsilon: float = 1e-6, by_std: bool = True
 ) -> Tensor:
-    """(n,) advantages: reward minus the group's mean, over its standard deviation (n − 1) plus `epsilon`.
+    """Return (n,) advantages: reward minus the group's mean, over its standard deviation (n − 1) plus `epsilon`.
 
     Args:
         rewards: (n,), finite.
@@ -63,14 +63,14 @@ def group_advantages(
 def aggregate(
     values: Tensor, mask: Tensor, how: Aggregation = "token-mean", total: float | None = None
 ) -> Tensor:
-    """One number from (n, t) values of the tokens that `mask` names; 0 where there is none.
+    """Return the mean of (n, t) values over the tokens of `mask`; 0 without tokens.
 
     "token-mean": the mean over all tokens (verl's default); "seq-mean-token-sum" and "seq-mean-token-mean": the mean
     over rollouts of their tokens' sum or mean.
 
     Args:
-        total: What is divided by, `weight_of` the whole where these rollouts are a part of it: the parts' values
-            then add up to the whole's.
+        total: Divisor; `weight_of` the whole batch where these rollouts are a part of it, so that the parts' values
+            add up to the batch's.
     """
     values = torch.where(mask.bool(), values, 0.0)
     if how == "seq-mean-token-mean":
@@ -79,7 +79,7 @@ def aggregate(
 
 
 def weight_of(mask: Tensor, how: Aggregation = "token-mean") -> float:
-    """What `aggregate` divides by: tokens, or rollouts that have any."""
+    """Return the divisor of `aggregate`: the tokens, or the rollouts that have any."""
     tokens = mask.sum(dim=-1)
     return float(tokens.sum() if how == "token-mean" else (tokens > 0).sum())
 
@@ -90,7 +90,7 @@ class PolicyLoss:
 
     Attributes:
         values: (n, t), to be aggregated and minimised.
-        clipped: (n, t) bool: the ratio was cut off, and the token has no gradient.
+        clipped: (n, t) bool: the ratio is clipped, and the token has no gradient.
     """
 
     values: Tensor
@@ -106,7 +106,7 @@ def policy_loss(
     epsilon_high: float = 0.2,
     dual_clip: float = 3.0,
 ) -> PolicyLoss:
-    """PPO's clipped objective (arXiv 1707.06347) with its lower bound for negative advantages (arXiv 1912.09729).
+    """Return PPO's clipped objective (arXiv 1707.06347) with its lower bound for negative advantages (arXiv 1912.09729).
 
     Args:
         log_probs: (n, t) of the sampled tokens under the policy now.
@@ -128,7 +128,7 @@ def policy_loss(
 
 
 def k3(log_probs: Tensor, reference: Tensor) -> Tensor:
-    """(n, t) estimate of KL(policy ‖ reference) from the sampled tokens: r − 1 − log r with r = reference/policy.
+    """Return an (n, t) estimate of KL(policy ‖ reference) from the sampled tokens: r − 1 − log r with r = reference/policy.
 
     Never negative, unbiased and of low variance (Schulman, "Approximating KL Divergence", 2020). Clamped at `K3_LIMIT`.
 
@@ -140,7 +140,7 @@ def k3(log_probs: Tensor, reference: Tensor) -> Tensor:
 
 
 def log_probs_of(logits: Tensor, tokens: Tensor, forbidden: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-probabilities of tokens, and the entropy of the distributions they were drawn from, both (n, t).
+    """Return the log-probabilities of tokens and the entropy of their distributions, both (n, t).
 
     Args:
         logits: (n, t, vocabulary), already divided by the temperature.

@@ -17,7 +17,7 @@ from p2r_bench_pra_grpo.backends.embedded.patches import Patches
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the model reads for one request.
+    """Input of the model for one request.
 
     Attributes:
         ids: Token ids; an image stands as its visual tokens' placeholders.
@@ -35,7 +35,7 @@ class Prompt:
 
 
 class PromptBuilder:
-    """Makes prompts with a checkpoint's tokenizer and chat template. Not for several threads at once."""
+    """Builder of prompts with a checkpoint's tokenizer and chat template. Not thread-safe."""
 
     def __init__(
         self, tokenizer: Any, template: str, base_model: Any, patches: Patches, context: int
@@ -47,7 +47,7 @@ class PromptBuilder:
         self.text = PromptText(tokenizer, template, self.image_id)
 
     def build(self, request: Request, images: Sequence[Image.Image]) -> Prompt:
-        """The prompt of a request.
+        """Return the prompt of a request.
 
         Raises:
             EngineError: Images or text do not fit the model or its context.

@@ -19,12 +19,12 @@ from p2r_bench.errors import UserError
 
 @dataclass(frozen=True)
 class Patches:
-    """How pixels become patches.
+    """Conversion of pixels to patches.
 
     Attributes:
         patch: Side of a patch in pixels.
         merge: Patches per side that become one visual token.
-        frames: How often an image is repeated along time.
+        frames: Repetitions of an image along time.
         scale, mean, std: A value v of 0–255 becomes (v·scale − mean) / std, by channel.
     """
 
@@ -37,19 +37,19 @@ class Patches:
 
     @property
     def factor(self) -> int:
-        """Width and height must be multiples of this."""
+        """Pixels of which width and height must be multiples."""
         return self.patch * self.merge
 
     def grid(self, width: int, height: int) -> tuple[int, int, int]:
-        """(time, rows, columns) in patches of an image of this size in pixels."""
+        """Return (time, rows, columns) in patches of an image of this size in pixels."""
         return 1, height // self.patch, width // self.patch
 
     def tokens(self, width: int, height: int) -> int:
-        """Visual tokens of an image of this size in pixels."""
+        """Return the visual tokens of an image of this size in pixels."""
         return width * height // self.factor**2
 
     def __call__(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Patches, (rows·columns, 3·frames·patch²) float32, of pixels, (height, width, 3) uint8.
+        """Return the patches, (rows·columns, 3·frames·patch²) float32, of pixels, (height, width, 3) uint8.
 
         Patches that merge into one token follow each other, as in the family's processors.
         """
@@ -66,7 +66,7 @@ class Patches:
 
 
 def patches_of(processor: Any, model: str) -> Patches:
-    """The rule of a checkpoint's image processor.
+    """Return the conversion that a checkpoint's image processor uses.
 
     Args:
         processor: An image processor of the transformers library.

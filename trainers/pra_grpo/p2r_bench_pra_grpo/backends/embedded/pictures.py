@@ -17,7 +17,7 @@ Images = tuple[Image.Image, ...]
 
 
 class Pictures:
-    """Makes the images of the requests of a step.
+    """Renderer of the images of a step's requests.
 
     Args:
         samples: Probed; their ids are those of the requests.
@@ -29,7 +29,7 @@ class Pictures:
         self._pool = ThreadPoolExecutor(workers or os.cpu_count() or 1, "p2r-pictures")
 
     def of(self, requests: Sequence[Request]) -> list[Images | ImageError]:
-        """The images of every request, in order; an error for those whose source cannot be read."""
+        """Return the images of every request, in order; an error where the source cannot be read."""
         by_source: dict[tuple[str, str, str], list[int]] = {}
         for number, request in enumerate(requests):
             for recipe in request.recipes[:1]:

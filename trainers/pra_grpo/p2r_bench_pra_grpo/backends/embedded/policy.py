@@ -22,7 +22,7 @@ from p2r_bench_pra_grpo.backends.embedded.loading import Loaded
 
 @dataclass(frozen=True)
 class Seen:
-    """What the vision tower makes of a prompt's images, in order.
+    """Visual features of a prompt's images, in order.
 
     Attributes:
         merged: (visual tokens, width of the language model).
@@ -70,7 +70,7 @@ class Policy:
 
     Args:
         temperature: Of the rollouts: logits are divided by it wherever probabilities are computed.
-        train_vision: Whether the vision tower is trained too; where not, `see` needs to run once per image only.
+        train_vision: Train the vision tower too. Without it, `see` needs to run once per image only.
     """
 
     def __init__(self, loaded: Loaded, *, temperature: float = 1.0, train_vision: bool = False):
@@ -87,11 +87,11 @@ class Policy:
         self._vision.requires_grad_(train_vision)
 
     def trained(self) -> dict[str, nn.Parameter]:
-        """The parameters that a stage changes, by name."""
+        """Parameters that a stage changes, by name."""
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
     def see(self, prompts: Sequence[Prompt]) -> list[Seen]:
-        """The vision tower's features of every prompt's images."""
+        """Return the vision tower's features of every prompt's images."""
         images = [image for prompt in prompts for image in prompt.images]
         if not images:
             nothing = torch.zeros(0, self._language.config.hidden_size, device=self.device)
@@ -141,7 +141,7 @@ class Policy:
         return Read(cache, hidden, pads, (lengths + offsets).to(self.device))
 
     def go_on(self, read: Read, tokens: Tensor, done: int) -> Tensor:
-        """Hidden states (rows, t, width) after more tokens (rows, t), which join the cache.
+        """Add tokens (rows, t) to the cache, and return their hidden states (rows, t, width).
 
         Args:
             done: Tokens after the prompt that the cache holds already.
@@ -159,7 +159,7 @@ class Policy:
         return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
-        """Logits at the policy's temperature."""
+        """Return logits at the policy's temperature."""
         head: Any = self.model.get_output_embeddings()  # type: ignore[operator]
         logits: Tensor = head(hidden)
         return logits if self.temperature == 1.0 else logits / self.temperature
@@ -170,7 +170,7 @@ class Policy:
         seen: Sequence[Seen],
         rollouts: Sequence[Sequence[Sequence[int]]],
     ) -> Scored:
-        """Log-probabilities and entropies of rollouts, with a gradient where one is enabled.
+        """Return log-probabilities and entropies of rollouts, with a gradient where one is enabled.
 
         Args:
             rollouts: For each prompt, the token ids of each of its rollouts, the end token included.
@@ -193,7 +193,7 @@ class Policy:
 
 
 def handed_out(read: Read, counts: Sequence[int]) -> Read:
-    """The same with each row repeated: one row per rollout. The cache is changed in place.
+    """Repeat each row, one row per rollout. The cache is changed in place.
 
     Args:
         counts: Rollouts of each prompt.
@@ -209,5 +209,5 @@ def handed_out(read: Read, counts: Sequence[int]) -> Read:
 
 
 def _columns(length: int, pads: Tensor) -> Tensor:
-    """(rows, length): 1 where a column is no padding."""
+    """Return (rows, length): 1 where a column is no padding."""
     return (torch.arange(length, device=pads.device) >= pads.unsqueeze(-1)).long()

@@ -1,4 +1,4 @@
-"""What the policy reads for every sample: requests of the adapter, as token ids and visual features."""
+"""Prompts of the policy: requests of the adapter, as token ids and visual features."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from p2r_bench_pra_grpo.config import GRPO
 from p2r_bench_pra_grpo.stage import CALL_ROLE, StageRole
 
 KEPT_BYTES = 1 << 30
-"""Visual features kept of a tower that is not trained."""
+"""Bytes of visual features in the cache of a tower that is not trained."""
 
 
 Made = tuple[Prompt, Seen | None] | P2RError
@@ -41,7 +41,7 @@ class Asked:
 
 
 class Prompts:
-    """Makes the policy's prompts; features of a frozen tower are computed once per request and kept.
+    """Builder of the policy's prompts. Features of a frozen tower are cached by request.
 
     Args:
         builder: Of the policy's checkpoint.
@@ -67,7 +67,7 @@ class Prompts:
         )
 
     def request(self, sample: Sample, boxes: Completion | None) -> Request:
-        """The policy's call for a sample.
+        """Return the policy's request for a sample.
 
         Args:
             boxes: The frozen perceiver's text, for a reasoner.
@@ -90,7 +90,7 @@ class Prompts:
     def of(
         self, samples: Sequence[Sample], boxes: Sequence[Completion | P2RError | None]
     ) -> list[Asked | P2RError]:
-        """The prompt of every sample, or why there is none."""
+        """Return the prompt of every sample, or the error."""
         requests: list[Request | P2RError] = []
         for sample, said in zip(samples, boxes, strict=True):
             try:
@@ -110,7 +110,7 @@ class Prompts:
         return found
 
     def _make(self, requests: Mapping[str, Request]) -> dict[str, Made]:
-        """Prompts and features of requests that are not known yet."""
+        """Build prompts and features of requests that are not in the cache."""
         made: dict[str, Made] = {}
         ready: dict[str, Prompt] = {}
         images = self._pictures.of(list(requests.values()))

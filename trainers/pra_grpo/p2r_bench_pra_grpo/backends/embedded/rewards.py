@@ -14,14 +14,14 @@ from p2r_bench_pra_grpo.reward import Rewarder
 from p2r_bench_pra_grpo.stage import Frozen, NoReward, Reward, StageRole
 
 FAILURES = (EngineError, ImageError, NoReward)
-"""What costs one rollout its reward; anything else ends the stage."""
+"""Errors that cost one rollout its reward; any other ends the stage."""
 
 
 class Rewards:
-    """Rewards rollouts through the rewarder, with the model that plays the other role.
+    """Rewards of rollouts by the rewarder and the model that plays the other role.
 
     Args:
-        frozen: A model in this process, which is asked for all rollouts of a step at once, or a service.
+        frozen: A model in this process, which answers all rollouts of a step at once, or a service.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Rewards:
         groups: Sequence[tuple[Asked, Completion | None, Sequence[Rollout]]],
         seeds: Sequence[Sequence[int]],
     ) -> list[list[Reward | P2RError]]:
-        """One reward per rollout, or why it has none.
+        """Return a reward or an error for each rollout.
 
         Args:
             groups: Prompts, the frozen perceiver's text where the reasoner is trained, and the rollouts.
@@ -89,7 +89,7 @@ class Rewards:
 
 
 def completion_of(asked: Asked, rollout: Rollout, seed: int) -> Completion:
-    """A rollout as an engine would have returned it."""
+    """Return a rollout as an engine's completion."""
     return Completion(
         text=rollout.text,
         finish_reason=rollout.finish,

@@ -1,4 +1,4 @@
-"""Sampling groups of rollouts, with the log-probabilities of what was drawn."""
+"""Sampling of groups of rollouts, with the log-probabilities of the sampled tokens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Rollout:
         tokens: Ids, the end token included where one was drawn.
         log_probs: Of each token under the policy that drew it.
         text: Without special tokens.
-        finish: "stop", "length", or "nan": the model's numbers overflowed, and the rollout is of no use.
+        finish: "stop", "length", or "nan": the model's numbers overflowed, and the rollout is unusable.
     """
 
     tokens: tuple[int, ...]
@@ -34,7 +34,7 @@ class Rollout:
 
 
 def check_sampling(sampling: Sampling) -> None:
-    """Refuse what would draw from another distribution than the one whose log-probabilities are trained.
+    """Refuse sampling from another distribution than the one whose log-probabilities are trained.
 
     Raises:
         ValueError: Temperature 0, or anything else that changes the distribution: filters, penalties, stop strings.
@@ -65,7 +65,7 @@ def sample_groups(
     sampling: Sampling,
     seeds: Sequence[Sequence[int]],
 ) -> list[list[Rollout]]:
-    """Rollouts for every prompt, all decoding together.
+    """Sample rollouts for every prompt, all in one batch.
 
     A rollout's n-th token comes from the n-th number of its own seed's generator, as in the core's engine.
 
@@ -111,7 +111,7 @@ class _Drawing:
         self._ends = frozenset(policy.loaded.end_ids)
 
     def draw(self, logits: torch.Tensor) -> None:
-        """One more token for every active rollout."""
+        """Draw one more token for every active rollout."""
         sampling = Sampling(temperature=1.0, max_tokens=self.sampling.max_tokens)
         rows = len(self.active)
         chosen = choose_tokens(
@@ -130,7 +130,7 @@ class _Drawing:
         self.active = [number for number in self.active if not self.finish[number]]
 
     def without_finished(self, read: Read, cache: RowCache) -> Read:
-        """The rows of the active rollouts alone."""
+        """Return the rows of the active rollouts."""
         if len(self.active) == len(self._held):
             return read
         places = [row for row, number in enumerate(self._held) if not self.finish[number]]

@@ -37,11 +37,11 @@ from p2r_bench_pra_grpo.rewarding import make_rewarder
 from p2r_bench_pra_grpo.stage import Frozen, Stage, View
 
 SHOWN_GROUPS = 2
-"""Groups of a step whose rollouts are kept to look at, whenever a checkpoint is written."""
+"""Groups of a step whose rollouts are stored with each checkpoint."""
 
 
 class StageRun:
-    """Trains one stage in this process."""
+    """Training of one stage in this process."""
 
     def __init__(self, stage: Stage, config: Config, settings: Settings) -> None:
         self.stage = stage
@@ -94,7 +94,7 @@ class StageRun:
         return self.stage.model
 
     def facts(self) -> Mapping[str, Any]:
-        """Steps and seconds of the training so far, and what it ran on."""
+        """Return steps and seconds of the training so far, and the device and versions."""
         checkpoint = read_checkpoint(self.stage.folder)
         return {
             "steps": checkpoint.step if checkpoint else 0,
@@ -105,7 +105,7 @@ class StageRun:
         }
 
     def _local(self) -> bool:
-        """Whether the frozen model runs here, in batches of its own, and not behind an engine."""
+        """Return True if the frozen model runs here, in batches of its own, and not behind an engine."""
         service = self.config.service_for(self.stage.role)
         here = service.kind == "engine" and service.engine == "transformers"
         return self.stage.role == "perceiver" and here and not service.engine_args

@@ -12,7 +12,7 @@ from p2r_bench_pra_grpo.reading import TABLE, Count, NotNegative, Positive
 
 @dataclass(frozen=True, config=TABLE)
 class Settings:
-    """How this process trains.
+    """Settings of the embedded backend.
 
     Attributes:
         device: "auto" (cuda, then mps, then cpu), or torch's name.

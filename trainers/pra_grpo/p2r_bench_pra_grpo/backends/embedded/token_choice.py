@@ -1,4 +1,4 @@
-"""Which token comes next, for rows with different sampling settings."""
+"""Choice of the next token, for rows with different sampling settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def choose_tokens(
     suppressed: torch.Tensor,
     counts: torch.Tensor | None = None,
 ) -> list[int | None]:
-    """One token id per row; None for a row whose logits are not numbers.
+    """Return one token id per row; None for a row whose logits are not numbers.
 
     Temperature 0 takes the likeliest token. Otherwise the n-th token of a row uses the n-th number of
     its own generator, by inverting the cumulative distribution in order of falling probability: the
@@ -68,7 +68,7 @@ def _penalised(
 def _draw(
     scores: torch.Tensor, samplings: Sequence[Sampling], uniform: list[float]
 ) -> torch.Tensor:
-    """One draw per row, after `min_p`, `top_k` and `top_p` in this order, as vLLM applies them."""
+    """Draw one token per row, after `min_p`, `top_k` and `top_p` in this order, as vLLM applies them."""
     temperature = _column(scores, [s.temperature for s in samplings])
     probabilities, order = torch.softmax(scores / temperature, dim=-1).sort(
         dim=-1, descending=True, stable=True

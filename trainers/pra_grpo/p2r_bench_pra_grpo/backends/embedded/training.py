@@ -28,7 +28,7 @@ from p2r_bench_pra_grpo.stage import Frozen, Reward, Stage
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """What a step came to.
+    """Outcome of a step.
 
     Attributes:
         row: Its row of the metrics.
@@ -40,10 +40,10 @@ class StepOutcome:
 
 
 class Training:
-    """Takes the steps of a stage. A step depends on the seed, its number and the weights, on nothing else.
+    """Steps of a stage. A step depends on the seed, its number and the weights alone.
 
     Args:
-        stored: Says again what the frozen perceiver said (`Frozen.ask`), where the reasoner is trained.
+        stored: Replays the frozen perceiver's texts (`Frozen.ask`), where the reasoner is trained.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Training:
         self.steps = grpo.steps(len(samples))
 
     def batch(self, step: int) -> list[Sample]:
-        """The samples of a step, counted from 1."""
+        """Return the samples of a step, counted from 1."""
         per_epoch = len(self.samples) // self.grpo.batch_size
         epoch, place = divmod(step - 1, per_epoch)
         order = epoch_order(len(self.samples), self.stage.seed, epoch)
@@ -78,7 +78,7 @@ class Training:
         return [self.samples[number] for number in chosen]
 
     async def step(self, step: int) -> StepOutcome:
-        """Rollouts, rewards, and the updates from them.
+        """Sample rollouts, reward them, and update the policy.
 
         Raises:
             UserError: Not one rollout of the step has a reward, or the training has diverged.
@@ -150,7 +150,7 @@ class Training:
         drawn: Sequence[Sequence[Rollout]],
         rewards: Sequence[Sequence[Reward | None]],
     ) -> list[Group]:
-        """The groups that something can be learned from, with advantages."""
+        """Return the groups that can be learned from, with advantages."""
         kept = [
             (place, rollout, reward.value)
             for place, (group, earned) in enumerate(zip(drawn, rewards, strict=True))
@@ -188,7 +188,7 @@ class Training:
     def _check_any(
         asked: Sequence[Asked | P2RError], outcomes: Sequence[Sequence[Reward | P2RError]]
     ) -> None:
-        """A whole step without a reward is no accident of single rollouts."""
+        """Refuse a step without any reward: that is no accident of single rollouts."""
         flat = [outcome for group in outcomes for outcome in group]
         if any(isinstance(outcome, Reward) for outcome in flat):
             return

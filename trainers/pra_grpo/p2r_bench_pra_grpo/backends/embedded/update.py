@@ -38,9 +38,9 @@ class Group:
 class Learner:
     """The policy, its frozen reference and the optimiser.
 
-    The optimiser changes weights in float32: in bfloat16, which has three digits, a step of a usual learning rate is
-    rounded to nothing. A policy of another precision has its weights rounded from them after every step; one in
-    float32 is changed itself.
+    The optimiser changes float32 weights, because in bfloat16, which has three digits, a step of a usual learning rate
+    rounds to nothing. A policy of another precision has its weights rounded from them after every step; a float32
+    policy is changed directly.
     """
 
     def __init__(self, policy: Policy, reference: Policy, grpo: GRPO, settings: Settings) -> None:
@@ -61,7 +61,7 @@ class Learner:
         return self.grpo.learning_rate * rise
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Trained parameters by name, in float32, and the optimiser's state."""
+        """Return the trained parameters by name, in float32, and the optimiser's state."""
         weights = {name: weight.detach() for name, weight in self._weights.items()}
         return weights, self.optimizer.state_dict()
 
@@ -74,7 +74,7 @@ class Learner:
         self.optimizer.load_state_dict(optimizer)
 
     def update(self, groups: Sequence[Group], step: int) -> dict[str, float]:
-        """Learn from a step's groups; returns its columns of the metrics.
+        """Learn from a step's groups; return its columns of the metrics.
 
         Raises:
             UserError: The gradient is not a number.
@@ -106,7 +106,7 @@ class Learner:
         return norm
 
     def _round(self) -> None:
-        """Give the policy the weights in its own precision."""
+        """Round the weights to the policy's own precision."""
         with torch.no_grad():
             for weight, parameter in self._rounded():
                 parameter.copy_(weight)
@@ -157,7 +157,7 @@ class Learner:
 
     @torch.no_grad()
     def _references(self, groups: Sequence[Group]) -> dict[int, list[Tensor]]:
-        """The reference's log-probabilities of every rollout, by the group's identity."""
+        """Return the reference's log-probabilities of every rollout, by the group's identity."""
         rows = iter(_score(self.reference, groups).log_probs)
         return {
             id(group): [next(rows)[: len(r.tokens)] for r in group.rollouts] for group in groups
@@ -194,7 +194,7 @@ class _Told:
 
 
 def _in_float32(parameter: nn.Parameter) -> Tensor:
-    """The parameter itself, or a copy where its precision is another."""
+    """Return a float32 parameter itself, or a float32 copy of another."""
     if parameter.dtype == torch.float32:
         return parameter
     return parameter.detach().float().requires_grad_()
@@ -208,7 +208,7 @@ def _score(policy: Policy, groups: Sequence[Group]) -> Scored:
 
 
 def _padded(rows: Iterable[Tensor], mask: Tensor) -> Tensor:
-    """(n, t) with rows of different lengths on their left sides."""
+    """Return (n, t): rows of different lengths, padded on the right."""
     padded = torch.zeros_like(mask)
     for place, row in enumerate(rows):
         padded[place, : len(row)] = row

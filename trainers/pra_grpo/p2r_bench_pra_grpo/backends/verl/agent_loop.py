@@ -13,11 +13,11 @@ from p2r_bench.store.rows import recipe_from_json
 from p2r_bench_pra_grpo.backends.verl.stage_file import stage_file_of
 
 NEVER = -100.0
-"""Logit bias of a forbidden token: the lowest that the API takes, a chance of e⁻¹⁰⁰ at equal logits."""
+"""Logit bias of a forbidden token: the lowest that the API accepts."""
 
 
 class StageAgentLoop(SingleTurnAgentLoop):
-    """A single turn. A prompt whose images a processor would resize is an error, not a rollout."""
+    """Loop of a single turn. A prompt whose images a processor would resize is an error, not a rollout."""
 
     tokenizer: Any
     processor: Any
@@ -51,7 +51,7 @@ class StageAgentLoop(SingleTurnAgentLoop):
     async def ct_build_initial_tokens(
         self, messages: list[dict[str, Any]], *args: Any, **kwargs: Any
     ) -> list[int]:
-        """Prompt token ids, with as many visual tokens as the request has."""
+        """Return the prompt's token ids, with as many visual tokens as the request has."""
         ids: list[int] = await super().ct_build_initial_tokens(messages, *args, **kwargs)
         factor = (
             self.processor.image_processor.patch_size * self.processor.image_processor.merge_size
@@ -74,7 +74,7 @@ class StageAgentLoop(SingleTurnAgentLoop):
 
 
 def rollout_seed(stage_seed: int, step: int, row: int, rollout: int) -> int:
-    """Seed of one rollout, 31 bits: the same when a stage is resumed, another for every rollout of a group."""
+    """Return the seed of one rollout, 31 bits: the same when a stage is resumed, another for every rollout of a group."""
     text = f"{stage_seed}:{step}:{row}:{rollout}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 

@@ -27,7 +27,7 @@ from p2r_bench_pra_grpo.stage import FROZEN_ROLE, Frozen, ServiceDown, Stage, Vi
 
 _LOOP_CLASS = "p2r_bench_pra_grpo.backends.verl.agent_loop.StageAgentLoop"
 RAY_PORTS = {"cluster": "any free one", "dashboard": "8265, or the next free one"}
-"""Of a cluster that verl starts; one that runs already has its own."""
+"""Ports of a cluster that verl starts; a running cluster has its own."""
 
 
 class VerlBackend:
@@ -86,13 +86,13 @@ class VerlBackend:
         ]
 
     def command(self, stage: Stage, paths: StagePaths, steps: int | None = None) -> list[str]:
-        """Words of verl's command line for a stage."""
+        """Return the words of verl's command line for a stage."""
         hydra = [f"hydra.run.dir={written(str(paths.attempt_folder))}", "hydra.output_subdir=null"]
         words = overrides(stage, self.config, self.settings, self.profile, paths, steps)
         return [self.settings.interpreter, "-m", "verl.trainer.main_ppo", *words, *hydra]
 
     def facts(self, stage: Stage) -> dict[str, Any]:
-        """What trained, as each attempt wrote it down, for the checkpoint's manifest."""
+        """Return the facts that each attempt recorded, for the checkpoint's manifest."""
         files = [paths.installed for paths in StagePaths.attempts(stage)]
         told = [json.loads(file.read_text("utf-8")) for file in files if file.is_file()]
         last = told[-1] if told else {}
@@ -140,9 +140,9 @@ class VerlBackend:
             raise self._ended(status, paths)
 
     def rows(self, stage: Stage, samples: Sequence[Sample], frozen: Frozen | None) -> list[Row]:
-        """The rows of a stage; for the reasoner with the frozen perceiver's texts.
+        """Return the rows of a stage; for the reasoner with the frozen perceiver's texts.
 
-        Samples that it has no text for are left out: `BoxStore.fill` has counted and bounded them.
+        Samples without a text are left out: `BoxStore.fill` has counted and bounded them.
         """
         if stage.role != "reasoner":
             return [Row(sample) for sample in samples]

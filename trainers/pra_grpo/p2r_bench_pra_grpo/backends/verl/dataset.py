@@ -21,7 +21,7 @@ class StageDataset(RLHFDataset):
     """Rows of `rows.write_rows`, rendered by the adapter under the stage's profile.
 
     A row holds no pixels: verl copies it for every rollout of its group. Images are rendered in the worker
-    that generates, by `process_multi_modal_info`. No row is ever dropped: what does not fit is refused when
+    that generates, by `process_multi_modal_info`. No row is ever dropped: a row that does not fit is refused when
     the stage is prepared.
     """
 
@@ -69,7 +69,7 @@ class StageDataset(RLHFDataset):
         }
 
     def request(self, item: int) -> Request:
-        """The request that a row renders: what evaluation asks, but for the sampling of rollouts."""
+        """Return the request of a row: evaluation's, with the sampling of rollouts."""
         grpo = self.stage.config.grpo_for(self.stage.role)
         sampling = {"temperature": grpo.temperature, "top_p": grpo.top_p}
         if grpo.max_response_tokens:
@@ -80,15 +80,15 @@ class StageDataset(RLHFDataset):
     async def process_multi_modal_info(
         cls, messages: list[dict[str, Any]], image_patch_size: int, config: Any
     ) -> Any:
-        """(images, videos, audios) of a row's messages; verl's agent loop calls it in its own process."""
+        """Return (images, videos, audios) of a row's messages; verl's agent loop calls it in its own process."""
         return await images_of(messages) or None, None, None
 
     def resume_dataset_state(self) -> None:
-        """Called by verl when a stage goes on; the rows are a file, so there is nothing to restore."""
+        """Read the rows again; verl calls it when a stage is resumed."""
         self._read()
 
 
 def prompt_messages(row: Row, request: Request) -> list[dict[str, Any]]:
-    """Chat messages of a request with image parts that workers can render."""
+    """Return chat messages of a request with image parts that workers can render."""
     recipes = request.recipes
     return chat_messages(request, lambda index: image_part(recipes[index], row.sample.image))

@@ -19,7 +19,7 @@ _works: dict[asyncio.AbstractEventLoop, ImageWork] = {}
 
 
 def image_part(recipe: Recipe, source: ImageRef) -> dict[str, Any]:
-    """The content part of a chat message that stands for an image: a few hundred bytes, however large it is."""
+    """Return the content part of a chat message for an image: a few hundred bytes, however large it is."""
     return {
         "type": "image",
         "image": {"recipe": recipe_to_json(recipe), "source": asdict(source)},
@@ -27,7 +27,7 @@ def image_part(recipe: Recipe, source: ImageRef) -> dict[str, Any]:
 
 
 async def images_of(messages: Sequence[Mapping[str, Any]]) -> list[Image.Image]:
-    """The images of messages made with `image_part`, RGB at their final size, in order.
+    """Return the images of messages made with `image_part`, RGB at their final size, in order.
 
     Raises:
         ImageError: A source cannot be read.
@@ -52,7 +52,7 @@ async def images_of(messages: Sequence[Mapping[str, Any]]) -> list[Image.Image]:
 
 
 def _work() -> ImageWork:
-    """One per event loop; verl's workers have one loop for their whole life."""
+    """Return the event loop's image work; verl's workers have one loop for their whole life."""
     loop = asyncio.get_running_loop()
     for closed in [other for other in _works if other.is_closed()]:
         _works.pop(closed).close()

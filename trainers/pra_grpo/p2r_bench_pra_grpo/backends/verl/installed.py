@@ -1,4 +1,4 @@
-"""What the environment that runs verl has installed; as a program, run there, it prints that as JSON."""
+"""Versions in the environment that runs verl; as a program, run there, it prints them as JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SECONDS = 120
 
 
 def installed(python: str, environment: Mapping[str, str]) -> Versions:
-    """The versions of `PACKAGES` for an interpreter, which is asked once per process.
+    """Return the versions of `PACKAGES` for an interpreter, which is started once per process.
 
     Args:
         environment: Environment variables beside this process's own.

@@ -1,4 +1,4 @@
-"""What reward workers write down of every rollout: one file of JSON lines per process, read by the backend."""
+"""Journals of rollouts by reward workers: one file of JSON lines per process, read by the backend."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from p2r_bench_pra_grpo.metrics import rollout_row
 from p2r_bench_pra_grpo.stage import Reward, Stage
 
 DOWN = "service_down.txt"
-"""In the journals' folder: why a frozen model or the verifier was given up. The backend ends verl when it appears."""
+"""File in the journals' folder with the reason why a service was given up. The backend ends verl when it appears."""
 
 KEPT_PROMPTS = 2
-"""Prompts of a step whose rollouts are kept whole, on average."""
+"""Mean number of prompts of a step whose rollouts are stored whole."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Which rollout: `group` is verl's id of the prompt in this step, `rollout` the place in the group."""
+    """Place of a rollout: `group` is verl's id of the prompt in this step, `rollout` the index in the group."""
 
     step: int
     group: str
@@ -34,10 +34,10 @@ class Place:
 
 
 class Journal:
-    """Writes the lines of one process. A rollout that was kept has the row of rollouts.parquet in it.
+    """Journal of one process. A rollout that is stored whole has its row of rollouts.parquet in it.
 
     Args:
-        keep: Share of prompts whose rollouts are kept whole.
+        keep: Share of prompts whose rollouts are stored whole.
     """
 
     def __init__(self, folder: Path, stage: Stage, keep: float) -> None:
@@ -48,7 +48,7 @@ class Journal:
         self._path = folder / f"{socket.gethostname()}-{os.getpid()}.jsonl"
 
     def rewarded(self, place: Place, sample: Sample, reward: Reward) -> None:
-        """Write down a rollout with its reward."""
+        """Record a rollout with its reward."""
         evidence = reward.prediction.evidence
         kept = self._kept(place)
         self._write(
@@ -68,11 +68,11 @@ class Journal:
         )
 
     def failed(self, place: Place, sample: Sample, kind: str, message: str) -> None:
-        """Write down a rollout without one, and why."""
+        """Record a rollout without a reward, and the cause."""
         self._write(place, {"sample": sample.id, "failed": kind, "message": message})
 
     def service_down(self, message: str) -> None:
-        """Leave word for the backend that a frozen model or the verifier was given up."""
+        """Record for the backend that a frozen model or the verifier was given up."""
         path = self._folder / DOWN
         if not path.exists():  # the first one says why
             with replacing(path) as beside:
@@ -89,7 +89,7 @@ class Journal:
 
 
 def reward_from(line: Mapping[str, Any]) -> Reward | None:
-    """The reward of a line, as far as metrics need it; None for a rollout that failed."""
+    """Return the reward of a line, as far as metrics need it; None for a rollout that failed."""
     if "failed" in line:
         return None
     boxes = tuple(Box(tuple(corners)) for corners in line["boxes"])

@@ -1,4 +1,4 @@
-"""How long prompts and rollouts of a stage get."""
+"""Lengths of a stage's prompts and rollouts, in tokens."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from p2r_bench_pra_grpo.backends.verl.rows import Row
 
 TEXT_TOKENS = 512
-"""Room for the text of a prompt beside its images; the published limits (2560, 8704) have the same."""
+"""Tokens for the text of a prompt beside its images, as in the published limits (2560, 8704)."""
 
 
 def prompt_tokens(config: Config, role: StageRole, profile: Profile) -> int:
-    """Longest prompt: what the configuration says, or the profile's visual tokens and room for the text."""
+    """Return the longest prompt: the configured one, or the profile's visual tokens and room for the text."""
     return config.grpo_for(role).max_prompt_tokens or (
         (profile.visual_tokens(CALL_ROLE[role]) or 0) + TEXT_TOKENS
     )
 
 
 def response_tokens(config: Config, role: StageRole, profile: Profile) -> int:
-    """Cap of a rollout: what the configuration says, or the profile's for the call's role."""
+    """Return the cap of a rollout: the configured one, or the profile's for the call's role."""
     return (
         config.grpo_for(role).max_response_tokens
         or profile.sampling.for_role(CALL_ROLE[role]).max_tokens
@@ -36,7 +36,7 @@ def response_tokens(config: Config, role: StageRole, profile: Profile) -> int:
 def check_rows(
     rows: Iterable[Row], role: StageRole, profile: Profile, limit: int, model: Path
 ) -> int:
-    """Tokens of the longest prompt.
+    """Return the tokens of the longest prompt.
 
     Args:
         model: Folder with tokenizer and chat template.

@@ -15,7 +15,7 @@ LATEST = "latest_checkpointed_iteration.txt"
 
 
 def latest_step(checkpoints: Path) -> int | None:
-    """Step of the newest whole checkpoint, or None."""
+    """Return the step of the newest whole checkpoint, or None."""
     try:
         return int((checkpoints / LATEST).read_text("utf-8"))
     except (OSError, ValueError):
@@ -23,7 +23,7 @@ def latest_step(checkpoints: Path) -> int | None:
 
 
 def shards(checkpoints: Path, step: int) -> Path:
-    """Folder of the policy's shards of a step."""
+    """Return the folder of the policy's shards of a step."""
     return checkpoints / f"global_step_{step}" / "actor"
 
 
@@ -48,7 +48,7 @@ def check_world_size(checkpoints: Path, step: int, gpus: int) -> None:
 
 
 def merge_command(python: str, local_dir: Path, target: Path) -> list[str]:
-    """Words of verl's own command that merges the shards of a folder."""
+    """Return the words of verl's own command that merges the shards of a folder."""
     words = [python, "-m", "verl.model_merger", "merge", "--backend", "fsdp"]
     return [*words, "--local_dir", str(local_dir), "--target_dir", str(target)]
 
@@ -64,8 +64,8 @@ def merge(
     """Merge beside `target` and swap it in. Weights are bfloat16, as verl's merger writes them.
 
     Args:
-        start: The model that training began with: what the merged folder lacks is copied from it.
-        log: Gets what the merger prints.
+        start: The model that training began with: files that the merged folder lacks are copied from it.
+        log: File for the merger's output.
 
     Raises:
         UserError: The merger failed; `target` is as it was.
@@ -103,7 +103,7 @@ def merge(
 
 
 def complete(folder: Path, start: Path) -> None:
-    """Copy what `folder` lacks and is no weights and no model card: image processor, chat template, profile's name."""
+    """Copy the files that `folder` lacks, but for weights and model card: image processor, chat template, profile's name."""
     for path in start.iterdir():
         weights = path.suffix in (".safetensors", ".bin", ".pt") or path.name.endswith(
             ".index.json"

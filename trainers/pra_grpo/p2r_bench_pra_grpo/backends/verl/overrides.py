@@ -33,7 +33,7 @@ def overrides(
     paths: StagePaths,
     steps: int | None = None,
 ) -> list[str]:
-    """The overrides of a stage, `settings.overrides` last.
+    """Return the overrides of a stage, `settings.overrides` last.
 
     Args:
         steps: Steps of the stage, where they are known already.
@@ -188,7 +188,7 @@ def _trainer(
 
 
 def written(value: Any) -> str:
-    """A value in Hydra's override grammar."""
+    """Return a value in Hydra's override grammar."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Mapping):

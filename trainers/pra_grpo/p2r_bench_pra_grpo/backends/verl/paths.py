@@ -1,4 +1,4 @@
-"""Where things of a stage are that only this backend writes."""
+"""Paths of a stage's files that only this backend writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class StagePaths:
 
     Attributes:
         folder: All of them are in it.
-        attempt: Which start of the stage, from 1: logs of an earlier one are not written over.
+        attempt: Number of the stage's start, from 1: logs of an earlier start are not overwritten.
     """
 
     folder: Path
@@ -52,7 +52,7 @@ class StagePaths:
 
     @property
     def installed(self) -> Path:
-        """What this attempt runs with: interpreter, versions, whether sequences are packed."""
+        """Facts of this attempt: interpreter, versions, and whether sequences are packed."""
         return self.attempt_folder / "installed.json"
 
     @property
@@ -67,18 +67,18 @@ class StagePaths:
 
     @property
     def output(self) -> Path:
-        """What verl prints."""
+        """File of verl's output."""
         return self.attempt_folder / "verl.log"
 
     @classmethod
     def next(cls, stage: Stage) -> StagePaths:
-        """Paths of the attempt that comes next."""
+        """Return the paths of the next attempt."""
         done = cls.attempts(stage)
         return cls((stage.folder / "verl").resolve(), (done[-1].attempt + 1) if done else 1)
 
     @classmethod
     def attempts(cls, stage: Stage) -> list[StagePaths]:
-        """Paths of the attempts so far, in order."""
+        """Return the paths of the attempts so far, in order."""
         folder = (stage.folder / "verl").resolve()
         numbers = sorted(int(p.name.rpartition("-")[2]) for p in folder.glob("attempt-*"))
         return [cls(folder, number) for number in numbers]

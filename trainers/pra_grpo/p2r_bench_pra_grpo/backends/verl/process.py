@@ -13,7 +13,7 @@ from pathlib import Path
 
 POLL_S = 1.0
 STOP_S = 60.0
-"""Seconds that verl has to shut its cluster down before it is killed."""
+"""Seconds in which verl may shut its cluster down before it is killed."""
 
 _PR_SET_PDEATHSIG = 1
 
@@ -24,7 +24,7 @@ def run(
     environment: Mapping[str, str],
     meanwhile: Callable[[], None],
 ) -> int:
-    """Exit status of a command whose output goes to a file.
+    """Run a command with its output in a file, and return its exit status.
 
     Args:
         meanwhile: Called about once a second while it runs, and once at its end. When it raises, the
@@ -54,7 +54,7 @@ def run(
 
 
 def tail(log: Path, lines: int = 15) -> str:
-    """The last lines of a file."""
+    """Return the last lines of a file."""
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 65536))
         return "\n".join(file.read().decode("utf-8", "replace").splitlines()[-lines:])
@@ -73,5 +73,5 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 
 def _die_with_parent() -> None:
-    """A killed parent must not leave a training behind that the next one would run beside."""
+    """Have the child killed with its parent, so that the next training does not run beside it."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

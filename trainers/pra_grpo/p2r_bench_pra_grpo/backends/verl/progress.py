@@ -1,4 +1,4 @@
-"""Steps of a running stage as rows of metrics.parquet: verl's own figures, and what the rewards say."""
+"""Steps of a running stage as rows of metrics.parquet: verl's own figures and those of the rewards."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ Group = tuple[Sample, Sequence[Reward | None]]
 
 
 class Progress:
-    """Reads what one attempt has written since it was last asked."""
+    """Reader of one attempt's new lines since the last call."""
 
     def __init__(self, stage: Stage, samples: Sequence[Sample], paths: StagePaths) -> None:
         self._stage = stage
@@ -47,7 +47,7 @@ class Progress:
         self._lines: dict[int, list[dict[str, Any]]] = defaultdict(list)
 
     def new_steps(self) -> Iterator[tuple[dict[str, Any], list[dict[str, Any]]]]:
-        """Rows of metrics.parquet, each with the rows of rollouts.parquet of its step."""
+        """Return rows of metrics.parquet, each with the rows of rollouts.parquet of its step."""
         logged = list(self._new_lines(self._paths.log))
         for path in sorted(self._paths.journals.glob("*.jsonl")):
             for line in self._new_lines(path):
@@ -78,7 +78,7 @@ class Progress:
         ]
 
     def _new_lines(self, path: Path) -> Iterator[dict[str, Any]]:
-        """Lines that have become whole since the last call."""
+        """Return the lines completed since the last call."""
         if not path.is_file():
             return
         with path.open("rb") as file:

@@ -22,11 +22,11 @@ from p2r_bench_pra_grpo.stage import Frozen, NoReward, Reward, ServiceDown, Stag
 
 
 class RolloutFailed(RuntimeError):
-    """A rollout has no reward. verl then has no trajectory of it, and its group goes on with the others."""
+    """A rollout has no reward. verl then has no trajectory of it, and its group continues with the others."""
 
 
 class StageRewardManager(RewardManagerBase):
-    """Rewards one rollout at a time, many at once, in a process of its own.
+    """Reward manager in a process of its own; it rewards many rollouts at once.
 
     Every outcome has the same keys: the reward's terms and `correct`.
     """
@@ -50,7 +50,7 @@ class StageRewardManager(RewardManagerBase):
         self._open = AsyncExitStack()
 
     async def run_single(self, data: Any) -> dict[str, Any]:
-        """verl's outcome of a rollout: "reward_score" and "reward_extra_info".
+        """Return verl's outcome of a rollout: "reward_score" and "reward_extra_info".
 
         Args:
             data: verl's DataProto; its last row is the rollout.
@@ -127,5 +127,5 @@ class StageRewardManager(RewardManagerBase):
 
 
 def journalled(file: StageFile) -> Stage:
-    """The stage as rows of rollouts name it."""
+    """Return the stage as rows of rollouts name it."""
     return Stage(file.round, file.role, Path(), None, Path(), file.seed)

@@ -36,7 +36,7 @@ class Row:
     boxes: str | None = None
 
     def request(self, two: TwoStage, role: StageRole, **sampling: Any) -> Request:
-        """The call that the policy answers, as evaluation makes it."""
+        """Return the call that the policy answers, as evaluation makes it."""
         if role == "perceiver":
             return two.perceive_request(self.sample, **sampling)
         if role == "baseline":
@@ -63,10 +63,10 @@ def write_rows(path: Path, rows: Sequence[Row], images: Path) -> None:
 
 
 def read_rows(path: str | Path) -> list[Row]:
-    """Rows of a file, in order.
+    """Return the rows of a file, in order.
 
     Raises:
-        UserError: It is not there or not such a file.
+        UserError: The file is missing, or is not such a file.
     """
     try:
         table = pq.read_table(path, schema=SCHEMA)
@@ -76,7 +76,7 @@ def read_rows(path: str | Path) -> list[Row]:
 
 
 def sample_to_json(sample: Sample) -> str:
-    """A sample as JSON. Its image is where it was: only the reference is kept, never bytes.
+    """Return a sample as JSON. Its image stays in place: only the reference is stored, never bytes.
 
     Raises:
         ValueError: The image is in memory only.
@@ -87,7 +87,7 @@ def sample_to_json(sample: Sample) -> str:
 
 
 def sample_from_json(text: str) -> Sample:
-    """The sample that `sample_to_json` wrote, equal to it but for tuples in `meta`."""
+    """Return the sample that `sample_to_json` wrote, equal to it but for tuples in `meta`."""
     values: dict[str, Any] = json.loads(text)
     values["image"] = image_from(values["image"])
     if values["boxes"] is not None:
@@ -96,7 +96,7 @@ def sample_from_json(text: str) -> Sample:
 
 
 def image_from(values: Mapping[str, Any]) -> ImageRef:
-    """An image reference from its fields."""
+    """Return an image reference from its fields."""
     size = values["size"]
     return ImageRef(**{**values, "size": None if size is None else tuple(size)})
 

@@ -1,4 +1,4 @@
-"""Which groups a step trains on. `trainer.v1.sampler.custom_sampler` names it.
+"""Sampler of the groups that a step trains on. `trainer.v1.sampler.custom_sampler` names it.
 
 A rollout whose call, judge or images failed has raised, so verl has no trajectory of it: its group goes on
 with the others. verl would give a lone survivor its raw reward as its advantage, and takes the place of
@@ -16,14 +16,14 @@ from verl.trainer.ppo.v1.replay_buffer import ReplayBuffer
 log = logging.getLogger(__name__)
 
 LEAST = 2
-"""Rollouts that make a group."""
+"""Fewest rollouts of a group."""
 
 
 class GroupSampler(ReplayBuffer):
     """verl's sampler without groups of fewer than two rollouts; the next prompts take their place.
 
-    `trainer.v1.sampler.sampler_kwargs` holds `group`, the rollouts per prompt, and `give_up_after`: so many
-    groups left out of one step end the run, because it is a service that is down.
+    `trainer.v1.sampler.sampler_kwargs` holds `group`, the rollouts per prompt, and `give_up_after`, the number of
+    groups left out of one step that ends the run, because a service is down.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -56,7 +56,7 @@ class GroupSampler(ReplayBuffer):
     def sample(
         self, global_steps: int, partition_id: str, batch_size: int
     ) -> tuple[Any, dict[str, Any]]:
-        """A batch of groups of at least two, and what was left out, as metrics.
+        """Return a batch of groups of at least two, and the counts of those left out, as metrics.
 
         `training/failed_rollouts` counts rollouts without a reward, those of groups that were left out
         included; `training/failed_share` is their share of all that were begun;

@@ -31,19 +31,19 @@ REFUSED: Mapping[str, str] = {
         for name in ("lora", "lora_rank", "lora_adapter_path")
     },
 }
-"""Override of verl that would be ignored, or would do something else than it says, to the reason."""
+"""Override that verl ignores or misapplies, to the reason."""
 
 
 @dataclass(frozen=True, config=TABLE)
 class VerlSettings:
-    """How verl runs.
+    """Settings of the verl backend.
 
     Attributes:
-        nodes, gpus_per_node: What training uses; the services of the frozen models have their own GPUs.
+        nodes, gpus_per_node: Machines and GPUs that train; the services of the frozen models have their own GPUs.
         gpus: Devices of this machine for the cluster that verl starts here (CUDA_VISIBLE_DEVICES), as many as
             `gpus_per_node`; empty leaves the variable alone. Needed where a server beside the training has `gpus`.
         ray_address: Running Ray cluster, such as "10.0.0.1:6379"; None starts one on this machine.
-        strategy: How weights are sharded.
+        strategy: Sharding of the weights.
         tensor_parallel: GPUs that one rollout engine spans.
         gpu_memory: Share of a GPU's memory for the rollout engine, 0 to 1.
         tokens_per_gpu: Most tokens of a micro-batch; None takes two of the longest rollouts.
@@ -81,17 +81,17 @@ class VerlSettings:
 
     @property
     def interpreter(self) -> str:
-        """Path of the interpreter that runs verl; a name without a folder is looked up as a command is."""
+        """Path of the interpreter that runs verl; a name without a folder is searched on PATH."""
         if self.python is None:
             return sys.executable
         return str(Path(self.python).expanduser().absolute()) if "/" in self.python else self.python
 
     @property
     def versions(self) -> Versions:
-        """What is installed where verl runs.
+        """Versions in the environment where verl runs.
 
         Raises:
-            UserError: The interpreter cannot be asked.
+            UserError: The interpreter cannot be run.
         """
         return installed(self.interpreter, self.process_environment)
 
@@ -108,14 +108,14 @@ class VerlSettings:
 
     @property
     def packs(self) -> bool:
-        """Whether sequences are packed, with flash-attn."""
+        """True if sequences are packed, which needs flash-attn."""
         if self.remove_padding == "auto":
             return self.versions["flash-attn"] is not None
         return self.remove_padding == "yes"
 
 
 def settings_of(config: Config) -> VerlSettings:
-    """The settings of a configuration.
+    """Return the settings of a configuration.
 
     Raises:
         UserError: A key is unknown, a value is of the wrong type, or the GPUs do not fit each other, the batch or the
@@ -161,7 +161,7 @@ def _check_override(override: str) -> None:
 
 
 def _beside_training(config: Config) -> dict[str, ServiceConfig]:
-    """Servers of this machine that run while verl trains. The frozen perceiver has been stopped by then."""
+    """Return the servers of this machine that run while verl trains. The frozen perceiver is stopped before."""
     beside: dict[str, ServiceConfig | None] = {"verifier": config.services.verifier}
     if "perceiver" in config.stages:
         beside["reasoner"] = config.services.reasoner

@@ -1,4 +1,4 @@
-"""What verl's processes, on any node, need to know of a stage: one JSON file."""
+"""Description of a stage for verl's processes on any node: one JSON file."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ OPTION = "p2r_stage"
 
 @dataclass(frozen=True)
 class StageFile:
-    """A stage, as its workers see it.
+    """Description of a stage for its workers.
 
     Attributes:
-        profile: Hash that the configuration's profile must come to on every node.
-        frozen: `Frozen.at`: where the frozen model is reached.
+        profile: Hash that the configuration's profile must have on every node.
+        frozen: `Frozen.at`: address of the frozen model.
         rows: The stage's rows.
         journals: Folder of the journals of rollouts, one per reward worker.
     """
@@ -49,7 +49,7 @@ class StageFile:
 
     @classmethod
     def load(cls, path: str | Path) -> StageFile:
-        """The stage of a file.
+        """Return the stage of a file.
 
         Raises:
             UserError: It cannot be read; all nodes must see the training's folder under the same path.
@@ -66,10 +66,10 @@ class StageFile:
         return cls(**{**values, **paths})
 
     def load_profile(self) -> Profile:
-        """The stage's profile.
+        """Return the stage's profile.
 
         Raises:
-            UserError: It is another one on this node.
+            UserError: The profile differs on this node.
         """
         profile = profile_of(self.config)
         if profile.hash != self.profile:
@@ -81,7 +81,7 @@ class StageFile:
 
 
 def stage_file_of(data_config: Any) -> StageFile:
-    """The stage that verl's `data` configuration names, read once per process."""
+    """Return the stage that verl's `data` configuration names; cached by process."""
     return _loaded(str(data_config[OPTION]))
 
 
@@ -91,7 +91,7 @@ def _loaded(path: str) -> StageFile:
 
 
 def plain(value: Any) -> Any:
-    """Dataclasses, paths and tuples as JSON has them."""
+    """Return dataclasses, paths and tuples as JSON values."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
