@@ -43,7 +43,7 @@ def main(config: Path, decoding: bool) -> None:
 
 
 def _broken(samples: list[Sample]) -> list[str]:
-    """Images whose pixels cannot be read, a line each."""
+    """Return a line for each image whose pixels cannot be read."""
     found, seen = [], set()
     for sample in samples:
         if sample.image.digest in seen:

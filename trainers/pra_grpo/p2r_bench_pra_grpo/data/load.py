@@ -18,7 +18,7 @@ SYNTH = "Synth-HR"
 
 
 def load_samples(config: Config) -> list[Sample]:
-    """An epoch: every source read and mixed by weight, images with absolute paths and probed.
+    """Return an epoch: every source read and mixed by weight, images with absolute paths and probed.
 
     The dataset, the reward and the embedded trainer all take samples from here, so a path means the same to each.
 
@@ -33,10 +33,10 @@ def load_samples(config: Config) -> list[Sample]:
 
 
 def check_there(config: Config) -> None:
-    """See that files and folders of all data are there, without reading a row.
+    """Check that files and folders of all data exist, without reading a row.
 
     Raises:
-        UserError: Names what is not.
+        UserError: Names the missing ones.
     """
     for number, data in enumerate(config.data):
         for key, place in (("path", data.path), ("images", data.images)):
@@ -50,7 +50,7 @@ def check_there(config: Config) -> None:
 
 
 def samples_digest(samples: Sequence[Sample]) -> str:
-    """Identity of an epoch: ids, images, questions, answers and their forms, in order."""
+    """Return the identity of an epoch: ids, images, questions, answers and their forms, in order."""
     return digest_of(
         [
             [s.id, s.image.digest, s.question, dict(s.options), s.answer, s.answer_form]

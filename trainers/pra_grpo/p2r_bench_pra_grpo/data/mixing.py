@@ -1,4 +1,4 @@
-"""Which samples an epoch holds, and in which order."""
+"""Samples of an epoch, and their order."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from p2r_bench.types import Sample
 
 
 def mixed(sources: Sequence[Sequence[Sample]], weights: Sequence[float], seed: int) -> list[Sample]:
-    """An epoch: of a source with weight 1 every row once, with 0.5 half of them, with 2 every row twice.
+    """Return an epoch: of a source with weight 1 every row once, with 0.5 half of them, with 2 every row twice.
 
-    The part of a row that is left over is a draw by `seed`. With several sources ids start with the
+    A fraction of a row is drawn by `seed`. With several sources ids start with the
     source's number, so that they stay unique.
     """
     epoch: list[Sample] = []
@@ -29,7 +29,7 @@ def mixed(sources: Sequence[Sequence[Sample]], weights: Sequence[float], seed: i
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
-    """The order of `count` samples in an epoch, counted from 0; the same on every machine."""
+    """Return the order of `count` samples in an epoch, counted from 0; the same on every machine."""
     return _shuffled(range(count), f"{seed}:epoch:{epoch}")
 
 

@@ -14,7 +14,7 @@ _INSTRUCTION = re.compile(
 
 
 def split_options(text: str) -> tuple[str, dict[str, str]] | None:
-    """The bare question and its options, or None when the text holds no options A, B, … in order.
+    """Return the bare question and its options, or None when the text holds no options A, B, … in order.
 
     Options stand on lines of their own ("A. red", "(A) red", "A) red") or one after the other ("(A) red (B) blue").
     A heading such as "Options:" before them and a last line that asks for the letter belong to neither.
@@ -33,7 +33,7 @@ def split_options(text: str) -> tuple[str, dict[str, str]] | None:
 
 
 def _in_order(marks: list[re.Match[str]]) -> list[re.Match[str]] | None:
-    """The last run of marks A, B, …, at least two; None when something else follows it."""
+    """Return the last run of marks A, B, …, at least two; None when something else follows it."""
     starts = [n for n, m in enumerate(marks) if m[1] == "A"]
     if not starts:
         return None

@@ -25,7 +25,7 @@ from p2r_bench_pra_grpo.data.options import split_options
 TASK = "P2R-10k"
 
 FORMS: Mapping[str, AnswerForm] = {"mca": "choice", "na": "number", "free_form": "free"}
-"""The published names of answer forms; the core's own are taken as well."""
+"""Published name of an answer form to the core's; the core's own names are accepted as well."""
 
 _IMAGE_MARK = re.compile(r"<image>\s*")
 _SHOWN_FINDINGS = 20
@@ -34,14 +34,14 @@ _SHOWN_FINDINGS = 20
 def load_p2r10k(
     path: Path, images: Path | None = None, unpacked: Path | None = None
 ) -> list[Sample]:
-    """All rows of a file, or of the shards of a folder, unprobed.
+    """Return all rows of a file, or of the shards of a folder, unprobed.
 
     Args:
         images: Root of relative image paths; None for the folder of the parquet file.
-        unpacked: Where images that are stored in the rows are written, once.
+        unpacked: Folder for images that are stored in the rows; each is written once.
 
     Raises:
-        UserError: Something is wrong with the data; names file, row and field of the first 20 findings.
+        UserError: Rows cannot be used; names file, row and field of the first 20 findings.
     """
     samples: list[Sample] = []
     findings: list[UserError] = []
@@ -65,7 +65,7 @@ def load_p2r10k(
 def scan(
     path: Path, images: Path | None = None, unpacked: Path | None = None
 ) -> Iterator[Sample | UserError]:
-    """Every row as a sample, or as what is wrong with it.
+    """Yield a sample or an error for every row.
 
     Raises:
         UserError: The file or folder itself cannot be read, or lacks a column.
@@ -84,10 +84,10 @@ def scan(
 
 
 def files_of(path: Path) -> list[Path]:
-    """The file, or the shards of the folder.
+    """Return the file, or the shards of the folder.
 
     Raises:
-        UserError: There is none.
+        UserError: The folder has no shards.
     """
     files = [path] if path.is_file() else find_shards(path) if path.is_dir() else []
     if not files:
@@ -232,7 +232,7 @@ def _image(row: Row, root: Path, unpacked: Path | None) -> ImageRef:
 
 
 def _unpacked(row: Row, data: bytes, folder: Path | None) -> ImageRef:
-    """The image as a file: rows of a list column cannot be read one by one later, and samples cross process borders."""
+    """Write the image to a file: rows of a list column cannot be read singly later, and samples cross process borders."""
     if folder is None:
         return ImageRef(data=data)
     path = folder / f"{hashlib.sha256(data).hexdigest()}.image"

@@ -19,10 +19,10 @@ _SHOWN_FINDINGS = 20
 
 
 def probed(samples: Sequence[Sample], cache: Path) -> list[Sample]:
-    """The samples with `image.digest`, `image.size` and `image.orientation`, and their group where they have none.
+    """Return the samples with `image.digest`, `image.size` and `image.orientation`, and their group where they have none.
 
     Args:
-        cache: JSON file of what is known of files that have not changed since.
+        cache: JSON file with the facts of files that have not changed since.
 
     Raises:
         UserError: Images cannot be read, or have a shape that the model family refuses.
@@ -85,7 +85,7 @@ def _fresh(ref: ImageRef, known: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def _stamp(ref: ImageRef) -> dict[str, Any]:
-    """What changes when a file is written again; nothing for one that is rendered when it is read."""
+    """Return the facts that change when a file is rewritten; None for a file that is rendered when it is read."""
     try:
         state = Path(ref.path or "").stat()
     except OSError:

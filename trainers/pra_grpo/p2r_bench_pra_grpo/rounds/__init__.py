@@ -1,1 +1,1 @@
-"""The rounds of a training: which steps there are, how far they are, and what each does."""
+"""Rounds of a training: plan, state and execution of their steps."""

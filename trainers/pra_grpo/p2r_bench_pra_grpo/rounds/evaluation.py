@@ -1,4 +1,4 @@
-"""The core's own evaluation of a model of the training, and whether going on is worth it."""
+"""Evaluation of the training's models by the core, and early stopping."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def evaluate_model(config: Config, model: str) -> dict[str, Any]:
 
 
 def evaluation_command(config: Config, model: str) -> list[str]:
-    """Words of the `p2r-bench run` that does what `evaluate_model` does."""
+    """Return the words of the `p2r-bench run` that does the same as `evaluate_model`."""
     wanted, given = config.evaluation, _options(config, model)
     words = ["p2r-bench", "run", "--mode", ",".join(wanted.modes)]
     words += ["--tasks", ",".join(wanted.tasks), "--model", model]
@@ -68,7 +68,7 @@ def evaluation_command(config: Config, model: str) -> list[str]:
 
 
 def _options(config: Config, model: str) -> dict[str, Any]:
-    """How a model is evaluated, as keyword arguments of `evaluate`."""
+    """Return the keyword arguments of `evaluate` for a model."""
     wanted = config.evaluation
     return {
         "engine": wanted.engine,
@@ -86,12 +86,12 @@ def _options(config: Config, model: str) -> dict[str, Any]:
 
 
 def results_folder(config: Config) -> Path:
-    """Where runs and the leaderboard go."""
+    """Return the folder of runs and leaderboard."""
     return config.evaluation.out or config.out / "results"
 
 
 def reason_to_stop(config: Config, done: Mapping[str, Any]) -> str | None:
-    """Why no further round should begin, from the evaluations so far; None when one should."""
+    """Return the reason to begin no further round, from the evaluations so far, or None."""
     patience = config.evaluation.stop_after
     if patience is None:
         return None
@@ -118,7 +118,7 @@ def reason_to_stop(config: Config, done: Mapping[str, Any]) -> str | None:
 
 
 def shown(result: Mapping[str, Any]) -> str:
-    """ "p2r on Synth-HR 95.2 %, …" """
+    """Return the results in words: "p2r on Synth-HR 95.2 %, …"."""
     return ", ".join(
         f"{row['mode']} on {row['task']}{' ' + row['subset'] if row['subset'] else ''} {100 * row['value']:.1f} %"
         for row in result["runs"]

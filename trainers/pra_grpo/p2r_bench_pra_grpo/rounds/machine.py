@@ -1,4 +1,4 @@
-"""Does the steps of a training that are not done yet, and records each when it is."""
+"""Execution of a training: takes the steps that are left, and records each."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from p2r_bench_pra_grpo.stage import Backend, View
 Say = Callable[[str], None]
 Moment = Literal["begins", "done", "recorded"]
 Watch = Callable[[Step, Moment], None]
-"""Is told of every step when it begins, when it is done, and when that is on disk."""
+"""Called for every step when it begins, when it is done, and when its result is on disk."""
 
 
 def _heed_termination() -> None:
-    """A termination signal ends the training as an interrupt does: servers are stopped.
+    """Have a termination signal end the training as an interrupt does, with servers stopped.
 
-    Before every step, because an evaluation puts its own handlers in place and takes them away.
+    Called before every step, because an evaluation installs and removes its own handlers.
     """
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -45,8 +45,8 @@ class Rounds:
     """A training.
 
     Args:
-        say: Told one line of text where something begins or ends.
-        view: Told the metrics of every step of a stage.
+        say: Called with a line of text when something begins or ends.
+        view: Called with the metrics of every step of a stage.
         watch: For tests.
     """
 
@@ -67,17 +67,17 @@ class Rounds:
 
     @property
     def left(self) -> list[Step]:
-        """What is still to be done."""
+        """Steps that are left."""
         state = State.read(self.config.out)
         if evaluation.reason_to_stop(self.config, state.steps):
             return []
         return [step for step in steps(self.config) if step.name not in state.steps]
 
     def run(self) -> None:
-        """Do what is left. Nothing is touched where nothing is.
+        """Take the steps that are left. Without any, no file is touched.
 
         Raises:
-            UserError, ServiceDown: What has been done stays done; the same call goes on from there.
+            UserError, ServiceDown: Finished steps are kept; the same call continues after them.
         """
         state = State.read(self.config.out)
         if state.begun:
@@ -115,7 +115,7 @@ class Rounds:
             services.close()
 
     def _located(self) -> Config:
-        """The configuration with the start model as a folder, fetched from the hub if need be."""
+        """Return the configuration with the start model as a folder, downloaded if necessary."""
         folder = model_folder(self.config.model, self.config.revision)
         named = self.config.profile
         if named is None and folder.resolve() != Path(self.config.model).expanduser().resolve():
@@ -123,7 +123,7 @@ class Rounds:
         return replace(self.config, model=str(folder.resolve()), profile=named)
 
     def _named(self, step: Step) -> str:
-        """The model of a round's end, by the name that results show: the start's is what the user calls it."""
+        """Return the model at a round's end by its name in results; the start has the configured name."""
         if step.round == 0:
             return self.config.model
         return str(model_of(self.config, step.round))

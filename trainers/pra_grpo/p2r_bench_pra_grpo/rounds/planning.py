@@ -1,4 +1,4 @@
-"""The plan of a training: for every step what runs where, and which files it leaves."""
+"""Plan of a training: commands, machines and files of every step."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ Row = dict[str, Any]
 
 
 def plan(config: Config, backend: Backend) -> Sequence[Mapping[str, Any]]:
-    """The steps that are left, in order. Nothing is done or fetched; names that follow from weights which do not
-    exist yet stand as "p2r-DIGEST".
+    """Return the steps that are left, in order. Nothing is run or downloaded; names that depend on weights which do not
+    exist yet are shown as "p2r-DIGEST".
 
     Raises:
-        UserError: The model or data are not there, or the backend cannot run.
+        UserError: The model or data are missing, or the backend cannot run.
     """
     state = State.read(config.out)
     if reason_to_stop(config, state.steps):
@@ -44,7 +44,7 @@ def plan(config: Config, backend: Backend) -> Sequence[Mapping[str, Any]]:
 
 
 def _check_start(config: Config) -> None:
-    """Refuse a start model that is not there. Whether the hub has an id is not asked."""
+    """Refuse a start model that is missing. A hub id is not looked up."""
     if start_folder(config).is_dir() or config.model.count("/") != 1:
         model_folder(config.model, config.revision)
 
@@ -162,7 +162,7 @@ def _swap(stage: Stage, name: str, config: Config) -> list[Row]:
 
 
 def _engine(name: str, args: Mapping[str, Any]) -> Row:
-    """Where an engine has its model: on servers, or in this process."""
+    """Return the place of an engine's model: servers, or this process."""
     urls = args.get("base_url") or os.environ.get("OPENAI_BASE_URL")
     if name == "openai" and urls:
         return {"hosts": urls.split(",") if isinstance(urls, str) else list(urls)}
@@ -170,7 +170,7 @@ def _engine(name: str, args: Mapping[str, Any]) -> Row:
 
 
 def _reached(service: ServiceConfig) -> Row:
-    """Where a model is that has been served before."""
+    """Return the place of a model that is already served."""
     if service.kind == "engine":
         return _engine(service.engine, service.engine_args)
     if service.kind == "url":

@@ -1,4 +1,4 @@
-"""A picture of a round: what its stages' steps came to."""
+"""Picture of a round: the metrics of its stages."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def plot_round(config: Config, number: int, done: Mapping[str, Any]) -> dict[str
 def _draw(
     axis: Any, place: int, name: str, steps: Sequence[int], values: Sequence[float | None]
 ) -> bool:
-    """A column faintly, and its running mean over a fifteenth of the steps; False where it has no value."""
+    """Draw a column faintly, and its running mean over a fifteenth of the steps; return False without a value."""
     if all(value is None for value in values):
         return False
     column = pd.Series([math.nan if value is None else value for value in values])

@@ -1,4 +1,4 @@
-"""What each step of a stage does. Every one of them can be begun again after it was cut off anywhere."""
+"""Steps of a stage. Each can be repeated after an interruption at any point."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class StageSteps:
         self._say = say
 
     def take(self, kind: Kind) -> Result:
-        """Do one step and return what is recorded of it."""
+        """Take one step and return its record."""
         steps = {
             "serve": self.serve,
             "boxes": self.boxes,
@@ -64,7 +64,7 @@ class StageSteps:
         return steps[kind]()
 
     def serve(self) -> Result:
-        """The frozen model, where there is one, and the verifier answer."""
+        """Check that the verifier and any frozen model answer."""
         self._services.ensure_verifier()
         if self.stage.frozen is None:
             return {"frozen": None}
@@ -79,7 +79,7 @@ class StageSteps:
         return {"frozen": str(self.stage.frozen), "at": frozen.at}
 
     def boxes(self) -> Result:
-        """The frozen perceiver's texts are on disk."""
+        """Ask the frozen perceiver for the texts that are missing on disk."""
         self._services.ensure_frozen(self.stage)
         frozen, store = self._frozen_model(), self._store()
 
@@ -94,7 +94,7 @@ class StageSteps:
         return {"samples": len(with_boxes), "without": refused}
 
     def train(self) -> Result:
-        """The last checkpoint of the stage is on disk."""
+        """Train to the last checkpoint of the stage."""
         self._services.ensure_verifier()
         samples, frozen = list(self._samples), self._frozen()
         if self.stage.role == "reasoner":
@@ -108,7 +108,7 @@ class StageSteps:
         return {"samples": len(samples), "data_digest": samples_digest(samples)}
 
     def merge(self) -> Result:
-        """The checkpoint is a model folder."""
+        """Merge the checkpoint into a model folder."""
         self._services.stop_frozen(self.stage)
         folder = self._backend.merge(self.stage)
         if folder.resolve() != self.stage.model.resolve():
@@ -118,7 +118,7 @@ class StageSteps:
         return {"model": str(folder)}
 
     def load_test(self) -> Result:
-        """The folder loads and generates, and says how it was trained."""
+        """Load the folder, generate once, and write its manifest."""
         try:
             facts = load_test(self.stage.model, self._config, self._profile)
         except BadCheckpoint as error:
@@ -141,7 +141,7 @@ class StageSteps:
         return {"digest": facts["digest"], "tokens": facts["tokens"]}
 
     def swap(self) -> Result:
-        """`model` in the training's folder is the stage's result."""
+        """Link `model` in the training's folder to the stage's result."""
         link = self._config.out / "model"
         beside = link.with_name(f".{link.name}.{os.getpid()}.tmp")
         beside.unlink(missing_ok=True)
@@ -171,7 +171,7 @@ class StageSteps:
 
 
 def with_estimate(view: View, say: Say, total: int, after: int = 10) -> View:
-    """Return `view` that also says, once, how long the rest takes by the seconds of the first steps."""
+    """Return a `view` that also says, once, the estimated time of the rest."""
     seconds: list[float] = []
 
     def viewed(row: Mapping[str, Any]) -> None:

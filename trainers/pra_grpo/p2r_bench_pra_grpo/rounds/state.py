@@ -1,4 +1,4 @@
-"""How far a training is: one small file, always whole."""
+"""State of a training: one small file, always whole."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FOUND: Mapping[str, str] = {
     "data_digest": "the samples of `data`",
     "verifier_model": "the model that verifies free answers",
 }
-"""Parts of the identity that stand in no configuration to what they are of."""
+"""Parts of the identity that no configuration holds, to their names in messages."""
 
 
 class State:
@@ -32,7 +32,7 @@ class State:
 
     @classmethod
     def read(cls, out: Path) -> State:
-        """The state of a training's folder; an empty one where nothing has begun.
+        """Return the state of a training's folder; an empty one where nothing has begun.
 
         Raises:
             UserError: The file is damaged or of a newer version.
@@ -56,7 +56,7 @@ class State:
 
     @property
     def begun(self) -> bool:
-        """Whether anything has been recorded."""
+        """True once anything has been recorded."""
         return bool(self._content["identity"])
 
     @property
@@ -66,19 +66,19 @@ class State:
 
     @property
     def stopped(self) -> str | None:
-        """Why the training ended before all its rounds, or None."""
+        """Reason why the training ended before all its rounds, or None."""
         stopped: str | None = self._content["stopped"]
         return stopped
 
     def identify(self, identity: Mapping[str, Any], found: Mapping[str, Any] | None = None) -> None:
-        """Take up the training, or refuse when it is another one.
+        """Record the training's identity, or refuse a different one.
 
         Args:
-            identity: Everything of the configuration that decides the result.
-            found: Values of `FOUND`; None while they are not known, and then they are not compared.
+            identity: All parts of the configuration that decide the result.
+            found: Values of `FOUND`; None while they are unknown, and then they are not compared.
 
         Raises:
-            UserError: Names every key that differs, that is new, or that is gone.
+            UserError: Names every key that differs, is new or is missing.
         """
         before: dict[str, Any] = self._content["identity"]
         given = _flat(json.loads(json.dumps({**identity, **(found or {})})))
@@ -99,18 +99,18 @@ class State:
             self._write()
 
     def record(self, name: str, result: Mapping[str, Any]) -> None:
-        """A step is done."""
+        """Record a finished step."""
         self._content["steps"][name] = {"result": dict(result), "finished": now()}
         self._write()
 
     def forget(self, *names: str) -> None:
-        """Steps are to be done again."""
+        """Have steps taken again."""
         for name in names:
             self._content["steps"].pop(name, None)
         self._write()
 
     def stop(self, why: str | None) -> None:
-        """The training is over before all its rounds, or, with None, is not."""
+        """Record the reason to end before all rounds; None withdraws it."""
         self._content["stopped"] = why
         self._write()
 
@@ -123,7 +123,7 @@ class State:
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Dotted names to the values below; what is None is as good as not there."""
+    """Return the nested values by dotted name, without those that are None."""
     if isinstance(value, Mapping):
         parts = [(f"{name}.{key}" if name else str(key), item) for key, item in value.items()]
     elif isinstance(value, (list, tuple)) and any(isinstance(item, Mapping) for item in value):

@@ -1,4 +1,4 @@
-"""How far a training is, from what is on disk."""
+"""Progress of a training, from its files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TOLD = ("step", "reward_mean", "kl", "entropy", "response_tokens_mean", "failed
 
 
 def status(config: Config) -> Mapping[str, Any]:
-    """State, steps done and next, the current stage's last step, and the evaluations in percent."""
+    """Return state, steps done and next, the current stage's last step, and the evaluations in percent."""
     state = State.read(config.out)
     every = list(steps(config))
     done = [step for step in every if step.name in state.steps]

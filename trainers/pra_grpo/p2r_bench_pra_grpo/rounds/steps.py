@@ -1,4 +1,4 @@
-"""The steps of a training, in order; all of it follows from the configuration."""
+"""Steps of a training, in order; they follow from the configuration."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ ROUND_STEPS: tuple[Kind, ...] = ("evaluate", "plot")
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that is done, or not.
+    """One unit of work that is recorded when it is done.
 
     Attributes:
-        stage: The stage that it belongs to; None for those of a whole round.
+        stage: The stage that it belongs to; None for a step of a whole round.
     """
 
     kind: Kind
@@ -40,7 +40,7 @@ class Step:
 
 
 def steps(config: Config) -> Iterator[Step]:
-    """All steps. Round 0 is the evaluation of the start model."""
+    """Yield all steps. Round 0 is the evaluation of the start model."""
     yield Step("evaluate", 0)
     for stage in stages(config):
         yield from (Step(kind, stage.round, stage) for kind in STAGE_STEPS[stage.role])
@@ -49,7 +49,7 @@ def steps(config: Config) -> Iterator[Step]:
 
 
 def stages(config: Config) -> Iterator[Stage]:
-    """All stages; each starts from the result of the one before, which is also what is frozen."""
+    """Yield all stages; each starts from the result of the one before, which is also the frozen model."""
     current = start_folder(config)
     for number in range(1, config.rounds + 1):
         for role in config.stages:
@@ -66,17 +66,17 @@ def stages(config: Config) -> Iterator[Stage]:
 
 
 def stage_seed(seed: int, number: int, role: StageRole) -> int:
-    """Return the seed of a round's stage: another one for every round, role and seed of a training."""
+    """Return the seed of a round's stage; it differs between rounds, roles and seeds of a training."""
     return (seed * 1_000_003 + len(STAGE_ROLES) * number + STAGE_ROLES.index(role)) % 2**31
 
 
 def start_folder(config: Config) -> Path:
-    """Where the start model is: a folder, or a hub id as it stands, until `rounds.machine` has fetched it."""
+    """Return the start model's folder, or its hub id until `rounds.machine` has downloaded it."""
     resolved = Path(resolve_model(config.model)).expanduser()
     return resolved.resolve() if resolved.is_dir() else Path(config.model)
 
 
 def model_of(config: Config, number: int) -> Path:
-    """The model at the end of a round; of round 0, the start."""
+    """Return the model at the end of a round; of round 0, the start."""
     last = [stage.model for stage in stages(config) if stage.round == number]
     return last[-1] if last else start_folder(config)

@@ -1,4 +1,4 @@
-"""A circuit breaker: when calls keep failing, nobody is asked until a small request succeeds."""
+"""Circuit breaker: after repeated failures, no call is made until a small request succeeds."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from p2r_bench.errors import EngineError, UserError
 from p2r_bench_pra_grpo.stage import ServiceDown
 
 Check = Callable[[], Awaitable[object]]
-"""Asks the service something small; raises EngineError when it does not answer."""
+"""Sends the service a small request; raises EngineError when it does not answer."""
 
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
 SHORTEST_TRY_S = 10.0
-"""What the first try of a service may take, however short the patience with it."""
+"""Fewest seconds that the first attempt may take, however small the limit."""
 
 REFUSES_EVERYBODY = frozenset({"http_401", "http_403", "http_404"})
-"""Kinds of failures that another try does not change, and that are not the request's own fault."""
+"""Kinds of failures that a retry does not change and the request does not cause."""
 
 T = TypeVar("T")
 
 
 class Breaker:
-    """Opens after so many failures in a row, and closes when the check succeeds.
+    """Breaker that opens after consecutive failures, and closes when the check succeeds.
 
-    While it is open, callers wait: no rollout is made worthless by a server that is down. A service that
-    passes the check and then fails every call again is down as well. What is refused for its own sake, such as a
-    prompt that is too long, says nothing of the service and is not counted.
+    While it is open, callers wait: no rollout is lost to a server that is down. A service that
+    passes the check and then fails every call again is down as well. A request that is refused by itself, such as a
+    prompt that is too long, is not counted.
 
     Args:
         name: For messages.
-        check: Asked again and again while open, with growing waits.
-        opens_after: Failures in a row.
-        gives_up_after: Seconds that it stays open at most.
+        check: Repeated while open, with growing waits.
+        opens_after: Consecutive failures.
+        gives_up_after: Most seconds that it stays open.
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class Breaker:
         self.pauses = 0
 
     async def ready(self) -> int:
-        """Return when calls may be made: how many pauses there were before the call, for `failed`.
+        """Wait until calls may be made, and return the number of pauses so far, for `failed`.
 
         Raises:
-            ServiceDown: The service did not come back.
+            ServiceDown: The service did not recover.
         """
         if self._failures >= self._opens_after and self._down is None:
             async with self._mending:
@@ -71,11 +71,11 @@ class Breaker:
         return self.pauses
 
     def answered(self) -> None:
-        """A call succeeded."""
+        """Record a successful call."""
         self._failures, self._fruitless = 0, False
 
     def failed(self, error: EngineError, pauses: int) -> None:
-        """A call failed after its retries.
+        """Record a call that failed after its retries.
 
         Args:
             pauses: What `ready` returned before the call. One that began before the last pause tells of the
@@ -109,10 +109,10 @@ class Breaker:
 
 
 async def outlast(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
-    """Retry an attempt with exponential back-off for at most so many seconds, and return its result.
+    """Retry an attempt with exponential back-off for a limited time, and return its result.
 
     Raises:
-        EngineError, UserError: The last attempt's; of kind "timeout" where it did not come to an end.
+        EngineError, UserError: The last attempt's; of kind "timeout" where it did not end.
     """
     ends = time.monotonic() + seconds
     patience, wait = max(seconds, SHORTEST_TRY_S), FIRST_WAIT_S

@@ -1,4 +1,4 @@
-"""Asking a frozen model: bounded, with retries, typed failures and a circuit breaker."""
+"""Frozen models: bounded requests, retries, typed failures and a circuit breaker."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class FrozenModel:
     Args:
         name: For messages: "the frozen reasoner".
         engine: Not started; it is closed at the end.
-        at: How another process reaches the same model, or None.
-        retries: Of calls that fail, beside the engine's own.
+        at: Address of the same model for another process, or None.
+        retries: Retries of failed calls, beside the engine's own.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class FrozenModel:
         )
 
     async def __aenter__(self) -> Self:
-        """Start the engine and ask it one small thing.
+        """Start the engine and check its health.
 
         Raises:
             UserError: The model cannot be used.
@@ -118,7 +118,7 @@ class FrozenModel:
         raise AssertionError("unreachable")
 
     def _repeats(self, error: EngineError) -> int:
-        """How often a failed call is repeated here. An engine that repeats calls itself takes an aborted one for answered."""
+        """Return the retries of a failed call. An engine with retries of its own takes an aborted call for answered."""
         return self._limits.retries if error.kind == "aborted" else self._retries
 
     async def _answer(self, request: Request, images: Sequence[Any]) -> Completion:
@@ -138,7 +138,7 @@ def frozen_model(
     profile: Profile,
     samples: Sequence[Sample],
 ) -> FrozenModel:
-    """The frozen model of a stage as its service is configured; a server has to be up."""
+    """Return the frozen model of a stage as its service is configured; a server must be running."""
     if service.kind == "engine":
         args = {key: _text(value) for key, value in service.engine_args.items()}
         engine = registry().get("engine", service.engine)(
@@ -155,7 +155,7 @@ def frozen_model(
 def connect(
     at: Mapping[str, Any], config: Config, samples: Sequence[Sample], concurrency: int | None = None
 ) -> Frozen:
-    """The model that a `Frozen.at` of another process tells of.
+    """Return the model at the address `Frozen.at` of another process.
 
     Args:
         concurrency: This process's share of the requests in flight; None for all of them.
@@ -189,10 +189,10 @@ def _client(
 
 
 def _whole(completion: Completion) -> Completion:
-    """The same, when the model came to an end or to the cap by itself.
+    """Return a completion that ended by itself or at the cap.
 
     Raises:
-        EngineError: The server broke it off, as servers do that are shut down: what there is, is no answer.
+        EngineError: The server cut it off, as at its shutdown: a partial text is no answer.
     """
     if completion.finish_reason not in _WHOLE:
         raise EngineError(

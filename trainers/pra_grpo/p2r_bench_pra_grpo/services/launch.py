@@ -1,4 +1,4 @@
-"""Starts a server: writes down which process it is, then becomes the server.
+"""Start of a server: records its process, then becomes the server.
 
 `python -m p2r_bench_pra_grpo.services.launch RECORD WORD...` writes RECORD before it turns into the command, so
 that a server is never without a record, also when the trainer dies between starting it and noting it.

@@ -1,4 +1,4 @@
-"""The servers of a training: which are needed when, and that none is left behind."""
+"""Servers of a training: started when needed, and all stopped at the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SERVED_AS: Mapping[str, str] = {"reason": "reasoner", "perceive": "perceiver"}
 
 
 class ServiceManager:
-    """Has servers running while they are needed.
+    """Manager of the servers of a training.
 
     Args:
         samples: Their answer forms decide whether the verifier is needed.
@@ -35,10 +35,10 @@ class ServiceManager:
         self._verifies = any(s.answer_form in VERIFIED_FORMS for s in samples)
 
     def ensure_frozen(self, stage: Stage) -> None:
-        """Have the stage's frozen model served, where it is served at all.
+        """Start or adopt the server of the stage's frozen model, if it has one.
 
         Raises:
-            UserError: It cannot be.
+            UserError: It does not start.
         """
         role = frozen_name(stage)
         if role is None or stage.frozen is None:
@@ -54,10 +54,10 @@ class ServiceManager:
         server.ensure()
 
     def ensure_verifier(self) -> None:
-        """Have the verifier served and see that it can tell an equal answer, where one is configured and needed.
+        """Start or adopt the verifier's server, and check one verdict, if a verifier is configured and needed.
 
         Raises:
-            UserError: It cannot.
+            UserError: It does not start, or decides wrongly.
         """
         service = self._config.services.verifier
         if service is None or not self._verifies:
@@ -84,7 +84,7 @@ class ServiceManager:
             server.stop()
 
     def close(self) -> None:
-        """Stop every server of this training, also those that a process left which died."""
+        """Stop every server of this training, also those of a process that died."""
         for server in self._running.values():
             if server.service.kind == "start":
                 server.stop()
@@ -94,18 +94,18 @@ class ServiceManager:
 
 
 def frozen_name(stage: Stage) -> str | None:
-    """Name of the frozen role as of `services`: "reasoner" or "perceiver"; None where nothing is frozen."""
+    """Return the frozen role as in `services`: "reasoner" or "perceiver"; None without a frozen model."""
     role = FROZEN_ROLE[stage.role]
     return None if role is None else _SERVED_AS[role]
 
 
 def frozen_server(role: str, service: ServiceConfig, model: Path, folder: Path, say: Say) -> Server:
-    """The server of a frozen model."""
+    """Return the server of a frozen model."""
     return Server(role, service, str(model), served_name(model, service), folder, say)
 
 
 def verifier_server(service: ServiceConfig, folder: Path, say: Say) -> Server:
-    """The verifier's server."""
+    """Return the verifier's server."""
     if service.model is None:
         raise RuntimeError("a verifier has a name: contradictions.check sees to it")
     return Server("verifier", service, service.model, service.model, folder, say)

@@ -1,4 +1,4 @@
-"""What a frozen model is called on its server."""
+"""Name of a frozen model on its server."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from p2r_bench_pra_grpo.config import ServiceConfig
 
 
 def served_name(folder: Path, service: ServiceConfig) -> str:
-    """The configured name, else one that holds the digest of the weights.
+    """Return the configured name, else one that holds the digest of the weights.
 
-    A server that answers to it has the weights that are meant, unless somebody gave the name to others.
+    A server with this name has these weights, unless the name was given to others.
     """
     return service.model or f"p2r-{model_digest(folder)[:12]}"

@@ -1,4 +1,4 @@
-"""Processes that outlive the one that started them: told apart from later ones with the same number, and stopped."""
+"""Processes that outlive the one that started them: identified by pid and start time, and stopped."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _POLL_S = 0.05
 
 
 def birth(pid: int) -> str | None:
-    """When a process started, as the system tells it; None when it does not run (any more).
+    """Return the start time of a process, as the system gives it; None when it does not run.
 
-    Together with the number it identifies a process for good.
+    Pid and start time together identify a process.
     """
     stat = Path(f"/proc/{pid}/stat")
     if stat.parent.parent.joinpath("self").exists():
@@ -33,7 +33,7 @@ def birth(pid: int) -> str | None:
 
 
 def stop(pid: int, born: str | None, *, grace: float = _GRACE_S) -> None:
-    """End a process and its group: politely, and after `grace` seconds for certain. Another process with its number is left alone."""
+    """Terminate a process and its group, and kill them after `grace` seconds. Another process with the same pid is left alone."""
     for number, patience in ((signal.SIGTERM, grace), (signal.SIGKILL, _GRACE_S)):
         if born is None or birth(pid) != born:
             return

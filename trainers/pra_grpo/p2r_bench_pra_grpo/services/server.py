@@ -29,9 +29,9 @@ class Server:
 
     Args:
         role: "reasoner", "perceiver" or "verifier"; names its record and its log.
-        model: What the command's {model} stands for.
-        name: Under which the model must be served.
-        folder: Where the record and the log are.
+        model: Value of the command's {model}.
+        name: Name under which the model must be served.
+        folder: Folder of record and log.
     """
 
     def __init__(
@@ -49,21 +49,21 @@ class Server:
 
     @property
     def command(self) -> list[str]:
-        """The words that start it, filled in; empty for a server that runs elsewhere."""
+        """Words of the server's command, filled in; empty for a server that runs elsewhere."""
         values = {"model": self.model, "name": self.name, "port": str(self.service.port)}
         return [_filled(word, values) for word in self.service.command]
 
     @property
     def environment(self) -> dict[str, str]:
-        """What the started server gets beside this process's environment."""
+        """Variables of the started server, beside this process's environment."""
         gpus = ",".join(map(str, self.service.gpus))
         return {**({"CUDA_VISIBLE_DEVICES": gpus} if gpus else {}), **self.service.environment}
 
     def ensure(self) -> None:
-        """Have it running: adopt one that is left from before and serves the right model, else start one.
+        """Adopt a running server with the right model, else start one.
 
         Raises:
-            UserError: It does not come up, or serves something else.
+            UserError: It does not start, or serves another model.
         """
         if self.service.kind == "url":
             for url in self.urls:
@@ -83,7 +83,7 @@ class Server:
         self._wait()
 
     def stop(self) -> None:
-        """End it if this training started it; safe to call at any time."""
+        """Stop the server if this training started it; safe to call at any time."""
         if self._process is not None:
             stop(self._process.pid, birth(self._process.pid))
             self._process.wait()
@@ -117,10 +117,10 @@ class Server:
         self._say(f"{self.role}: starts {' '.join(self.command)}")
 
     def _wait(self, facts: Mapping[str, Any] | None = None) -> None:
-        """Until it lists its model.
+        """Wait until the server lists its model.
 
         Raises:
-            UserError: It ends, does not answer in time, or serves another model.
+            UserError: It exits, does not answer in time, or serves another model.
         """
         until = time.monotonic() + self.service.start_timeout
         while time.monotonic() < until:
@@ -165,7 +165,7 @@ class Server:
 
 
 def read_record(record: Path) -> dict[str, Any] | None:
-    """What a started server wrote down of itself: pid, birth and command; None when there is nothing usable."""
+    """Return the record of a started server: pid, birth and command; None when it is missing or unusable."""
     try:
         facts = json.loads(record.read_text("utf-8"))
     except (OSError, ValueError):
@@ -174,14 +174,14 @@ def read_record(record: Path) -> dict[str, Any] | None:
 
 
 def stop_recorded(record: Path) -> None:
-    """End the server of a record, also one that another process of this training started."""
+    """Stop the server of a record, also one that another process of this training started."""
     if facts := read_record(record):
         stop(int(facts["pid"]), facts["birth"])
     record.unlink(missing_ok=True)
 
 
 def served_models(url: str) -> list[str] | None:
-    """The names that a server lists, or None when nothing usable answers."""
+    """Return the names that a server lists, or None without a usable answer."""
     try:
         response = httpx.get(f"{url.rstrip('/')}/models", timeout=_HTTP_TIMEOUT_S)
         response.raise_for_status()
@@ -191,7 +191,7 @@ def served_models(url: str) -> list[str] | None:
 
 
 def _filled(word: str, values: Mapping[str, str]) -> str:
-    """A word of a command with its {placeholders}; other braces, as of JSON, stay."""
+    """Fill the {placeholders} of a word of a command; other braces, such as JSON's, stay."""
     for key, value in values.items():
         word = word.replace(f"{{{key}}}", value)
     return word

@@ -1,4 +1,4 @@
-"""The verifier as a service: behind a circuit breaker, and tried with a question whose answer is known."""
+"""The verifier as a service: behind a circuit breaker, and checked with a question of known answer."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from p2r_bench_pra_grpo.services.breaker import Breaker
 
 
 class GuardedModel:
-    """A verifier's model that is not asked while it is down. Answers from the verifier's cache never come here.
+    """A verifier's model behind a circuit breaker. Cached replies do not pass through it.
 
     Args:
-        places: Requests in flight at once. The others wait here, so that they see when it is down.
+        places: Requests in flight at once. Others wait here, so that they notice an open breaker.
     """
 
     def __init__(self, model: ChatModel, breaker: Breaker, places: int) -> None:
@@ -31,8 +31,8 @@ class GuardedModel:
         """See `ChatService.ask`.
 
         Raises:
-            ServiceError: This question has no reply.
-            ServiceDown: No question has one any more.
+            ServiceError: The model gives no reply to this question.
+            ServiceDown: The model answers no question any more.
         """
         async with self._places:
             pauses = await self._breaker.ready()
@@ -57,7 +57,7 @@ def guard(
     """Put a circuit breaker before a verifier.
 
     Args:
-        params: What it was made of, for the check.
+        params: The verifier's arguments, for the check.
         workers: Processes that ask the same server; each has its share of the requests in flight.
     """
 
@@ -78,7 +78,7 @@ async def try_verifier(params: Mapping[str, Any]) -> None:
     """Ask a verifier, and not its cache, whether two equal answers are equal.
 
     Raises:
-        EngineError: It does not say so.
+        EngineError: It fails, or denies it.
     """
     ref = ImageRef(data=b"")
     sample = Sample("health", "health", ref, "What animal is it?", "a red fox", answer_form="free")

@@ -63,7 +63,7 @@ def group_advantages(
 def aggregate(
     values: Tensor, mask: Tensor, how: Aggregation = "token-mean", total: float | None = None
 ) -> Tensor:
-    """Return the mean of (n, t) values over the tokens of `mask`; 0 without tokens.
+    """Aggregate (n, t) values over the tokens of `mask`; 0 without tokens.
 
     "token-mean": the mean over all tokens (verl's default); "seq-mean-token-sum" and "seq-mean-token-mean": the mean
     over rollouts of their tokens' sum or mean.
