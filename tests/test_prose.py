@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("p2r_bench", "benchmarks", "tools", "tests")
+FOLDERS = ("p2r_bench", "plugins", "trainers", "benchmarks", "tools", "tests")
 MODULES = sorted(module for folder in FOLDERS for module in (ROOT / folder).rglob("*.py"))
 
 RIDDLE = re.compile(

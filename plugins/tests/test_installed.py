@@ -29,7 +29,7 @@ SEES = 'perceive:reply=[{"bbox_2d":[125,250,375,750],"label":"square"}]'
 
 
 def p2r(*args: str | Path, folder: Path) -> str:
-    """What the installed command prints."""
+    """Return the output of the installed command."""
     command = [str(Path(sysconfig.get_path("scripts")) / "p2r-bench"), *map(str, args)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"

@@ -20,7 +20,7 @@ Waiting = tuple[Request, Sequence[Image.Image], "asyncio.Future[Completion]"]
 
 
 class BackendEngine:
-    """Requests through `generate_until` of a chat model of lmms-eval, whatever is waiting at a time.
+    """Requests through `generate_until` of a chat model of lmms-eval, in batches of those that wait.
 
     The engine's arguments are the model's, and `batch_size`. A seed or a repetition penalty is not passed on: a
     profile that asks for a penalty is refused. The model's own processor decides the last resize of an image,
@@ -41,7 +41,7 @@ class BackendEngine:
         self._asked = 0
 
     async def identify(self) -> str:
-        """The model's name and arguments: its weights are not within reach."""
+        """Return the model's name and arguments: its weights are not accessible."""
         return digest_of([self._config.model, self._config.revision, sorted(self._args.items())])
 
     async def start(self) -> None:
@@ -62,7 +62,7 @@ class BackendEngine:
         )
 
     async def generate(self, request: Request, images: Sequence[Image.Image]) -> Completion:
-        """See `Engine.generate`. Cancelling takes back a request that waits; one that runs is finished unused."""
+        """See `Engine.generate`. Cancelling removes a waiting request; the result of a running one is discarded."""
         if self._model is None:
             raise EngineError("the engine is not running", kind="closed")
         answer: asyncio.Future[Completion] = asyncio.get_running_loop().create_future()

@@ -1,4 +1,4 @@
-"""`p2r-bench lmms`: what passes between runs and lmms-eval."""
+"""`p2r-bench lmms`: exchange of runs with lmms-eval."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _BASE64_STARTS = ("/9j/", "iVBOR", "UklGR", "R0lGOD", "data:image/")
 
 
 class ImageColumn:
-    """One image column of a `datasets.Dataset`.
+    """Image column of a `datasets.Dataset`.
 
     Rows point into the Arrow files that the dataset is memory-mapped from, so nothing is copied. Datasets that
     live in memory have their images written to the user's cache folder once, named by their digest.
@@ -38,7 +38,7 @@ class ImageColumn:
         self._mapped = bool(mapped) and all(column in s.schema.names for s in self._shards)
 
     def ref(self, row: int) -> ImageRef:
-        """Where the image of a row is."""
+        """Return the reference of a row's image."""
         if not self._mapped:
             return ImageRef(path=str(stored(self._bytes(row))))
         indices = self._dataset._indices
@@ -47,7 +47,7 @@ class ImageColumn:
         return image_ref(self._shards[shard], self._column, at - self._starts[shard])
 
     def sizes(self) -> list[int | None]:
-        """Encoded size of every image, in bytes or characters of base64 text; no image is read."""
+        """Return the encoded size of every image, in bytes or characters of base64 text, without reading an image."""
         sizes: list[int | None] = []
         for batch in self._dataset.with_format("arrow").select_columns([self._column]).iter(256):
             values = batch[self._column]
@@ -68,7 +68,7 @@ class ImageColumn:
 
 
 def image_columns(dataset: Any) -> tuple[str, ...]:
-    """Columns that hold encoded images: of the feature type Image, or base64 text in the first row."""
+    """Return the columns that hold encoded images: of the feature type Image, or base64 text in the first row."""
     from datasets import Image
 
     found = [name for name, kind in dataset.features.items() if isinstance(kind, Image)]
@@ -81,7 +81,7 @@ def image_columns(dataset: Any) -> tuple[str, ...]:
 
 
 def stored(data: bytes) -> Path:
-    """The cache file that holds these bytes, written beside its name and swapped in."""
+    """Return the cache file of these bytes, written beside and swapped in."""
     folder = cache_dir() / "lmms-eval" / "images"
     path = folder / hashlib.sha256(data).hexdigest()
     if not path.is_file():

@@ -26,11 +26,10 @@ _PROMPTS = ("pre_prompt", "post_prompt")
 
 
 class Documents:
-    """The documents of one task.
+    """Documents of one task.
 
-    V*, HR-Bench and MME-RealWorld are read with p2r-bench's own row readers, so that a model is sent what it is
-    sent by the tasks of p2r-bench, to the byte. Of any other task, question, options and instruction are told
-    apart by `wording`.
+    V*, HR-Bench and MME-RealWorld are read with p2r-bench's own row readers, so that requests equal those of
+    p2r-bench's tasks to the byte. In other tasks, `wording` separates question, options and instruction.
 
     Attributes:
         task: lmms-eval's task object.
@@ -52,11 +51,11 @@ class Documents:
 
     @property
     def known(self) -> Known | None:
-        """The benchmark of p2r-bench that this is, if it is one."""
+        """The benchmark of p2r-bench with the same data, or None."""
         return self._known
 
     def sample(self, doc_id: int) -> Sample:
-        """The sample of a document; its id is the document's number.
+        """Return the sample of a document; its id is the document's number.
 
         Raises:
             UserError: The document has no image or several, or is a conversation.
@@ -75,7 +74,7 @@ class Documents:
         return f"{PREFIX}{self.member}"
 
     def digest(self) -> str:
-        """Identity of the documents: their fields, and the sizes of their images in bytes."""
+        """Return the identity of the documents: their fields, and the sizes of their images in bytes."""
         digest = hashlib.sha256(self.name.encode())
         for values in self._text_only:
             digest.update(json.dumps(values, sort_keys=True, default=str).encode())
@@ -113,7 +112,7 @@ class Documents:
         )
 
     def _parts(self, doc: Mapping[str, Any], doc_id: int) -> tuple[str, list[Any]]:
-        """Text and images of the messages that lmms-eval would send."""
+        """Return text and images of the messages that lmms-eval would send."""
         where = f"{self.name}, document {doc_id}"
         texts: list[str] = []
         images: list[Any] = []
@@ -153,7 +152,7 @@ class Documents:
 
 @contextmanager
 def _bare(task: Any) -> Iterator[None]:
-    """The task without the instructions that its file puts before and after the question."""
+    """Return the task without the instructions that its file puts before and after the question."""
     before = task.lmms_eval_specific_kwargs
     if isinstance(before, dict):
         blank = {name: "" for name in _PROMPTS if name in before}

@@ -18,7 +18,7 @@ from p2r_bench_lmms_eval.tokens import token_counts
 
 @dataclass(frozen=True)
 class Stored:
-    """One outcome of a run, and its verdict by the headline scorer of its answer form."""
+    """Outcome of a run, and its verdict by the headline scorer of its answer form."""
 
     sample: Sample
     prediction: Prediction
@@ -29,7 +29,7 @@ def export_run(path: Path, out: Path, *, include_path: str = "", data_dir: str =
     """Write DATE_results.json and DATE_samples_TASK.jsonl below `out`/MODEL, with lmms-eval's own writer.
 
     Args:
-        include_path, data_dir: Where lmms-eval finds the task of an `lmms:` run, as in `load_task`.
+        include_path, data_dir: Location of the task of an `lmms:` run, as in `load_task`.
 
     Raises:
         UserError: The run has errors or repeats, is of part of the documents, or cannot be read.
@@ -74,7 +74,7 @@ def _headline(reader: RunReader, form: str) -> str | None:
 
 
 def _by_lmms_eval(task: Any, stored: list[Stored]) -> dict[str, Any]:
-    """lmms-eval's evaluator over the stored answers."""
+    """Run lmms-eval's evaluator over the stored answers."""
     from lmms_eval.evaluator import simple_evaluate
 
     from p2r_bench_lmms_eval.replay import Replay
@@ -94,7 +94,7 @@ def _by_lmms_eval(task: Any, stored: list[Stored]) -> dict[str, Any]:
 
 
 def _by_verdicts(task: str, stored: list[Stored]) -> dict[str, Any]:
-    """The same structure from p2r-bench's verdicts."""
+    """Return the same structure from p2r-bench's verdicts."""
     from lmms_eval.utils import hash_string
 
     scorers = {

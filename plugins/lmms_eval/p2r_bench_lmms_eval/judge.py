@@ -14,12 +14,12 @@ from p2r_bench_lmms_eval.scoring import handed, is_right, process
 class Lmms:
     """lmms-eval scoring: a document is right when it has full marks in its task's first metric.
 
-    The task's `process_results` gets the answer that was taken out of the completion, or `Z` for none. A scorer
-    that raises, or whose judge service fails, has reached no verdict.
+    The task's `process_results` receives the extracted answer, or `Z` for none. A scorer that raises, or whose judge
+    service fails, gives no verdict.
 
     Args:
-        include_path, data_dir: Where the task is loaded from when a stored run is judged again; the run
-            that made it has it loaded.
+        include_path, data_dir: Location of the task when a stored run is judged again; in the run itself the
+            task is loaded.
     """
 
     scorer = "lmms"

@@ -18,7 +18,7 @@ _SUBSET = re.compile(r"(?<![0-9])([48])k(?![a-z0-9])", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Known:
-    """A benchmark that both know.
+    """Benchmark that both know.
 
     Attributes:
         task: Its name in p2r-bench.
@@ -34,7 +34,7 @@ class Known:
     columns: frozenset[str]
 
     def sample(self, row: Row, image: ImageRef, where: str) -> Sample:
-        """The sample that p2r-bench's own task makes of a row.
+        """Return the sample that p2r-bench's own task makes of a row.
 
         Args:
             where: Split and name of the task; HR-Bench's say whether it is 4K or 8K.
@@ -73,7 +73,7 @@ _KNOWN = (
 
 
 def known_benchmark(task: Any, columns: Iterable[str]) -> Known | None:
-    """The benchmark that a task of lmms-eval is, or None."""
+    """Return the benchmark that a task of lmms-eval is, or None."""
     scorer = getattr(task.config.process_results, "__name__", None)
     have = set(columns)
     return next(

@@ -17,7 +17,7 @@ _loaded: dict[str, Any] = {}
 
 
 def load_task(member: str, source: DataSource) -> Any:
-    """lmms-eval's task object, with its dataset.
+    """Return lmms-eval's task object, with its dataset.
 
     Args:
         member: Its name there, such as "vstar_bench".
@@ -62,13 +62,13 @@ def load_task(member: str, source: DataSource) -> Any:
 
 
 def loaded_task(member: str, source: DataSource) -> Any:
-    """The task as it was loaded last in this process, else loaded now."""
+    """Return the task that was loaded last in this process, else load it."""
     return _loaded[member] if member in _loaded else load_task(member, source)
 
 
 @cache
 def task_manager(include_path: str | None) -> Any:
-    """lmms-eval's index of tasks: seconds to build, and kept."""
+    """Return lmms-eval's index of tasks, cached because it takes seconds to build."""
     quiet()
     from lmms_eval.tasks import TaskManager
 
@@ -78,7 +78,7 @@ def task_manager(include_path: str | None) -> Any:
 def quiet(task: Any = None) -> None:
     """Keep log lines and progress bars of lmms-eval, and of a task's functions, off our output.
 
-    Some scorers write several lines for each document. A function is known to the log by the name of its file.
+    Some scorers write several lines for each document. The log names a function by its file.
     """
     from datasets import disable_progress_bars
     from loguru import logger
@@ -92,7 +92,7 @@ def quiet(task: Any = None) -> None:
 
 
 def split_of(task: Any) -> str:
-    """Name of the split that is evaluated."""
+    """Return the name of the split that is evaluated."""
     return str(task.config.test_split or task.config.validation_split)
 
 
@@ -116,7 +116,7 @@ def _members(manager: Any, name: str) -> Sequence[str]:
 
 
 def _from_folder(member: str, config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Config entries that read the split's shards in a folder, as `hf download` leaves it."""
+    """Return the config entries that read the split's shards in a folder, as `hf download` leaves it."""
     if not folder.is_dir():
         raise UserError(f"--data-dir {folder}: no such folder")
     shards = find_shards(folder)
@@ -136,6 +136,6 @@ def _from_folder(member: str, config: dict[str, Any], folder: Path) -> dict[str,
 
 
 def _root(error: BaseException) -> BaseException:
-    """What a retried call failed with."""
+    """Return the last error of a retried call."""
     attempt = getattr(error, "last_attempt", None)
     return (attempt.exception() if attempt is not None else None) or error

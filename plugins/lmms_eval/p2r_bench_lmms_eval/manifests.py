@@ -1,4 +1,4 @@
-"""What lmms-eval's entry-point group `lmms_eval.models` finds here. Imports nothing of ours: one that raises stops others."""
+"""Manifests for lmms-eval's entry-point group `lmms_eval.models`. Imports no module of ours: an error here would stop other plugins."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _MODULE = "p2r_bench_lmms_eval.model"
 
 
 def manifests() -> list[Any]:
-    """The models `p2r` (any mode, by `mode=NAME`), `p2r_default` and `p2r_thinking`."""
+    """Return the models `p2r` (any mode, by `mode=NAME`), `p2r_default` and `p2r_thinking`."""
     from lmms_eval.models.registry_v2 import ModelManifest
 
     classes = {"p2r": "P2R", "p2r_default": "P2RDefault", "p2r_thinking": "P2RThinking"}

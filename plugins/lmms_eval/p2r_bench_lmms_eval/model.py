@@ -22,23 +22,23 @@ from p2r_bench_lmms_eval.settings import Settings
 from p2r_bench_lmms_eval.tokens import token_counts
 
 DEFAULT_TRACE = Path("results/lmms-eval")
-"""Where runs go when neither `trace=` nor `--output_path` says so."""
+"""Folder of runs without `trace=` and `--output_path`."""
 
 _LISTED = 10
 
 
 class DocumentsFailed(P2RError):
-    """Some documents have no answer because something failed; nothing was handed to a scorer for them."""
+    """Some documents have no answer because a call failed; no scorer has seen them."""
 
 
 class P2R(lmms):
     """A mode of p2r-bench behind lmms-eval's interface.
 
-    `--model_args` are described in docs/lmms-eval.md. Every call of the mode, its boxes and its texts are kept in a
-    p2r-bench run folder for each task; the same command again reuses what is in it.
+    `--model_args` are described in docs/lmms-eval.md. Every call of the mode, its boxes and its texts are stored in a
+    p2r-bench run folder for each task; the same command again reuses them.
 
     Raises:
-        UserError: An argument that means nothing, or more than one process: engines do their own parallelism.
+        UserError: An unknown argument, or more than one process: engines do their own parallelism.
     """
 
     is_simple = False
@@ -56,7 +56,7 @@ class P2R(lmms):
         self._profile = profile_of(self._settings.spec)
 
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
-        """The answers that the mode extracted, `Z` for none, in the order of the requests.
+        """Return the answers that the mode extracted, `Z` for none, in the order of the requests.
 
         Raises:
             DocumentsFailed: A document failed. The others are finished and kept.
@@ -75,11 +75,11 @@ class P2R(lmms):
         return [_result(jobs[name], key) for name, key in places]
 
     def generate_until_multi_round(self, requests: list[Instance]) -> list[str]:
-        """Not offered: a mode decides itself how often it calls the model."""
+        """Not supported: a mode decides itself how often it calls the model."""
         raise NotImplementedError("--model p2r answers generate_until tasks only")
 
     def loglikelihood(self, requests: list[Instance]) -> list[tuple[float, bool]]:
-        """Not offered: a two-stage answer has no likelihood."""
+        """Not supported: a two-stage answer has no likelihood."""
         raise NotImplementedError("--model p2r answers generate_until tasks only")
 
     def _out(self, jobs: Iterable[Job]) -> Path:
@@ -92,7 +92,7 @@ class P2R(lmms):
         return DEFAULT_TRACE
 
     def _tell(self, requests: Sequence[Instance]) -> None:
-        """Say once per task which of its generation settings do not apply."""
+        """Warn once per task of generation settings that do not apply."""
         sampling = self._profile.sampling
         roles = roles_of(make_mode(self._settings.spec))
         caps = ", ".join(f"{role} {sampling.for_role(role).max_tokens}" for role in roles)
@@ -122,7 +122,7 @@ class P2RThinking(P2R):
 
 
 def _jobs(requests: Sequence[Instance]) -> tuple[list[tuple[str, tuple[int, int]]], dict[str, Job]]:
-    """Task and key of every request, and a job for every task."""
+    """Return task and key of every request, and a job for every task."""
     times: Counter[tuple[str, int]] = Counter()
     places: list[tuple[str, tuple[int, int]]] = []
     documents: dict[str, Documents] = {}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Replay(lmms):
-    """Answers each document with what a run has stored for it."""
+    """Model that answers each document with its stored answer."""
 
     is_simple = False
 

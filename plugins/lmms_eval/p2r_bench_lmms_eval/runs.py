@@ -13,12 +13,12 @@ from p2r_bench.types import Prediction, Sample
 from p2r_bench_lmms_eval.documents import Documents
 
 Key = tuple[int, int]
-"""A document's number, and which repeat."""
+"""Number of a document, and of the repeat."""
 
 
 @dataclass
 class Job:
-    """The documents of one task that lmms-eval asks for, and their outcomes.
+    """Documents of one task that lmms-eval asks for, and their outcomes.
 
     Attributes:
         wanted: Documents and repeats.
@@ -36,12 +36,12 @@ class Job:
 
     @property
     def repeats(self) -> int:
-        """Number of times that a document is asked at most."""
+        """Most repeats of a document."""
         return 1 + max(repeat for _, repeat in self.wanted)
 
 
 def run_jobs(spec: RunSpec, jobs: Sequence[Job]) -> None:
-    """Solve what the run folders do not hold yet, one task after the other, and fill in the predictions.
+    """Solve the documents that are missing in the run folders, task by task, and fill in the predictions.
 
     Args:
         spec: With `out`, and without task and data.

@@ -1,4 +1,4 @@
-"""lmms-eval's own scoring of one answer: what its scorer is handed, and what it makes of it."""
+"""lmms-eval's own scoring of one answer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from p2r_bench.judges.choice import strict_letter
 from p2r_bench.types import Sample
 
 NO_ANSWER = "Z"
-"""What a scorer is handed for no answer: no option's letter, and HR-Bench's own word for "none of them"."""
+"""Text that a scorer receives for no answer: no option's letter, and HR-Bench's own word for "none of them"."""
 
 _SERVICE = re.compile(r"OPENAI_API_KEY|AZURE_API_KEY|chat/completions|get_server\(|llm_judge")
 _KEYS = ("OPENAI_API_KEY", "AZURE_API_KEY", "AZURE_OPENAI_API_KEY")
@@ -23,7 +23,7 @@ _SCORES = ("score", "gpt_score", "correct", "is_correct", "acc")
 
 
 def handed(task: Any, sample: Sample, answer: str | None) -> str:
-    """What lmms-eval's scorer gets for an answer: the answer, and `Z` for none.
+    """Return the text that lmms-eval's scorer receives for an answer: the answer, or `Z` for none.
 
     Where the scorer may ask a judge service and none is configured, an answer to a choice question is reduced to
     the letter that the scorer `strict` reads in it, or `Z`: a letter never reaches the service.
@@ -37,7 +37,7 @@ def handed(task: Any, sample: Sample, answer: str | None) -> str:
 
 
 def wants_service(task: Any) -> bool:
-    """Whether the task's scorer may call a judge model: its file, or one of lmms-eval that it uses, speaks of one."""
+    """Return True if the task's scorer may call a judge model: its file, or one of lmms-eval that it uses, names one."""
     scorer = task.config.process_results
     if not callable(scorer):
         return False
@@ -49,15 +49,15 @@ def wants_service(task: Any) -> bool:
 
 
 def service_configured() -> bool:
-    """Whether the environment has a key of a judge service."""
+    """Return True if the environment has a key of a judge service."""
     return any(os.environ.get(name) for name in _KEYS)
 
 
 def check_scorable(task: Any, name: str, *, choices_only: bool) -> None:
-    """Refuse at start what could not be scored at the end.
+    """Refuse, at start, a task that could not be scored.
 
     Args:
-        choices_only: Whether every document is a multiple choice question.
+        choices_only: Every document is a multiple choice question.
 
     Raises:
         UserError: The scorer needs images, writes a file for a server to score, or needs a service without a key.
@@ -78,7 +78,7 @@ def check_scorable(task: Any, name: str, *, choices_only: bool) -> None:
 
 
 def process(task: Any, doc: Mapping[str, Any], text: str) -> dict[str, Any]:
-    """What the task's `process_results` makes of an answer: metric to value."""
+    """Return the result of the task's `process_results` for an answer: metric to value."""
     # lmms-eval tries five times, two seconds apart, whatever the error.
     once = getattr(type(task).process_results, "__wrapped__", None)
     result = once(task, doc, [text]) if once else task.process_results(doc, [text])
@@ -88,7 +88,7 @@ def process(task: Any, doc: Mapping[str, Any], text: str) -> dict[str, Any]:
 
 
 def is_right(task: Any, result: Mapping[str, Any]) -> bool:
-    """Whether a document has full marks in the task's first metric; anything less is not right.
+    """Return True if a document has full marks in the task's first metric.
 
     Raises:
         JudgeError: No metric of the task is in the result, or its value is no number.

@@ -1,4 +1,4 @@
-"""What `--model_args` says: mode, models, engines and the rest of a run."""
+"""Values of `--model_args`: mode, models, engines and other settings of a run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BACKEND = "lmms-eval"
 """The engine behind `backend=NAME`."""
 
 _IGNORED = ("batch_size", "max_batch_size")
-"""What lmms-eval always passes: an engine of ours batches whatever is waiting."""
+"""Arguments that lmms-eval always passes and that do not apply: our engines form their own batches."""
 _OWN = (
     "mode",
     "engine",
@@ -33,7 +33,7 @@ _OWN = (
 
 @dataclass(frozen=True)
 class Settings:
-    """Model arguments, read.
+    """Model arguments as a run's settings.
 
     Attributes:
         spec: The run without its task, data and place.
@@ -45,14 +45,14 @@ class Settings:
 
     @classmethod
     def read(cls, mode: str, args: Mapping[str, Any]) -> Settings:
-        """Settings from model arguments.
+        """Return settings from model arguments.
 
         Beside the names in `_OWN`: `mode.NAME=` is a parameter of the mode; `ROLE.model=`, `ROLE.engine=` and
         `ROLE.NAME=` give a role its own engine; `backend=NAME` takes one of lmms-eval's models as the engine;
         anything else is an argument of the engine.
 
         Raises:
-            UserError: An argument that means nothing, or a mode or engine that nothing registers.
+            UserError: An unknown argument, or a mode or engine that nothing registers.
         """
         given = {key: value for key, value in args.items() if key not in _IGNORED}
         own = {key: given.pop(key) for key in _OWN if key in given and "backend" not in given}

@@ -1,4 +1,4 @@
-"""Finding out which image column a task shows, without decoding an image."""
+"""Detection of the image column that a task shows, without decoding an image."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _SIZE = (8, 6)
 
 
 class Standins:
-    """Tiny images put in place of a document's own, each of another colour.
+    """Tiny images in place of a document's own, each of a different colour.
 
-    If the task's function hands one of them back unchanged, it shows that column as it is, and the stored bytes
-    can be used. If not, the task makes its image in its own way.
+    If the task's function returns one of them unchanged, it shows that column as it is, and the stored bytes
+    can be used. Otherwise the task makes its image in its own way.
     """
 
     def __init__(self, dataset: Any, columns: tuple[str, ...]) -> None:
@@ -29,7 +29,7 @@ class Standins:
         }
 
     def column_of(self, shown: Any) -> str | None:
-        """The column whose stand-in this is, or None."""
+        """Return the column whose stand-in this is, or None."""
         if not isinstance(shown, Image.Image) or shown.size != _SIZE:
             return None
         pixels = shown.convert("RGB").tobytes()

@@ -13,7 +13,7 @@ from p2r_bench_lmms_eval.scoring import check_scorable
 
 
 class LmmsTask:
-    """A generate-until task of lmms-eval with one image per document.
+    """Generate-until task of lmms-eval with one image per document.
 
     The headline scorer is `lmms`: lmms-eval's own. Those of p2r-bench judge choice questions as well. The
     parameter `include_path` names a folder with task files of the user's own.
@@ -31,7 +31,7 @@ class LmmsTask:
         self._documents: tuple[DataSource, Documents] | None = None
 
     def samples(self, source: DataSource) -> Iterator[Sample]:
-        """The documents in order.
+        """Yield the documents in order.
 
         Raises:
             UserError: No such task or no data, a document that is no question about one image, or a scorer
@@ -46,11 +46,11 @@ class LmmsTask:
         yield from samples
 
     def data_digest(self, source: DataSource) -> str:
-        """Identity of the documents: their fields, and the sizes of their images."""
+        """Return the identity of the documents: their fields, and the sizes of their images."""
         return self._read(source).digest()
 
     def cells(self, sample: Sample) -> tuple[Cell, ...]:
-        """The overall figure, and that of the document's category."""
+        """Return the overall cell, and that of the document's category."""
         return ((None, None), *([(None, sample.category)] if sample.category else []))
 
     def _read(self, source: DataSource) -> Documents:

@@ -1,4 +1,4 @@
-"""Telling a question, its options and its instruction apart in the text of a prompt."""
+"""Separation of question, options and instruction in the text of a prompt."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _LETTER = re.compile(r"\s*\(?([A-Za-z])\)?\s*\.?\s*")
 
 @dataclass(frozen=True)
 class Wording:
-    """What a prompt asks.
+    """Parts of a prompt.
 
     Attributes:
-        question: With options and instruction taken out where they were recognised, else the text as it is.
-        instruction: What was taken out beside the options.
+        question: The text without the recognised options and instruction.
+        instruction: The text removed beside the options.
     """
 
     question: str
@@ -38,7 +38,7 @@ class Wording:
 
 
 def worded(text: str, bare: str, target: Any) -> Wording:
-    """Question, options, answer form and instruction of a document.
+    """Return question, options, answer form and instruction of a document.
 
     It is a choice when lettered option lines stand one below the other and the target is one of them; "yes or
     no" and "single word" when the instruction says so and the target agrees. Everything else is a free answer
@@ -62,7 +62,7 @@ def worded(text: str, bare: str, target: Any) -> Wording:
 
 
 def _removed(text: str, bare: str) -> str:
-    """What surrounds the bare text."""
+    """Return the text around the bare text."""
     before, found, after = text.partition(bare)
     return " ".join(part.strip() for part in (before, after) if part.strip()) if found else ""
 
@@ -95,7 +95,7 @@ def _letter_of(line: str) -> str | None:
 
 
 def _target_letter(target: str | float, options: Mapping[str, str]) -> str | None:
-    """The letter that a target means: a letter, an option's text, or its number from 0."""
+    """Return the letter that a target means: a letter, an option's text, or its number from 0."""
     if isinstance(target, int) and not isinstance(target, bool) and 0 <= target < len(options):
         return list(options)[target]
     match = _LETTER.fullmatch(str(target))

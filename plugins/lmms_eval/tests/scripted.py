@@ -14,7 +14,7 @@ from p2r_bench.plugins import Entry, registry
 
 
 class Scripted:
-    """What a test says and sees of the engine.
+    """Replies of the scripted engine, and the requests it received.
 
     Attributes:
         reply: From a request to its answer; may raise EngineError.

@@ -1,4 +1,4 @@
-"""What lmms-eval's scorers are handed, and what is refused before a run that could not be scored after it."""
+"""lmms-eval's scorers receive the extracted answers; a run that could not be scored is refused at its start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `data synth` writes is read by `datasets` as the published files are: images are images."""
+"""`datasets` reads the output of `data synth` like the published files: images are images."""
 
 from __future__ import annotations
 

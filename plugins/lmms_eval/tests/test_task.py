@@ -15,7 +15,7 @@ from p2r_bench.testing import TaskContract
 
 
 class TestColours(TaskContract):
-    """What the runner relies on, for a task of the user's own."""
+    """Rules that the runner relies on, for a task of the user's own."""
 
     task = "lmms:colours"
 

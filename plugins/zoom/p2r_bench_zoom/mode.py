@@ -22,15 +22,15 @@ from p2r_bench_zoom import wording
 from p2r_bench_zoom.tool import Mistake, read_calls
 
 ROLE = "zoom"
-"""Sampled, and read for the answer, as the profile says for `reason`."""
+"""Role whose sampling and answer policy apply to every turn."""
 
 
 class ZoomTools:
     """The model calls a zoom tool with a box, gets the crop, and answers when it has seen enough.
 
-    A crop is the one that p2r would cut out for the same box: the profile's padding, and its pixel budget. A call
-    that cannot be run is told to the model, uses up a turn, and is counted in `usage` as a tool error. A
-    model that still calls the tool when no turn is left has given no answer.
+    A crop is the same as p2r's for the same box: with the profile's padding and pixel budget. For a call that cannot
+    be run, the model receives the reason; it uses a turn, and counts in `usage` as a tool error. A model that
+    still calls the tool when no turn is left has given no answer.
 
     Args:
         max_turns: Calls of the tool; with the turn that answers, the model is asked at most once more than that.
@@ -46,7 +46,7 @@ class ZoomTools:
         self.max_turns = max_turns
 
     def max_images(self, profile: Profile) -> int:
-        """The whole image and a crop per turn: a request holds all that was shown before."""
+        """Return the whole image and a crop per turn: a request holds all earlier images."""
         return 1 + self.max_turns
 
     async def solve(self, sample: Sample, ask: Ask, profile: Profile) -> Prediction:
@@ -63,7 +63,7 @@ class ZoomTools:
 
 @dataclass
 class _Talk:
-    """What was said so far about one sample."""
+    """Conversation about one sample."""
 
     sample: Sample
     profile: Profile
@@ -85,13 +85,13 @@ class _Talk:
         ]
 
     def request(self) -> Request:
-        """The next request; samples that are further on go first."""
+        """Return the next request; its priority rises with the turns."""
         sampling = self.profile.sampling.for_role(ROLE)
         turn = len(self.completions)
         return Request(self.sample.id, ROLE, tuple(self.messages), sampling, priority=-turn)
 
     def hear(self, reply: Completion) -> tuple[Box | Mistake, ...]:
-        """Take in a reply; the calls that it ends with."""
+        """Add a reply, and return the tool calls that it ends with."""
         self.completions.append(reply)
         self.messages.append(Message("assistant", (reply.text,)))
         calls = read_calls(reply.text)
@@ -99,7 +99,7 @@ class _Talk:
         return calls
 
     def respond(self, calls: tuple[Box | Mistake, ...], left: int) -> None:
-        """Run the first call when one is left; the others of the same turn are mistakes."""
+        """Run the first call if a turn is left; further calls of the same turn are mistakes."""
         self.mistakes += ["more than one call in a turn"] * (len(calls) - 1)
         if not left:
             self.mistakes.append("a call when none was left")
@@ -128,7 +128,7 @@ class _Talk:
         return crop
 
     def prediction(self, answer: str | None) -> Prediction:
-        """The outcome, with every region that was looked at as evidence."""
+        """Return the outcome, with every enlarged region as evidence."""
         evidence = Evidence(
             boxes=tuple(self.boxes),
             crops=tuple(self.crops.values()),

@@ -42,13 +42,13 @@ _CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 
 @dataclass(frozen=True)
 class Mistake:
-    """A call that cannot be run, and why, in words for the model."""
+    """A call that cannot be run; the message is for the model."""
 
     reason: str
 
 
 def read_calls(text: str) -> tuple[Box | Mistake, ...]:
-    """The tool calls that a model's turn ends with, in order; none when it answers instead.
+    """Return the tool calls that a model's turn ends with, in order; none when it answers instead.
 
     Calls inside a thought, and calls that an answer follows, are not calls. A call whose closing
     tag is missing counts if it is complete otherwise. Never raises, whatever the text.

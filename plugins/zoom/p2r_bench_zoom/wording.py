@@ -1,4 +1,4 @@
-"""What the model is told: written for this project; question and ending come from the profile's prompt pack."""
+"""Prompts of the zoom tool, written for this project; question and ending come from the profile's prompt pack."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ What the tool returns comes back between <tool_response> and </tool_response>.""
 
 
 def system(profile: Profile) -> str:
-    """The profile's system message, and the tool."""
+    """Return the profile's system message with the tool."""
     return f"{profile.pack.system}\n\n{TOOLS}"
 
 
 def question(sample: Sample, profile: Profile, zooms: int) -> str:
-    """The question with its options, and how to go about it."""
+    """Return the question with its options and instructions."""
     asked = profile.pack.question(sample, profile.option_style)
     return (
         f"{asked}\n\nZoom in on what is too small to see, {zooms} times at most and one region at a time. When you "
@@ -36,7 +36,7 @@ def question(sample: Sample, profile: Profile, zooms: int) -> str:
 
 
 def shown(crop: Recipe, profile: Profile, rest: str) -> tuple[str | Recipe, ...]:
-    """The user's turn after a call: the region, and what `rest` says."""
+    """Return the user's turn after a call: the region, and the calls left."""
     return (
         "<tool_response>\n",
         crop,
@@ -46,12 +46,12 @@ def shown(crop: Recipe, profile: Profile, rest: str) -> tuple[str | Recipe, ...]
 
 
 def refused(reason: str, rest: str) -> tuple[str | Recipe, ...]:
-    """The user's turn after a call that cannot be run."""
+    """Return the user's turn after a call that cannot be run."""
     return (f"<tool_response>\nError: {reason}.\n</tool_response>\n{rest}",)
 
 
 def rest(zooms: int) -> str:
-    """How many calls are left."""
+    """Return a sentence with the number of calls left."""
     if not zooms:
         return "No call is left: answer now."
     return "One call is left." if zooms == 1 else f"{zooms} calls are left."

@@ -1,4 +1,4 @@
-"""The frozen perceiver's texts: made once per image, question, checkpoint and profile, kept, and replayed."""
+"""Texts of the frozen perceiver: made once per image, question, checkpoint and profile, stored, and replayed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from p2r_bench.errors import EngineError, ImageError, UserError
 from p2r_bench.types import Ask, Completion, Request, Sample
 
 MOST_LEFT_OUT = 0.05
-"""Share of the samples that may stay without boxes, because the perceiver refuses them, before the stage is refused."""
+"""Largest share of samples without boxes, because the perceiver refuses them, with which a stage may begin."""
 
 _TRIES = 2
 
@@ -28,11 +28,11 @@ class _Key:
 
 
 class BoxStore:
-    """A file of JSON lines, appended to and synced; a line torn by a crash is made again.
+    """File of JSON lines, appended to and synced; a line torn by a crash is made again.
 
     Args:
         checkpoint: Digest of the perceiver's weights; texts of another one in the file do not count.
-        profile: Its hash counts in the same way.
+        profile: Texts under another profile hash do not count either.
     """
 
     def __init__(self, path: Path, checkpoint: str, profile: Profile) -> None:
@@ -45,18 +45,18 @@ class BoxStore:
         return self._two.perceive_request(sample).digest in self._texts
 
     def completion(self, sample: Sample) -> Completion:
-        """What the perceiver said about a sample.
+        """Return the perceiver's completion for a sample.
 
         Raises:
-            KeyError: It has not been asked.
+            KeyError: The file has none.
         """
         return self.answer(self._two.perceive_request(sample))
 
     def answer(self, request: Request) -> Completion:
-        """The same by the request.
+        """Return the perceiver's completion for a request.
 
         Raises:
-            KeyError: It has not been asked.
+            KeyError: The file has none.
         """
         request = _unseeded(request)
         stored = self._texts[request.digest]
@@ -69,13 +69,13 @@ class BoxStore:
         )
 
     async def fill(self, samples: Sequence[Sample], ask: Ask, places: int) -> list[str]:
-        """Ask for what is missing, so many at a time.
+        """Ask for the missing texts, `concurrency` at a time.
 
         Returns:
-            Why samples have no boxes, one line each: "ID: cause".
+            A line "ID: cause" for each sample without boxes.
 
         Raises:
-            ServiceDown: The perceiver does not answer any more; what was made is kept.
+            ServiceDown: The perceiver does not answer any more; finished texts are kept.
             UserError: More than 5 % of the samples have none.
         """
         missing = {self._two.perceive_request(s).digest: s for s in samples if s not in self}
@@ -158,7 +158,7 @@ class BoxStore:
 
 
 class StoredBoxes:
-    """The frozen perceiver of a reasoner's stage: it says again what it said before."""
+    """Frozen perceiver of a reasoner's stage: replays its stored texts."""
 
     def __init__(self, store: BoxStore) -> None:
         self._store = store
@@ -195,7 +195,7 @@ def _unseeded(request: Request) -> Request:
 
 
 def first_of(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The first single error of a group."""
+    """Return the first single error of a group."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

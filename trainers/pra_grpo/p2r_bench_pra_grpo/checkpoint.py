@@ -23,7 +23,7 @@ from p2r_bench_pra_grpo.services.health import check_health
 from p2r_bench_pra_grpo.stage import Stage
 
 MANIFEST = "training.json"
-"""File of a model folder: how it was trained."""
+"""File of a model folder that describes its training."""
 
 
 class BadCheckpoint(UserError):
@@ -37,7 +37,7 @@ def load_test(folder: Path, config: Config, profile: Profile) -> dict[str, Any]:
         The digest of the weights, the engine's facts and the tokens generated.
 
     Raises:
-        BadCheckpoint: It does not pass.
+        BadCheckpoint: A check fails.
     """
     for name in tensors_not_finite(folder):
         raise BadCheckpoint(f"{folder}: {name} holds values that are not finite")
@@ -65,7 +65,7 @@ def load_test(folder: Path, config: Config, profile: Profile) -> dict[str, Any]:
 
 
 def tensors_not_finite(folder: Path) -> Iterator[str]:
-    """Names of the tensors that hold NaN or infinity.
+    """Yield the names of the tensors that hold NaN or infinity.
 
     Raises:
         BadCheckpoint: A file is no safetensors file, or is cut off.
@@ -86,10 +86,10 @@ def tensors_not_finite(folder: Path) -> Iterator[str]:
 def write_manifest(
     stage: Stage, config: Config, profile: Profile, facts: Mapping[str, Any]
 ) -> None:
-    """Write how the stage's model was trained into its folder, and the profile it asks for.
+    """Write the description of the training, and the profile, into the stage's model folder.
 
     Args:
-        facts: Further facts: the digests of start, frozen model and data, what the backend says of itself.
+        facts: Further facts: the digests of start, frozen model and data, and the backend's facts.
     """
     role = stage.role
     manifest = {
@@ -110,7 +110,7 @@ def write_manifest(
 
 
 def _label(folder: Path, profile: Profile) -> None:
-    """Have the folder ask for the profile that it was trained under, or for none: a name alone may be another's."""
+    """Have the folder name the profile of its training, or none: the same name may mean another profile elsewhere."""
     path = folder / "p2r_bench.json"
     for name in dict.fromkeys((profile.name, *builtin_profiles())):
         if name in builtin_profiles() and load_profile(name).hash == profile.hash:
@@ -121,7 +121,7 @@ def _label(folder: Path, profile: Profile) -> None:
 
 
 def _asks_for(folder: Path, profile: Profile) -> bool:
-    """Whether what came along from the start model names this profile."""
+    """Return True if the file copied from the start model names this profile."""
     try:
         name = model_profile(folder)
         return name is not None and load_profile(name).hash == profile.hash

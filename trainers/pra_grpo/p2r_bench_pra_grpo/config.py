@@ -1,4 +1,4 @@
-"""What the user's TOML file says, typed and checked."""
+"""Configuration of a training: the values of the user's TOML file, typed and checked."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class GRPO:
         return self.mini_batch_size or self.batch_size
 
     def steps(self, samples: int) -> int:
-        """Return the steps of a stage on so many samples; batches are whole.
+        """Return the steps of a stage on a number of samples; only whole batches count.
 
         Raises:
             UserError: The samples are fewer than one batch.
@@ -116,7 +116,7 @@ class LabelTerm(BoxTerm):
 
 @dataclass(frozen=True, config=TABLE)
 class RewardTerms:
-    """What a right answer is worth, and what is held against the boxes. The defaults are the published rule.
+    """Reward of a right answer, and penalties of the boxes. The defaults are the published rule.
 
     Attributes:
         answer: Reward of a right answer.
@@ -135,7 +135,7 @@ class DataConfig:
         format: "p2r-10k" (parquet with prompt, images, answer form, ground truth) or "synth-hr" (the core's task).
         path: File or folder of "p2r-10k"; of "synth-hr" a folder made by `p2r-bench data synth`, or None to make it.
         images: Root of relative image paths; None for the folder of the parquet file.
-        weight: How often a row is used in an epoch: 1 once, 0.5 every second one, 2 twice.
+        weight: Uses of a row in an epoch: 1 once, 0.5 every second row, 2 twice.
         limit: Only the first so many rows.
         params: Parameters of the task "synth-hr" (seed, rows, resolution).
     """
@@ -150,7 +150,7 @@ class DataConfig:
 
 @dataclass(frozen=True, config=TABLE)
 class ServiceConfig:
-    """How one frozen model is reached.
+    """Service of one frozen model.
 
     Attributes:
         kind: "engine" runs it in this process by a registered engine, "start" starts a server on this machine,
@@ -158,7 +158,7 @@ class ServiceConfig:
         engine, engine_args: Of kind "engine".
         command: Words of the server's command for "start", with {model}, {name} and {port} filled in.
         environment: Environment variables of that server, beside this process's own.
-        host, port: Where the started server listens.
+        host, port: Address of the started server.
         gpus: Devices for the started server (CUDA_VISIBLE_DEVICES); empty leaves the variable alone.
         urls: Base URLs of servers that run already; of the verifier one.
         model: Name under which the model is served. None expects one that holds the digest of
@@ -193,8 +193,8 @@ class Services:
             judge. None leaves the judge as `judges` says.
         concurrency: Requests in flight at once, per frozen model, and to the verifier.
         timeout: Seconds to wait for an answer.
-        retries: How often a failed call is repeated before its rollout leaves its group.
-        pause_after: So many calls of one of them failing in a row pause the stage until it answers again.
+        retries: Retries of a failed call before its rollout leaves its group.
+        pause_after: Consecutive failures of one service that pause the stage until it answers again.
         pause_at_most: Seconds of such a pause, after which the training stops, to be resumed.
     """
 
@@ -213,12 +213,12 @@ class Evaluation:
     """The core's own evaluation of the start model and after every round.
 
     Attributes:
-        tasks, modes: What is run; the first mode's accuracy decides about early stopping.
-        engine, engine_args: What runs the models, also for the load tests.
+        tasks, modes: Tasks and modes of the evaluation; the first mode's accuracy decides about early stopping.
+        engine, engine_args: Engine of the models, also for the load tests.
         data_dir, task_params, limit, seed, scorer: As of `p2r-bench run`; the scorer judges rollouts as well.
         stop_after: End after so many rounds in a row without a gain of `gain`; None never stops early.
         gain: Points of accuracy, 0 to 100, that count as one.
-        out: Where runs and the leaderboard go; None for `results` below the training's folder.
+        out: Folder of runs and leaderboard; None for `results` below the training's folder.
     """
 
     tasks: tuple[str, ...] = ("Synth-HR",)
@@ -240,20 +240,20 @@ class Config:
     """A whole training.
 
     Attributes:
-        model: Where it starts: a Hugging Face folder, a hub id, or the name of a bundled model.
+        model: Start of the training: a Hugging Face folder, a hub id, or the name of a bundled model.
         revision: Of a hub id.
-        out: Folder of everything that is written.
+        out: Folder of all results.
         backend: "embedded" (this process, any machine), "verl" (Ray and GPUs), or "module:Class" of another one.
         profile: Name or path; None takes the one that the model folder names, else "p2r".
         stages: Roles trained in a round, in order: perceiver, reasoner, baseline.
-        rounds: How often the stages are gone through.
+        rounds: Number of rounds; each runs all stages.
         seed: Of the order of the data and of the rollouts.
         data: A table for each source.
         judges: Scorer to keyword arguments of its judge.
         grpo: Hyper-parameters; the tables `grpo.perceiver`, `grpo.reasoner` and `grpo.baseline` of the file
             override them for a role.
         embedded, verl: Tables of the backends.
-        about: Where the preset's figures come from.
+        about: Source of the preset's figures.
     """
 
     model: str
@@ -276,16 +276,16 @@ class Config:
     about: str = ""
 
     def grpo_for(self, role: StageRole) -> GRPO:
-        """Hyper-parameters of a role's stages."""
+        """Return the hyper-parameters of a role's stages."""
         return self.roles.get(role, self.grpo)
 
     def service_for(self, role: StageRole) -> ServiceConfig:
-        """How the model is reached that is frozen while `role` is trained."""
+        """Return the service of the model that is frozen while `role` is trained."""
         return self.services.reasoner if role == "perceiver" else self.services.perceiver
 
 
 def load_config(values: Mapping[str, Any]) -> Config:
-    """A configuration from the values of a TOML file: those of its `preset`, overridden by its own.
+    """Return the configuration of a TOML file: the values of its `preset`, overridden by its own.
 
     Raises:
         UserError: A key is unknown or missing, a value is of the wrong type, or two of them contradict each other.
@@ -309,14 +309,14 @@ def load_config(values: Mapping[str, Any]) -> Config:
 
 
 def profile_of(config: Config) -> Profile:
-    """The profile of a training.
+    """Return the profile of a training.
 
     Raises:
-        UserError: There is no such profile.
+        UserError: The profile does not exist.
     """
     return load_profile(profile_name(config))
 
 
 def profile_name(config: Config) -> str:
-    """Its name or path: the one that is configured, else the start model's own, else "p2r"."""
+    """Return the profile's name or path: the configured one, else the start model's own, else "p2r"."""
     return config.profile or model_profile(config.model) or "p2r"

@@ -1,4 +1,4 @@
-"""What the values of a configuration say about each other."""
+"""Checks of a configuration's values against each other."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def check(config: Config) -> None:
     """Refuse values that contradict each other.
 
     Raises:
-        UserError: Names the key and what it lacks.
+        UserError: Names the key and the contradiction.
     """
     if not config.data:
         raise UserError("data: there is no source; add a table [[data]]")
@@ -76,7 +76,7 @@ def check(config: Config) -> None:
 
 
 def _check_ports(config: Config) -> None:
-    """The verifier runs beside each of the frozen models, which take turns and may share a port."""
+    """Refuse the verifier's port for a frozen model: both run at once. Frozen models take turns and may share a port."""
     verifier = config.services.verifier
     if verifier is None or verifier.kind != "start":
         return

@@ -1,4 +1,4 @@
-"""Which GPUs a model has that is in this process, as a plan says it."""
+"""GPUs of a model in this process, for plans."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 
 
 def devices(device: str = "auto") -> str | None:
-    """A description, or None where there are none.
+    """Return a description of the GPUs, or None without any.
 
     Args:
         device: "auto", or torch's name.

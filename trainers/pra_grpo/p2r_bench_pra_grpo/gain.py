@@ -1,4 +1,4 @@
-"""What a training has gained: `python -m p2r_bench_pra_grpo.gain FOLDER` compares its evaluations row by row."""
+"""Gains of a training: `python -m p2r_bench_pra_grpo.gain FOLDER` compares its evaluations row by row."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from p2r_bench_pra_grpo.rounds.state import State
 
 
 def gains(out: Path, results: Path | None = None) -> list[tuple[str, Difference]]:
-    """The evaluation after every round against that of the start model, by mode, task and subset.
+    """Compare the evaluation after every round with the start model's, by mode, task and subset.
 
     Args:
         out: Folder of the training.
-        results: Where its evaluations are; None for `results` below it.
+        results: Folder of its evaluations; None for `results` below it.
 
     Raises:
-        UserError: There are no two evaluations yet.
+        UserError: Fewer than two evaluations are finished.
     """
     steps = State.read(out).steps
     evaluated = {
@@ -43,7 +43,7 @@ def gains(out: Path, results: Path | None = None) -> list[tuple[str, Difference]
 
 
 def seconds(out: Path) -> dict[str, tuple[int, float]]:
-    """Stage to its steps and the seconds they took."""
+    """Return the steps and seconds of each stage."""
     told: dict[str, tuple[int, float]] = {}
     for path in sorted(out.glob("round-*/*/metrics.parquet")):
         rows = StepFile(path).rows
@@ -55,7 +55,7 @@ def seconds(out: Path) -> dict[str, tuple[int, float]]:
 
 
 def shown(difference: Difference) -> str:
-    """A difference in words."""
+    """Return a difference in words."""
     d = difference
     return (
         f"{100 * d.before:.1f} % → {100 * d.after:.1f} %: {100 * d.value:+.1f} points "
@@ -65,7 +65,7 @@ def shown(difference: Difference) -> str:
 
 
 def _right(run: Mapping[str, Any], results: Path) -> tuple[dict[str, bool], dict[str, str]]:
-    """Row to whether the headline scorer calls it right, and row to its image."""
+    """Return each row's headline verdict, and each row's image."""
     reader = find_run(run["run_id"], results)
     right: dict[str, bool] = {}
     cluster_of: dict[str, str] = {}
@@ -83,7 +83,7 @@ def _right(run: Mapping[str, Any], results: Path) -> tuple[dict[str, bool], dict
 @click.command()
 @click.argument("out", type=click.Path(exists=True, file_okay=False, path_type=Path))
 def main(out: Path) -> None:
-    """Print what the training in OUT has gained, and how long its stages took."""
+    """Print the gains of the training in OUT, and the time of its stages."""
     try:
         for name, difference in gains(out):
             click.echo(f"{name}: {shown(difference)}")

@@ -1,4 +1,4 @@
-"""What of a training's configuration decides its result, and must be the same from its first step to its last."""
+"""Identity of a training: the parts of its configuration that decide its result and must not change."""
 
 from __future__ import annotations
 
@@ -35,20 +35,22 @@ FREE: Mapping[str, frozenset[str]] = {
         | {"rollout_workers", "reward_workers", "give_up_after"}
     ),
 }
-"""Keys of a table that may change under a training: where and in what portions it computes, how patient it is, what
-it logs. At most the last digits of a number depend on them. Every other key decides, one that is new as well."""
+"""Keys of a table that may change during a training: devices, batch sizes of computation, time limits and logs.
+
+At most the last digits of a number depend on them. Every other key decides, including new ones.
+"""
 
 _EVALUATED = ("tasks", "modes", "limit", "seed", "task_params")
-"""Keys of `evaluation` without which two rounds are not measured alike."""
+"""Keys of `evaluation` that must be equal for two rounds to be comparable."""
 
 _TABLES: Mapping[str, type] = {"embedded": Settings, "verl": VerlSettings}
 
 
 def identity_of(config: Config) -> dict[str, Any]:
-    """Everything that decides, by the name of its key; defaults stand as if they had been written.
+    """Return all deciding values by key, defaults included.
 
-    Hyper-parameters are those of every role that is trained. How many rounds there are is left out, and so is where
-    servers are: a training can be prolonged and moved.
+    Hyper-parameters are those of every trained role. The number of rounds and the addresses of servers are left
+    out: a training can be prolonged and moved.
     """
     plain = _plain(config)
     evaluated = {key: plain["evaluation"][key] for key in _EVALUATED}
@@ -64,19 +66,19 @@ def identity_of(config: Config) -> dict[str, Any]:
 
 
 def reward_identity(config: Config) -> dict[str, Any]:
-    """The part of it that decides what a rollout earns."""
+    """Return the part of the identity that decides rewards."""
     told = identity_of(config)
     parts = {name: told[name] for name in ("reward", "judges", "services")}
     return {**parts, "scorer": told["evaluation"]["scorer"]}
 
 
 def deciding(table: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a table, without the keys that are free to change."""
+    """Return the values of a table, without the keys that are free to change."""
     return {key: value for key, value in values.items() if key not in FREE[table]}
 
 
 def verifier_model(config: Config, samples: Iterable[Sample]) -> str | None:
-    """Name of the model that verifies, where a sample needs one; it may stand in the environment alone."""
+    """Return the verifier's model, if a sample needs one; its name may come from the environment."""
     judge = make_judge("verifier", judge_params(config).get("verifier", {}))
     applies = any(judge.applies(sample) for sample in samples)
     return judge.model if applies and isinstance(judge, Verifier) else None
@@ -91,7 +93,7 @@ def _backend(config: Config) -> dict[str, Any]:
 
 
 def _services(config: Config) -> dict[str, Any]:
-    """How the frozen models are run that are needed, and which model verifies."""
+    """Return the settings of the frozen models in use, and the verifier's model."""
     told = {
         "reasoner" if role == "perceiver" else "perceiver": _frozen(config.service_for(role))
         for role in config.stages
@@ -102,7 +104,7 @@ def _services(config: Config) -> dict[str, Any]:
 
 
 def _frozen(service: ServiceConfig) -> dict[str, Any]:
-    """Its weights are the stage's; a server is known by the name that it serves them under."""
+    """Return the settings of a frozen model: a server's model name, or engine and arguments."""
     if service.kind != "engine":
         return {"model": service.model}
     args = deciding("engine_args", service.engine_args)
@@ -110,6 +112,6 @@ def _frozen(service: ServiceConfig) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> dict[str, Any]:
-    """A dataclass as JSON has it."""
+    """Return a dataclass as JSON values."""
     plain: dict[str, Any] = json.loads(json.dumps(asdict(value), default=str))
     return plain

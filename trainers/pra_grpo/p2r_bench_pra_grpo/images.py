@@ -1,4 +1,4 @@
-"""Pixels of training samples, by sample id: read when needed, rendered by the core's image work."""
+"""Pixels of training samples, by sample id: read when needed, rendered by the core."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from p2r_bench.types import Recipe, Request, Sample
 
 
 class SampleImages:
-    """The images of requests about known samples.
+    """Images of requests about known samples.
 
     Args:
         samples: Probed.
-        work: Shared pool and byte budget; by default an own one, which `close` closes.
+        work: Shared pool and byte budget; by default a new one, which `close` closes.
     """
 
     def __init__(self, samples: Iterable[Sample], work: ImageWork | None = None) -> None:
@@ -29,7 +29,7 @@ class SampleImages:
 
     @asynccontextmanager
     async def of(self, request: Request) -> AsyncIterator[tuple[Image.Image, ...]]:
-        """The images of a request, in order, held for the length of the block.
+        """Hold the images of a request, in order, inside the block.
 
         Raises:
             ImageError: The source cannot be read.
@@ -41,7 +41,7 @@ class SampleImages:
     async def rendered(
         self, sample_id: str, recipes: Sequence[Recipe], priority: int = 0
     ) -> AsyncIterator[tuple[Image.Image, ...]]:
-        """The images of recipes of one sample."""
+        """Hold the images of recipes of one sample, in order, inside the block."""
         ref = self._samples[sample_id].image
         data = await asyncio.to_thread(read_image, ref)
         prepared = await self._work.prepare(recipes, EncodedImage(ref, data), priority)

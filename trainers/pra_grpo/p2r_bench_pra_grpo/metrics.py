@@ -1,4 +1,4 @@
-"""What a stage's steps came to, and the rollouts kept to look at, as parquet."""
+"""Metrics of a stage's steps, and its stored rollouts, as parquet."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ correct  bool    True when the answer is right.
         *SAMPLES.columns,
     ),
 )
-"""The columns of samples.parquet, so that pages of samples can show rollouts; `repeat` is the place in the group."""
+"""The columns of samples.parquet, so that pages of samples can show rollouts; `repeat` is the index in the group."""
 
 
 class StepFile:
-    """A parquet file with rows of steps, always whole on disk.
+    """Parquet file with rows of steps, always whole on disk.
 
-    Rows of steps after the checkpoint that a resumed stage starts from are dropped by `keep`.
+    `keep` drops the rows after the checkpoint from which a stage is resumed.
     """
 
     def __init__(self, path: Path, table: Table = METRICS) -> None:
@@ -107,11 +107,11 @@ class StepFile:
 def rollout_row(
     stage: Stage, step: int, place: int, sample: Sample, reward: Reward, index: int = 0
 ) -> Row:
-    """A rollout as a row of `ROLLOUTS`.
+    """Return a rollout as a row of `ROLLOUTS`.
 
     Args:
-        place: Of the rollout in its group, from 0.
-        index: Of the sample in the data.
+        place: Index of the rollout in its group, from 0.
+        index: Index of the sample in the data.
     """
     return {
         "step": step,
@@ -127,7 +127,7 @@ def rollout_row(
 def step_facts(
     role: StageRole, groups: Sequence[tuple[Sample, Sequence[Reward | None]]]
 ) -> dict[str, Any]:
-    """The columns of a step that follow from its rewards; None stands for a rollout without one."""
+    """Return the columns of a step that follow from its rewards; None stands for a rollout without one."""
     rewards = [r for _, group in groups for r in group if r is not None]
     rollouts = sum(len(group) for _, group in groups)
     left = [[r.value for r in group if r is not None] for _, group in groups]
@@ -148,13 +148,13 @@ def step_facts(
 
 
 def boxes_of(reward: Reward) -> tuple[Any, ...]:
-    """The boxes of a rollout's prediction."""
+    """Return the boxes of a rollout's prediction."""
     evidence = reward.prediction.evidence
     return evidence.boxes if evidence else ()
 
 
 def found_share(sample: Sample, reward: Reward) -> float | None:
-    """Mean over the ground-truth boxes of the best overlap with a box, 0 to 1; None without ground truth."""
+    """Return the mean over ground-truth boxes of the best IoU with a box, 0 to 1; None without ground truth."""
     if not sample.boxes:
         return None
     boxes = boxes_of(reward)

@@ -19,10 +19,10 @@ def preset_names() -> tuple[str, ...]:
 
 
 def read_preset(name: object) -> dict[str, Any]:
-    """The values of a preset.
+    """Return the values of a preset.
 
     Raises:
-        UserError: There is none of this name.
+        UserError: The name is unknown.
     """
     if name not in preset_names():
         raise UserError(f"preset = {name!r}: no such preset; there are {', '.join(preset_names())}")
@@ -31,7 +31,7 @@ def read_preset(name: object) -> dict[str, Any]:
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `over`, table by table."""
+    """Return `base` with the values of `over`, table by table."""
     result = dict(base)
     for key, value in over.items():
         old = result.get(key)

@@ -1,4 +1,4 @@
-"""Answering a mode's calls with what has been generated already."""
+"""Replay of rollouts as the answers to a mode's calls."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from p2r_bench.types import Ask, Completion, Request
 
 
 class Replay:
-    """An `ask` that gives rollouts for some roles and passes the other calls on.
+    """An `ask` that answers some roles with rollouts and passes the other calls on.
 
     Args:
-        completions: Role to what is replayed, once.
-        ask: Answers the other roles; None where there is none.
+        completions: Role to its completion, which is replayed once.
+        ask: Answers the other roles; None without a second model.
     """
 
     def __init__(self, completions: Mapping[str, Completion], ask: Ask | None = None) -> None:
@@ -22,7 +22,7 @@ class Replay:
         self._ask = ask
 
     async def ask(self, request: Request) -> Completion:
-        """What is known for the request's role, or the answer of the model that plays it."""
+        """Return the rollout of the request's role, or the answer of the model that plays it."""
         if request.role in self._left:
             completion = self._left.pop(request.role)
             return replace(completion, request=completion.request or request)

@@ -27,10 +27,10 @@ _EXAMPLE_LABEL = re.compile(r'"label"\s*:\s*"([^"]*)"|<ref>([^<]*)</ref>')
 
 
 class Rewarder:
-    """Rewards rollouts under one profile.
+    """Rewards of rollouts under one profile.
 
     Args:
-        judges: Of the core; the one whose verdict is an answer form's headline decides.
+        judges: Judges of the core; the headline scorer of the answer form decides.
         terms: Weights of the terms.
         scorer: Headline scorer for choice questions.
     """
@@ -54,7 +54,7 @@ class Rewarder:
         }
 
     async def perceiver(self, sample: Sample, rollout: Completion, ask: Ask) -> Reward:
-        """Reward of boxes: whether the frozen reasoner, asked through `ask`, answers right from them.
+        """Return the reward of boxes: the frozen reasoner, asked through `ask`, answers from them.
 
         Raises:
             EngineError, NoReward: The reasoner or the judge failed; the rollout has no reward.
@@ -63,7 +63,7 @@ class Rewarder:
         return await self._reward("perceiver", "p2r", sample, {"perceive": rollout}, ask)
 
     async def reasoner(self, sample: Sample, boxes: Completion, rollout: Completion) -> Reward:
-        """Reward of an answer from the frozen perceiver's text `boxes`.
+        """Return the reward of an answer from the frozen perceiver's text `boxes`.
 
         Raises:
             NoReward: The judge failed.
@@ -73,7 +73,7 @@ class Rewarder:
         return await self._reward("reasoner", "p2r", sample, replayed, None)
 
     async def baseline(self, sample: Sample, rollout: Completion) -> Reward:
-        """Reward of an answer from a single call on the whole image.
+        """Return the reward of an answer from a single call on the whole image.
 
         Raises:
             NoReward: The judge failed.
@@ -149,12 +149,12 @@ def _held_against(value: float, terms: Mapping[str, float], rules: Mapping[str, 
 
 
 def overlapping(boxes: Sequence[Box], limit: float) -> bool:
-    """Whether any two boxes have an intersection over union of more than `limit`."""
+    """Return True if two boxes have an intersection over union of more than `limit`."""
     return any(iou(a, b) > limit for a, b in combinations(boxes, 2))
 
 
 def unlabelled(boxes: Iterable[Box], forbidden: frozenset[str] | set[str]) -> bool:
-    """Whether a box has no label, a blank one, or a forbidden one (compared stripped, without case)."""
+    """Return True if a box has no label, a blank one, or a forbidden one (compared stripped, without case)."""
     return any(
         not (label := (box.label or "").strip().casefold()) or label in forbidden for box in boxes
     )
@@ -168,7 +168,7 @@ def placeholders(profile: Profile) -> frozenset[str]:
 
 
 def iou(a: Box, b: Box) -> float:
-    """Intersection over union of two boxes, 0 to 1."""
+    """Return the intersection over union of two boxes, 0 to 1."""
     ax1, ay1, ax2, ay2 = a.xyxy
     bx1, by1, bx2, by2 = b.xyxy
     width, height = min(ax2, bx2) - max(ax1, bx1), min(ay2, by2) - max(ay1, by1)

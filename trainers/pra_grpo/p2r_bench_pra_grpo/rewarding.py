@@ -1,4 +1,4 @@
-"""The rewarder of a configuration, made alike in every process."""
+"""Rewarder of a configuration, the same in every process."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from p2r_bench_pra_grpo.services.verifier import guard
 def make_rewarder(
     config: Config, profile: Profile, samples: Sequence[Sample], workers: int = 1
 ) -> Rewarder:
-    """A rewarder with the core's judges; the verifier's address is filled in, and a circuit breaker stands before it.
+    """Return a rewarder with the core's judges, and with the verifier behind a circuit breaker.
 
     Args:
         samples: Their answer forms decide which judges are needed.
-        workers: Processes with a rewarder like this one, which share the requests in flight.
+        workers: Number of processes with such a rewarder, which share the requests in flight.
 
     Raises:
         UserError: A judge that is needed is not set up.
@@ -36,7 +36,7 @@ def make_rewarder(
 
 
 def judge_params(config: Config) -> dict[str, Mapping[str, Any]]:
-    """Keyword arguments of the judges; the configured verifier service's address for the verifier."""
+    """Return the keyword arguments of the judges; the verifier's include the address of its service."""
     params: dict[str, Mapping[str, Any]] = {name: dict(own) for name, own in config.judges.items()}
     service = config.services.verifier
     if service is not None:
@@ -52,5 +52,5 @@ def judge_params(config: Config) -> dict[str, Mapping[str, Any]]:
 
 
 def verifier_url(service: ServiceConfig) -> str:
-    """Base URL of the verifier's server."""
+    """Return the base URL of the verifier's server."""
     return service.urls[0] if service.kind == "url" else service.url

@@ -1,4 +1,4 @@
-"""What crosses the border between the rounds and a backend."""
+"""Types shared by rounds and backends."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Stage:
 
     Attributes:
         round: From 1.
-        role: Which role the policy plays; `CALL_ROLE` names its calls.
+        role: Role of the policy; `CALL_ROLE` names its calls.
         start: Hugging Face folder that the policy starts from.
         frozen: Folder of the model that plays the other role, or None for `baseline`.
-        folder: Everything of this stage is written below it.
-        seed: Of the order of the prompts and of the rollouts.
+        folder: Folder of all files of the stage.
+        seed: Seed of the order of the prompts and of the rollouts.
     """
 
     round: int
@@ -54,7 +54,7 @@ class Stage:
 
     @property
     def name(self) -> str:
-        """For logs and state: "round-1/perceiver"."""
+        """Name for logs and state: "round-1/perceiver"."""
         return f"round-{self.round}/{self.role}"
 
     @property
@@ -69,7 +69,7 @@ class Stage:
 
     @property
     def rollouts(self) -> Path:
-        """Parquet file of the rollouts kept to look at; `ROLLOUTS` of a `metrics.StepFile`."""
+        """Parquet file of the stored rollouts; `ROLLOUTS` of a `metrics.StepFile`."""
         return self.folder / "rollouts.parquet"
 
     @property
@@ -80,10 +80,10 @@ class Stage:
 
 @dataclass(frozen=True)
 class Reward:
-    """What a rollout earned. Made only when every call succeeded; a failure raises and has no reward.
+    """Reward of a rollout. A rollout with a failed call has none.
 
     Attributes:
-        value: What GRPO normalises within the group; finite.
+        value: Reward that GRPO normalises within the group; finite.
         terms: Every configured term by name, before weighting; the same names for all rewards of a stage.
         prediction: The mode's outcome with the rollout replayed, with all completions.
         verdict: Of the answer form's judge; its status is "ok".
@@ -96,7 +96,7 @@ class Reward:
 
 
 class NoReward(P2RError):
-    """A rollout whose reward cannot be known: a judge failed, or its boxes have no meaning. It leaves its group.
+    """A rollout without a reward: a judge failed, or its boxes have no meaning. It leaves its group.
 
     Attributes:
         kind: Short machine-readable cause, as of `EngineError`.
@@ -108,19 +108,19 @@ class NoReward(P2RError):
 
 
 class ServiceDown(P2RError):
-    """A frozen model or the verifier does not answer any more. The stage stops where it is and can be resumed."""
+    """A frozen model or the verifier does not answer any more. The stage stops, and can be resumed."""
 
 
 View = Callable[[Mapping[str, Any]], None]
-"""Is told one row of metrics per step, with the columns of metrics.parquet."""
+"""Called with one row of metrics per step; its keys are columns of metrics.parquet."""
 
 
 class Frozen(Protocol):
     """The model that plays the other role, inside `async with`.
 
     Attributes:
-        at: Where it can be reached from another process, or None when it lives in this one. A reasoner
-            stage's is the file of the stored boxes.
+        at: Address for another process, or None for a model in this process. In a reasoner's stage, the
+            file of the stored boxes.
     """
 
     at: Mapping[str, Any] | None
@@ -138,33 +138,32 @@ class Frozen(Protocol):
         """Answer a request of the frozen role.
 
         Raises:
-            EngineError: This request has no answer, also after retries, or one that was broken off: its rollout
-                leaves its group.
-            ServiceDown: No request has one any more.
+            EngineError: This request has no complete answer, also after retries: its rollout leaves its group.
+            ServiceDown: The model answers no request any more.
         """
 
 
 class Backend(Protocol):
-    """Trains one stage. Made as `Backend(config: Config)`; construction is cheap and imports nothing heavy."""
+    """Trainer of one stage. Made as `Backend(config: Config)`; construction is cheap and imports nothing heavy."""
 
     name: str
 
     def __init__(self, config: Config) -> None: ...
 
     def plan(self, stage: Stage) -> Sequence[Mapping[str, Any]]:
-        """The steps that `train` and `merge` take: "step" (a name), "does" (a sentence), and where they
-        apply "command" (list of words), "hosts", "ports", "gpus", "files". JSON-able. Nothing is done."""
+        """Return the steps that `train` and `merge` take, without taking any: "step" (a name), "does" (a sentence), and where they
+        apply "command" (list of words), "hosts", "ports", "gpus", "files". JSON-able."""
 
     def facts(self, stage: Stage) -> Mapping[str, Any]:
-        """What the manifest of the stage's model says of the training: versions, whether flash-attn was used, and
-        the like. JSON-able."""
+        """Return facts of the training for the manifest of the stage's model, such as versions and the use of
+        flash-attn. JSON-able."""
 
     def train(
         self, stage: Stage, samples: Sequence[Sample], frozen: Frozen | None, view: View
     ) -> None:
         """Train to the end of the stage, from the newest checkpoint below `stage.folder` where there is one.
 
-        Called again after an interruption it goes on; called after the end it returns at once.
+        After an interruption, the next call continues; after the end, a call returns at once.
 
         Raises:
             ServiceDown: The stage is paused; its checkpoints stay.
@@ -172,7 +171,7 @@ class Backend(Protocol):
         """
 
     def merge(self, stage: Stage) -> Path:
-        """The last checkpoint as a Hugging Face folder, written beside and swapped in as `stage.model`.
+        """Write the last checkpoint as a Hugging Face folder, beside, and swap it in as `stage.model`.
 
         Returns:
             `stage.model`; not load-tested yet.

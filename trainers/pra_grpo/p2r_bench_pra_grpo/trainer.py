@@ -22,17 +22,17 @@ _SHOWN = {
     "iou_mean": "IoU {:.2f}",
     "seconds": "{:.0f} s",
 }
-"""Column of the metrics to how a line of progress shows it."""
+"""Column of the metrics to its format in a line of progress."""
 
 
 class PRAGRPO:
-    """Trains a perceiver and a reasoner in turns.
+    """Training of a perceiver and a reasoner in turns.
 
     Args:
         config: Values of the user's TOML file; docs/training.md has all keys.
 
     Raises:
-        UserError: They cannot be used.
+        UserError: A value cannot be used.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
@@ -40,7 +40,7 @@ class PRAGRPO:
         self._backend = make_backend(self.config)
 
     def plan(self) -> Sequence[Mapping[str, Any]]:
-        """Every step that is left, with its commands, hosts, ports, GPUs and files.
+        """Return every step that is left, with its commands, hosts, ports, GPUs and files.
 
         Raises:
             UserError: The folder holds a training with another configuration.
@@ -55,7 +55,7 @@ class PRAGRPO:
         return plan(self.config, self._backend)
 
     def run(self) -> None:
-        """Do what is left; see `Trainer.run`."""
+        """Take the steps that are left; see `Trainer.run`."""
         from p2r_bench_pra_grpo.rounds.machine import Rounds
 
         rounds = Rounds(self.config, self._backend, say=_say, view=_view)
@@ -66,7 +66,7 @@ class PRAGRPO:
         _say(f"finished: {self.config.out / 'model'}")
 
     def status(self) -> Mapping[str, Any]:
-        """How far it is, from what is on disk."""
+        """Return the progress, from the files on disk."""
         from p2r_bench_pra_grpo.rounds.status import status
 
         return status(self.config)

@@ -35,7 +35,7 @@ def breaker(service: Service, gives_up_after: float = 60.0) -> Breaker:
 
 
 async def fail(guard: Breaker, times: int = 3, error: EngineError = ERROR) -> None:
-    """So many calls in a row."""
+    """Make a number of calls in a row."""
     for _ in range(times):
         guard.failed(error, await guard.ready())
 

@@ -280,7 +280,7 @@ def test_a_verifier_that_fails_gives_no_reward(
 def judged(
     config: Config, answers: Sequence[str], first: Callable[[], object] = lambda: None
 ) -> list[Any]:
-    """What free answers earn, one after the other, or why they earn nothing.
+    """Return the reward or the error of each free answer, in turn.
 
     Args:
         first: Called when the first one has been judged.

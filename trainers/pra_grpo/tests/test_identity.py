@@ -1,4 +1,4 @@
-"""What decides a training's result cannot change under it; everything else can."""
+"""Settings that decide a training's result cannot change during it; all others can."""
 
 from __future__ import annotations
 

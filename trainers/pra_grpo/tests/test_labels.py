@@ -20,7 +20,7 @@ SMALL = 'extends = "p2r"\n[image]\nmax_pixels = 1048576\n'
 
 
 def labelled(folder: Path, profile: str | Path, start: str | None) -> str | None:
-    """Which profile a model asks for after its training under `profile`, from a start that asked for `start`."""
+    """Return the profile that a model names after its training under `profile`, from a start that named `start`."""
     stage = Stage(1, "perceiver", folder / "start", None, folder / "stage", seed=0)
     label = write_model(stage.model) / "p2r_bench.json"
     if start is not None:

@@ -79,7 +79,7 @@ def train(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def undisturbed_training(folder: Path) -> tuple[dict[str, Any], Path]:
-    """What a training leaves that nobody kills, and its folder, out of the way of another one in the same place."""
+    """Run a training that nothing kills, and return its results and its folder, moved aside."""
     left = train(tiny_training(folder / "here"))
     return left, (folder / "here").rename(folder / "undisturbed")
 

@@ -56,7 +56,7 @@ def samples_of(config: Config) -> list[Sample]:
 def verl_config(
     backend: VerlBackend, stage: Stage, paths: StagePaths, extra: Sequence[str] = ()
 ) -> DictConfig:
-    """What verl's own entry point composes from a stage's overrides."""
+    """Return the configuration that verl's own entry point composes from a stage's overrides."""
     words = overrides(stage, backend.config, backend.settings, backend.profile, paths)
     with initialize_config_dir(str(VERL_CONFIG), version_base=None):
         return compose("ppo_trainer", [*words, *extra])
@@ -78,7 +78,7 @@ def prepared(
 
 
 def rolled_out(row: dict[str, Any], text: str, tokenizer: Any) -> DataProto:
-    """What verl's agent loop hands the reward for a generated text."""
+    """Return the data that verl's agent loop passes to the reward for a generated text."""
     ids = torch.tensor([tokenizer(text)["input_ids"] + [tokenizer.eos_token_id]])
     values = {name: np.array([value], dtype=object) for name, value in row.items()}
     del values["dummy_tensor"]

@@ -78,8 +78,8 @@ class Breaker:
         """Record a call that failed after its retries.
 
         Args:
-            pauses: What `ready` returned before the call. One that began before the last pause tells of the
-                service as it was then.
+            pauses: Result of `ready` before the call. A call that began before the last pause says nothing of the
+                service now.
         """
         counts = error.retryable or error.kind in REFUSES_EVERYBODY
         if counts and pauses == self.pauses:

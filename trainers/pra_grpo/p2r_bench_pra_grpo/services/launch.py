@@ -1,7 +1,7 @@
 """Start of a server: records its process, then becomes the server.
 
-`python -m p2r_bench_pra_grpo.services.launch RECORD WORD...` writes RECORD before it turns into the command, so
-that a server is never without a record, also when the trainer dies between starting it and noting it.
+`python -m p2r_bench_pra_grpo.services.launch RECORD WORD...` writes RECORD before it becomes the command, so
+that every server has a record, even when the trainer dies right after starting it.
 """
 
 from __future__ import annotations

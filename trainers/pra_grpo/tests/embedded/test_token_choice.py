@@ -1,4 +1,4 @@
-"""How tokens are drawn."""
+"""Tokens are drawn by the settings of their row."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Sampler of the groups that a step trains on. `trainer.v1.sampler.custom_sampler` names it.
 
-A rollout whose call, judge or images failed has raised, so verl has no trajectory of it: its group goes on
-with the others. verl would give a lone survivor its raw reward as its advantage, and takes the place of
-groups without any only on request; neither is a group here.
+A rollout whose call, judge or images failed has raised, so verl has no trajectory of it: its group continues
+with the others. verl would give a lone survivor its raw reward as its advantage, and replaces groups
+without any only on request; neither is a group here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whether evaluation, reward and trainers send the same: text, pixels, and sampling where it is meant to be equal.
+"""Comparison of the calls of evaluation, reward and trainers: text, pixels, and sampling where it must be equal.
 
 Every side gives `Rendered` calls for the same samples and boxes; `differences` compares two of them.
 """

@@ -82,7 +82,7 @@ _by_id: dict[str, Sample] = {}
 
 
 def completion_of(request: Request) -> Completion:
-    """What the recording engine says."""
+    """Return the recording engine's reply."""
     sample = _by_id.get(request.sample_id)
     text = boxes_for(sample) if sample and request.role == "perceive" else ANSWER
     return Completion(text, request=request)

@@ -80,7 +80,7 @@ def canonical(
 
 
 def differences(left: Rendered, right: Rendered, *, rollout: bool = False) -> list[str]:
-    """What differs, a line each.
+    """Return a line for each difference.
 
     Args:
         rollout: One of them is the policy's own call: `POLICY_FIELDS` may differ.

@@ -22,7 +22,7 @@ from pra_grpo_testing.parity.samples import boxes_for
 
 
 def by_evaluation(samples: Sequence[Sample], profile: str, out: Path) -> Calls:
-    """What `p2r-bench run` sends in the modes p2r and thinking.
+    """Return the calls of `p2r-bench run` in the modes p2r and thinking.
 
     Args:
         profile: Name or path.
@@ -45,7 +45,7 @@ def by_evaluation(samples: Sequence[Sample], profile: str, out: Path) -> Calls:
 
 
 def by_reward(samples: Sequence[Sample], rewarder: Rewarder) -> Calls:
-    """What the reward's own calls are: the frozen model's, asked, and the replayed ones, as they were rendered."""
+    """Return the reward's own calls, as rendered: those of the frozen model, and the replayed ones."""
     calls: dict[tuple[str, str], Rendered] = {}
     images = SampleImages(samples)
 
@@ -88,7 +88,7 @@ def by_reward(samples: Sequence[Sample], rewarder: Rewarder) -> Calls:
 
 
 def by_lmms_eval(samples: Sequence[Sample], profile: str, out: Path) -> Calls:
-    """What the lmms-eval models send, from their own code behind the reading of documents."""
+    """Return the calls of the lmms-eval models, from their own code behind the reading of documents."""
     from p2r_bench_lmms_eval.runs import Job, run_jobs
 
     from p2r_bench.run.spec import EngineChoice, RunSpec
@@ -121,7 +121,7 @@ def by_lmms_eval(samples: Sequence[Sample], profile: str, out: Path) -> Calls:
 
 
 def by_embedded(samples: Sequence[Sample], profile: Profile, role: StageRole) -> Calls:
-    """What the embedded trainer's policy reads; needs torch."""
+    """Return the input of the embedded trainer's policy; needs torch."""
     from p2r_bench_pra_grpo.backends.embedded.pictures import Pictures
     from p2r_bench_pra_grpo.backends.embedded.prompts import Prompts
 
@@ -143,7 +143,7 @@ def by_embedded(samples: Sequence[Sample], profile: Profile, role: StageRole) ->
 
 
 def by_verl(dataset: Any, role: StageRole) -> Calls:
-    """What verl's agent loop gets of a `StageDataset`'s rows; needs verl.
+    """Return the input of verl's agent loop from a `StageDataset`'s rows; needs verl.
 
     Args:
         dataset: Made from the rows of the samples, for a reasoner with `boxes_for` each.
