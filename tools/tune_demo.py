@@ -44,7 +44,7 @@ LUCK = 0.27
 SHOWN = 0.9
 """Share of a sign's area that a crop must hold."""
 WIDEST = 0.5
-"""Of the image's width or height, beyond which a crop magnifies too little."""
+"""Share of the image's width or height above which a crop magnifies too little."""
 
 
 class Geometry:

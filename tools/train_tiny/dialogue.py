@@ -18,7 +18,7 @@ from p2r_bench.synth.scene import Sign
 from p2r_bench.types import Box, Evidence, ImageRef, Recipe, Request, Sample
 
 FIXED_WEIGHT = 0.05
-"""Of a token whose text does not depend on the sample."""
+"""Weight of a token whose text does not depend on the sample."""
 
 
 Key = tuple[int, int, str]

@@ -155,7 +155,7 @@ def _refuse_failures(jobs: Iterable[Job]) -> None:
     if lines:
         more = [f"and {len(lines) - _LISTED} more"] if len(lines) > _LISTED else []
         raise DocumentsFailed(
-            f"{len(lines)} documents have no outcome, so there are no results; the others are kept, and the "
+            f"{len(lines)} documents have no outcome, so no results are reported; the others are kept, and the "
             "same command runs these again:\n" + "\n".join([*lines[:_LISTED], *more])
         )
 

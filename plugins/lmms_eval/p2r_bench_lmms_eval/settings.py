@@ -94,7 +94,7 @@ def _of_role(role: str, choice: EngineChoice, more: Mapping[str, Any], mode: str
     known = dict.fromkeys([*ROLES, *(declared_roles(registry().get("mode", mode)) or ())])
     if role not in known:
         raise UserError(
-            f"model argument {role}.{next(iter(more))}: no role {role!r}; there are {', '.join(known)}"
+            f"model argument {role}.{next(iter(more))}: no role {role!r}; known: {', '.join(known)}"
         )
     rest = {key: str(value) for key, value in more.items() if key not in ("model", "engine")}
     return EngineChoice(

@@ -30,7 +30,7 @@ class GRPO:
         num_generations: Rollouts per prompt, the size of a group.
         batch_size: Prompts per step.
         mini_batch_size: Prompts per update of the policy; None takes `batch_size`.
-        learning_rate: Of AdamW, constant.
+        learning_rate: Constant learning rate of AdamW.
         beta: Weight in the loss of the KL divergence (k3 estimate) to the reference, which is the stage's start.
         epsilon: The ratio is clipped to 1 - epsilon … 1 + epsilon.
         entropy_coef: Weight of an entropy bonus.
@@ -85,7 +85,7 @@ class BoxTerm:
 
     Attributes:
         rule: "veto" makes the reward 0, "penalty" takes `weight` off, "log" does nothing.
-        weight: Of a penalty.
+        weight: Amount of a penalty.
     """
 
     rule: Rule = "veto"
@@ -97,7 +97,7 @@ class OverlapTerm(BoxTerm):
     """Two boxes overlap.
 
     Attributes:
-        iou: By more than this intersection over union.
+        iou: Largest intersection over union of boxes that do not overlap.
     """
 
     iou: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -155,7 +155,7 @@ class ServiceConfig:
     Attributes:
         kind: "engine" runs it in this process by a registered engine, "start" starts a server on this machine,
             "url" uses servers that run already.
-        engine, engine_args: Of kind "engine".
+        engine, engine_args: Engine of kind "engine", and its arguments.
         command: Words of the server's command for "start", with {model}, {name} and {port} filled in.
         environment: Environment variables of that server, beside this process's own.
         host, port: Address of the started server.
@@ -215,7 +215,7 @@ class Evaluation:
     Attributes:
         tasks, modes: Tasks and modes of the evaluation; the first mode's accuracy decides about early stopping.
         engine, engine_args: Engine of the models, also for the load tests.
-        data_dir, task_params, limit, seed, scorer: As of `p2r-bench run`; the scorer judges rollouts as well.
+        data_dir, task_params, limit, seed, scorer: Options of `p2r-bench run`; the scorer judges rollouts as well.
         stop_after: End after so many rounds in a row without a gain of `gain`; None never stops early.
         gain: Points of accuracy, 0 to 100, that count as one.
         out: Folder of runs and leaderboard; None for `results` below the training's folder.
@@ -241,13 +241,13 @@ class Config:
 
     Attributes:
         model: Start of the training: a Hugging Face folder, a hub id, or the name of a bundled model.
-        revision: Of a hub id.
+        revision: Revision of a hub id.
         out: Folder of all results.
         backend: "embedded" (this process, any machine), "verl" (Ray and GPUs), or "module:Class" of another one.
         profile: Name or path; None takes the one that the model folder names, else "p2r".
         stages: Roles trained in a round, in order: perceiver, reasoner, baseline.
         rounds: Number of rounds; each runs all stages.
-        seed: Of the order of the data and of the rollouts.
+        seed: Seed of the order of the data and of the rollouts.
         data: A table for each source.
         judges: Scorer to keyword arguments of its judge.
         grpo: Hyper-parameters; the tables `grpo.perceiver`, `grpo.reasoner` and `grpo.baseline` of the file

@@ -19,9 +19,9 @@ def check(config: Config) -> None:
         UserError: Names the key and the contradiction.
     """
     if not config.data:
-        raise UserError("data: there is no source; add a table [[data]]")
+        raise UserError("data: no source; add a table [[data]]")
     if not config.stages:
-        raise UserError("stages: there is none; one or more of perceiver, reasoner, baseline")
+        raise UserError("stages: empty; name one or more of perceiver, reasoner, baseline")
     for role in config.stages:
         if config.stages.count(role) > 1:
             raise UserError(

@@ -25,7 +25,7 @@ def read_preset(name: object) -> dict[str, Any]:
         UserError: The name is unknown.
     """
     if name not in preset_names():
-        raise UserError(f"preset = {name!r}: no such preset; there are {', '.join(preset_names())}")
+        raise UserError(f"preset = {name!r}: no such preset; known: {', '.join(preset_names())}")
     file = resources.files("p2r_bench_pra_grpo") / "presets" / f"{name}.toml"
     return tomllib.loads(file.read_text("utf-8"))
 

@@ -37,7 +37,7 @@ class Stage:
     """One GRPO stage of a round.
 
     Attributes:
-        round: From 1.
+        round: Number of the round, from 1.
         role: Role of the policy; `CALL_ROLE` names its calls.
         start: Hugging Face folder that the policy starts from.
         frozen: Folder of the model that plays the other role, or None for `baseline`.
@@ -86,7 +86,7 @@ class Reward:
         value: Reward that GRPO normalises within the group; finite.
         terms: Every configured term by name, before weighting; the same names for all rewards of a stage.
         prediction: The mode's outcome with the rollout replayed, with all completions.
-        verdict: Of the answer form's judge; its status is "ok".
+        verdict: Verdict of the answer form's judge; its status is "ok".
     """
 
     value: float
@@ -161,7 +161,7 @@ class Backend(Protocol):
     def train(
         self, stage: Stage, samples: Sequence[Sample], frozen: Frozen | None, view: View
     ) -> None:
-        """Train to the end of the stage, from the newest checkpoint below `stage.folder` where there is one.
+        """Train to the end of the stage, from the newest checkpoint below `stage.folder`, if any.
 
         After an interruption, the next call continues; after the end, a call returns at once.
 

@@ -27,7 +27,7 @@ def make_backend(config: Config) -> Backend:
     module, _, name = BACKENDS.get(config.backend, config.backend).partition(":")
     if not name:
         known = ", ".join(BACKENDS)
-        raise UserError(f"backend = {config.backend!r}: there are {known}, or MODULE:CLASS")
+        raise UserError(f"backend = {config.backend!r}: unknown; known: {known}, or MODULE:CLASS")
     try:
         kind = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:

@@ -58,7 +58,7 @@ def load_p2r10k(
             f"{path}: {len(findings)} rows cannot be used; correct or remove them:\n{shown}{rest}"
         )
     if not samples:
-        raise UserError(f"{path}: there are no rows")
+        raise UserError(f"{path}: no rows")
     return samples
 
 
@@ -98,11 +98,11 @@ def files_of(path: Path) -> list[Path]:
 def _columns(file: Path, names: list[str]) -> list[str]:
     for needed in ("prompt", "images"):
         if needed not in names:
-            raise UserError(f"{file}: no column {needed!r}; there are {', '.join(names)}")
+            raise UserError(f"{file}: no column {needed!r}; it has {', '.join(names)}")
     for choices in (("extra_info", "answer_form"), ("reward_model", "ground_truth", "answer")):
         if not any(name in names for name in choices):
             raise UserError(
-                f"{file}: none of the columns {', '.join(choices)}; there are {', '.join(names)}"
+                f"{file}: none of the columns {', '.join(choices)}; it has {', '.join(names)}"
             )
     known = (
         "prompt",

@@ -160,7 +160,7 @@ class Server:
         try:
             lines = self.log.read_text("utf-8", errors="replace").splitlines()
         except OSError:
-            return "  (there is no log)"
+            return "  (no log)"
         return "\n".join(f"  {line}" for line in lines[-_LOG_LINES:])
 
 

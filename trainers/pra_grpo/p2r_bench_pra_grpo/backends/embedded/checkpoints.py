@@ -21,10 +21,10 @@ class Checkpoint:
 
     Attributes:
         step: Steps done.
-        identity: Of everything that decides how the stage goes on; another one is refused.
+        identity: Digest of all settings that decide how the stage continues; another one is refused.
         parameters: The trained ones by name.
         optimizer: State of AdamW.
-        seconds: Of all steps so far.
+        seconds: Seconds of all steps so far.
     """
 
     step: int

@@ -55,9 +55,9 @@ class Scored:
     """Rollouts under a policy; (n, t) each, right-padded with zeros.
 
     Attributes:
-        log_probs: Of the sampled tokens.
-        entropy: Of the distributions they were drawn from.
-        mask: 1 where there is a token.
+        log_probs: Log-probabilities of the sampled tokens.
+        entropy: Entropies of their distributions.
+        mask: 1 for tokens, 0 for padding.
     """
 
     log_probs: Tensor
@@ -69,7 +69,7 @@ class Policy:
     """The model of a stage, or its frozen reference.
 
     Args:
-        temperature: Of the rollouts: logits are divided by it wherever probabilities are computed.
+        temperature: Temperature of the rollouts; logits are divided by it before any probability.
         train_vision: Train the vision tower too. Without it, `see` needs to run once per image only.
     """
 

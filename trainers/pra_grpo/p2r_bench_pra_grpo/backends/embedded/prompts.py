@@ -30,7 +30,7 @@ class Asked:
     """One prompt of a step.
 
     Attributes:
-        request: As the adapter builds it, with the sampling of rollouts.
+        request: The adapter's request, with the sampling of rollouts.
         seen: Visual features; None where the tower is trained too.
     """
 
@@ -44,7 +44,7 @@ class Prompts:
     """Builder of the policy's prompts. Features of a frozen tower are cached by request.
 
     Args:
-        builder: Of the policy's checkpoint.
+        builder: Builder of the policy's checkpoint.
     """
 
     def __init__(

@@ -22,7 +22,7 @@ class Rollout:
 
     Attributes:
         tokens: Ids, the end token included where one was drawn.
-        log_probs: Of each token under the policy that drew it.
+        log_probs: Log-probability of each token under the policy that drew it.
         text: Without special tokens.
         finish: "stop", "length", or "nan": the model's numbers overflowed, and the rollout is unusable.
     """

@@ -89,7 +89,7 @@ class StageRun:
         """See `Backend.merge`."""
         checkpoint = read_checkpoint(self.stage.folder)
         if checkpoint is None:
-            raise UserError(f"{self.stage.folder}: there is no checkpoint to make a model of")
+            raise UserError(f"{self.stage.folder}: no checkpoint to make a model of")
         write_model(self.stage.start, checkpoint.parameters, self.stage.model)
         return self.stage.model
 

@@ -24,7 +24,7 @@ class Settings:
         frozen_batch: Requests that the frozen model answers together.
         num_iterations: Updates with the same rollouts.
         max_grad_norm: Gradients of a mini-batch are scaled down to this norm.
-        weight_decay: Of AdamW.
+        weight_decay: Weight decay of AdamW.
         warmup_steps: Steps over which the learning rate rises from zero.
         shuffle_rewards: A control: every step's rewards are dealt out anew among all its rollouts, so that
             they say nothing about them.

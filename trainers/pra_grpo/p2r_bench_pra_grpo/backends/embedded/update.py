@@ -56,7 +56,7 @@ class Learner:
         )
 
     def learning_rate(self, step: int) -> float:
-        """Of a step, counted from 1."""
+        """Return the learning rate of a step, counted from 1."""
         rise = min(1.0, step / self.settings.warmup_steps) if self.settings.warmup_steps else 1.0
         return self.grpo.learning_rate * rise
 
