@@ -53,12 +53,12 @@ def test_little_needs_to_be_said() -> None:
             {"stages": ["critic"]},
             "stages[0] = 'critic': expected 'perceiver', 'reasoner' or 'baseline'",
         ),
-        ({"stages": []}, "stages: there is none"),
+        ({"stages": []}, "stages: empty"),
         (
             {"stages": ["perceiver", "reasoner", "perceiver"]},
             "stages: perceiver stands there 2 times",
         ),
-        ({"data": []}, "data: there is no source"),
+        ({"data": []}, "data: no source"),
         ({"data": [{"format": "p2r-10k"}]}, "data[0].path: missing"),
         ({"data": [{"format": "synth-hr", "weight": 0}]}, "data[0].weight = 0: expected greater"),
         ({"services": {"reasoner": {"kind": "start"}}}, "services.reasoner.command: missing"),
@@ -69,7 +69,7 @@ def test_little_needs_to_be_said() -> None:
             "services.verifier.model: missing",
         ),
         ({"backend": "verl"}, "reaches frozen models over HTTP"),
-        ({"preset": "p2r-70b"}, "no such preset; there are"),
+        ({"preset": "p2r-70b"}, "no such preset; known:"),
         ({"roles": {}}, "hyper-parameters of a role are in grpo.perceiver"),
     ],
 )
