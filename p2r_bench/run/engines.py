@@ -9,7 +9,7 @@ from typing import Any
 
 from p2r_bench.adapter import Profile
 from p2r_bench.errors import UserError
-from p2r_bench.optional import HasMaxImages, declared_roles
+from p2r_bench.optional import HasIdentifiesWeights, HasMaxImages, declared_roles
 from p2r_bench.plugins import registry
 from p2r_bench.run.canaries import Policy, check
 from p2r_bench.run.spec import EngineChoice
@@ -39,7 +39,8 @@ class EngineSet:
                 the checkpoint.
         """
         kind = registry().get("engine", choice.engine)
-        bound = None if getattr(kind, "identifies_weights", True) else family
+        by_name = isinstance(kind, HasIdentifiesWeights) and not kind.identifies_weights
+        bound = family if by_name else None
         key = (choice.key, bound)
         if key not in self._engines:
             config = EngineConfig(
