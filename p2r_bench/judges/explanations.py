@@ -16,6 +16,7 @@ from p2r_bench.judges.tokens import LETTER_OR_DIGIT as _L
 
 _MARKS = re.compile(r"[^\w\n]{0,12}")
 _END = re.compile(r"[^\w\n?]{0,20}(?:[.!;,\n]|\Z)")
+_SPACE = re.compile(r"\s*")
 _SENTENCE = re.compile(r"[^.!?。！？\n]*")
 _ARTICLE = r"(?:the|an?|der|die|das|eine?|la|les?|une?|el|los|las|una|il|uma?)"
 _REASON = re.compile(
@@ -79,7 +80,8 @@ def explained(text: str, at: int, wording: Wording = Wording()) -> bool:
     between = marks(text, at)
     at += len(between)
     if at == len(text) or text[at] == "\n":
-        return REFUSED.match(text, at + len(text[at:]) - len(text[at:].lstrip())) is None
+        next_line = _SPACE.match(text, at)
+        return next_line is None or REFUSED.match(text, next_line.end()) is None
     if _REASON.match(text, at):
         return True
     if affirmed := _AFFIRMED.match(text, at):
