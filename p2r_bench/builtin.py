@@ -79,6 +79,7 @@ def register_commands(cli: CommandGroup) -> None:
     cli.lazy(
         "reproduce", f"{commands}.reproduce:command", "Set published figures against stored runs."
     )
+    cli.lazy("repeats", f"{commands}.repeats:command", "Show the spread of repeated runs.")
     cli.lazy("plot", f"{commands}.plot:command", "Draw accuracy against visual tokens and cost.")
     cli.lazy("score", f"{commands}.score:command", "Judge stored answers again.")
     cli.lazy(
