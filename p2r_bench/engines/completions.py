@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from p2r_bench.errors import EngineError
 from p2r_bench.types import Completion, changed
 
@@ -74,3 +76,9 @@ def checked(completion: Completion, where: str) -> Completion:
     if word == completion.finish_reason:
         return completion
     return changed(completion, finish_reason=word)
+
+
+def cut_at_stop(text: str, stop: Sequence[str]) -> str:
+    """Return the text up to the first stop string, which is left out; the same text without one."""
+    cuts = [at for string in stop if (at := text.find(string)) >= 0]
+    return text[: min(cuts)] if cuts else text

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessor, StoppingCriteria
 
+from p2r_bench.engines.completions import cut_at_stop
 from p2r_bench.engines.processors import Prompt
 from p2r_bench.engines.sampling import RowSampler
-from p2r_bench.engines.stop_strings import cut_at_stop
 from p2r_bench.types import Sampling
 
 

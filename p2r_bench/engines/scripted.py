@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from p2r_bench.engines.arguments import argument, read_arguments
 from p2r_bench.engines.chat import check_images
-from p2r_bench.engines.stop_strings import cut_at_stop
+from p2r_bench.engines.completions import cut_at_stop
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.types import Capabilities, Completion, EngineConfig, Request
 
