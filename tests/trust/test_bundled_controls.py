@@ -8,6 +8,7 @@ from p2r_bench import evaluate
 
 MODES = ("p2r", "blind", "p2r-blank", "p2r-random")
 CHANCE = 0.25
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 @pytest.fixture(scope="module")
@@ -18,17 +19,14 @@ def values(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     return {result.overall[0]["mode"]: result.overall[0]["value"] for result in results}
 
 
-@pytest.mark.slow
 def test_p2r_reads_what_the_crops_show(values: dict[str, float]) -> None:
     assert values["p2r"] >= 0.8
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["blind", "p2r-blank"])
 def test_without_image_or_crops_the_model_guesses(values: dict[str, float], mode: str) -> None:
     assert abs(values[mode] - CHANCE) <= 0.15
 
 
-@pytest.mark.slow
 def test_boxes_elsewhere_are_well_under_p2r(values: dict[str, float]) -> None:
     assert values["p2r-random"] <= values["p2r"] - 0.3
