@@ -20,7 +20,8 @@ from benchmarks.output import emit, options_of
 from benchmarks.running import OneEngine, results_folder, samples_of
 from benchmarks.small import InstantEngine, small_run, small_spec
 from benchmarks.usage import peak_mb
-from p2r_bench.judges.select import DEFAULT_SCORER, close_judges, headline_scorers, make_judges
+from p2r_bench.judges.headline import DEFAULT_SCORER, headline_scorers
+from p2r_bench.judges.select import close_judges, make_judges
 from p2r_bench.run.runner import run
 from p2r_bench.store.run_folder import RunFolder
 from p2r_bench.tasks.hr_bench import HRBench

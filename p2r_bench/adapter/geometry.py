@@ -1,14 +1,12 @@
-"""Geometry of crops, outlines and image sizes, in whole pixels; no image is read."""
+"""Geometry of crops and image sizes, in whole pixels; no image is read."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from p2r_bench.adapter.boxes import valid_corners
 from p2r_bench.families import Budget
-from p2r_bench.types import Box, ImageRef, Rect, Size, Stroke
+from p2r_bench.types import Box, ImageRef, Rect, Size
 
 if TYPE_CHECKING:
     from p2r_bench.adapter.profile import Profile
@@ -39,32 +37,6 @@ def _padded(low: float, high: float, length: int, profile: Profile) -> tuple[int
     start = max(0.0, low / 1000 - pad)
     end = min(1.0, high / 1000 + pad)
     return (int(start * length), int(end * length)) if start < 1 and end > 0 else (0, 0)
-
-
-def strokes_for(boxes: Sequence[Box], size: Size, profile: Profile) -> tuple[Stroke, ...]:
-    """Return the outlines of all boxes, in order, with the profile's colours in turn.
-
-    Line width is max(min_width, floor(width_fraction * image width)); corners are truncated from
-    coordinate / 1000 * size. Corners far outside are clamped, since Pillow's coordinates have 32 bits. Corners that are
-    no box have no outline.
-    """
-    width = max(profile.annotate.min_width, math.floor(profile.annotate.width_fraction * size[0]))
-    colours = profile.annotate.colours
-
-    def pixel(coordinate: float, length: int) -> int:
-        value = min(max(coordinate / 1000, -1e6), 1e6) * length
-        return min(max(int(value), -2 * width), length + 2 * width)
-
-    found = (valid_corners(box.xyxy) for box in boxes)
-    drawable = [corners for corners in found if not isinstance(corners, str)]
-    return tuple(
-        Stroke(
-            rect=(pixel(x1, size[0]), pixel(y1, size[1]), pixel(x2, size[0]), pixel(y2, size[1])),
-            colour=colours[index % len(colours)],
-            width=width,
-        )
-        for index, (x1, y1, x2, y2) in enumerate(drawable)
-    )
 
 
 def upright_size(image: ImageRef, exif: str) -> Size:

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
-from p2r_bench.adapter.geometry import strokes_for
 from p2r_bench.adapter.image_files import opened, orientation_of
 from p2r_bench.adapter.levels import rgb
 from p2r_bench.adapter.routes import resize_route
-from p2r_bench.types import Box, Recipe, Size, Stroke
-
-if TYPE_CHECKING:
-    from p2r_bench.adapter.profile import Profile
+from p2r_bench.types import Recipe, Size, Stroke
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -64,17 +59,6 @@ def upright(image: Image.Image, *, exif: str, alpha: str) -> Image.Image:
     return flat
 
 
-def annotate(image: Image.Image, boxes: Sequence[Box], profile: Profile) -> Image.Image:
-    """Return an RGB copy of an image with the outline of every box drawn on it, at full resolution.
-
-    Args:
-        image: The source, a result of `decode` or opened by Pillow. It is not changed.
-        boxes: Corners in thousandths; boxes outside the image leave no mark.
-    """
-    shown = upright(image, exif=profile.image.exif, alpha=profile.image.alpha)
-    return _drawn(shown, strokes_for(boxes, shown.size, profile))
-
-
 def render(
     recipe: Recipe, source_image: Image.Image, *, before_transport: bool = False
 ) -> Image.Image:
@@ -94,7 +78,7 @@ def render(
         return Image.new("RGB", recipe.size)
     image = upright(source_image, exif=recipe.exif, alpha=recipe.alpha)
     if recipe.strokes:
-        image = _drawn(image, recipe.strokes)
+        image = drawn(image, recipe.strokes)
     if recipe.crop is not None:
         image = image.crop(recipe.crop)
     sent, *again = recipe.resize
@@ -109,7 +93,8 @@ def render(
     return image
 
 
-def _drawn(image: Image.Image, strokes: Sequence[Stroke]) -> Image.Image:
+def drawn(image: Image.Image, strokes: Sequence[Stroke]) -> Image.Image:
+    """Return a copy of an image with outlines drawn on it."""
     copy = image.copy()
     pen = ImageDraw.Draw(copy)
     for stroke in strokes:

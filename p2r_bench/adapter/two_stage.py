@@ -9,9 +9,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+from p2r_bench.adapter.annotation import strokes_for
 from p2r_bench.adapter.answers import extract_answer
 from p2r_bench.adapter.boxes import BoxReading, check_boxes, read_boxes
-from p2r_bench.adapter.geometry import crop_rect, final_sizes, strokes_for, upright_size
+from p2r_bench.adapter.geometry import crop_rect, final_sizes, upright_size
 from p2r_bench.adapter.profile import Profile
 from p2r_bench.errors import ImageError
 from p2r_bench.types import Box, Evidence, Message, Recipe, Rect, Request, Sample, Sampling, Stroke

@@ -113,8 +113,8 @@ def _predictions(
     as_json: bool,
 ) -> int:
     from p2r_bench.adapter import load_profile
+    from p2r_bench.judges.headline import DEFAULT_SCORER
     from p2r_bench.judges.predictions import judge_rows, read_predictions
-    from p2r_bench.judges.select import DEFAULT_SCORER
 
     rows = read_predictions(path)
     judged = judge_rows(rows, load_profile(profile), scorer=scorer or DEFAULT_SCORER, params=params)

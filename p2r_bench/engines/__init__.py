@@ -1,8 +1,8 @@
 """Engines, and what they share: requests as chat messages and as token ids, checked images, stop strings."""
 
 from p2r_bench.engines.chat import chat_messages, check_images
+from p2r_bench.engines.chat_template import PromptText, chat_template, check_length
 from p2r_bench.engines.completions import cut_at_stop
-from p2r_bench.engines.prompt_text import PromptText, chat_template, check_length
 
 __all__ = [
     "PromptText",

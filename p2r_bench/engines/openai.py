@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from p2r_bench.engines.openai_answer import ReplyModel
     from p2r_bench.engines.server_probe import Found
     from p2r_bench.http.body import Body
-    from p2r_bench.http.endpoints import Endpoints
+    from p2r_bench.http.retries import Endpoints
 
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class OpenAIEngine:
         """Check on every server that it serves the model and what it can honour; see `Engine.start`."""
         from p2r_bench.engines.openai_answer import ReplyModel
         from p2r_bench.engines.openai_start import Start
-        from p2r_bench.http.endpoints import Endpoints
+        from p2r_bench.http.retries import Endpoints
 
         if not self.urls:
             raise UserError(

@@ -7,7 +7,7 @@ from typing import Any
 
 from p2r_bench.engines.completions import checked, finish_word
 from p2r_bench.errors import EngineError
-from p2r_bench.http.endpoints import RETRIED
+from p2r_bench.http.retries import RETRIED
 from p2r_bench.types import Completion, changed
 
 OTHER_MODEL = "other_model"

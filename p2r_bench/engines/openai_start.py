@@ -16,7 +16,7 @@ from p2r_bench.errors import EngineError, UserError
 from p2r_bench.families import DEFAULT, find_family
 from p2r_bench.families.smart_resize import SmartResize
 from p2r_bench.http.body import Body
-from p2r_bench.http.endpoints import Endpoint, Endpoints, Patience
+from p2r_bench.http.retries import Endpoint, Endpoints, Patience
 from p2r_bench.types import Completion, Request
 
 if TYPE_CHECKING:

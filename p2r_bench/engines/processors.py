@@ -14,8 +14,8 @@ from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, Proce
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
 from p2r_bench.engines.chat import check_images
+from p2r_bench.engines.chat_template import check_length, prompt_text
 from p2r_bench.engines.model_files import read_json
-from p2r_bench.engines.prompt_text import check_length, prompt_text
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.families import Budget, Family
 from p2r_bench.types import Request, Size

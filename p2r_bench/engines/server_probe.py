@@ -14,7 +14,7 @@ from PIL import Image
 from p2r_bench.engines.openai_answer import OTHER_MODEL
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.families.smart_resize import SmartResize
-from p2r_bench.http.endpoints import CallError
+from p2r_bench.http.retries import CallError
 from p2r_bench.types import Completion, Message, Recipe, Request, Sampling
 
 SMALL = (4, 8, 16, 64)

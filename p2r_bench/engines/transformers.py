@@ -81,10 +81,10 @@ class TransformersEngine:
         try:
             import torch
 
+            from p2r_bench.engines.chat_template import chat_template
             from p2r_bench.engines.generation import Generator
             from p2r_bench.engines.loading import load
             from p2r_bench.engines.processors import PromptBuilder
-            from p2r_bench.engines.prompt_text import chat_template
             from p2r_bench.engines.worker import Worker
         except ImportError as error:
             raise UserError(

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from p2r_bench.engines.chat_template import chat_template
 from p2r_bench.engines.model_files import check_processor_files, read_json
 from p2r_bench.engines.model_folder import lora_digest
-from p2r_bench.engines.prompt_text import chat_template
 from p2r_bench.engines.safetensors_file import read_header
 from p2r_bench.engines.special_tokens import end_ids
 from p2r_bench.errors import UserError

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from p2r_bench.engines.chat import chat_messages, check_images
+from p2r_bench.engines.chat_template import check_length
 from p2r_bench.engines.completions import checked, cut_at_stop, finish_word
-from p2r_bench.engines.prompt_text import check_length
 from p2r_bench.engines.vllm_checkpoint import Checkpoint
 from p2r_bench.errors import EngineError
 from p2r_bench.types import Completion, Request

@@ -10,7 +10,7 @@ import httpx
 
 from p2r_bench.errors import EngineError, JudgeError
 from p2r_bench.http.body import Body
-from p2r_bench.http.endpoints import CallError, Endpoints, endpoint_of
+from p2r_bench.http.retries import CallError, Endpoints, endpoint_of
 from p2r_bench.redaction import hidden, usable_key
 
 PATH = "/chat/completions"

@@ -12,13 +12,8 @@ from typing import Any, get_args
 
 from p2r_bench.adapter import Profile, extract_answer
 from p2r_bench.errors import UserError
-from p2r_bench.judges.select import (
-    Params,
-    close_judges,
-    fallback_of,
-    headline_scorer,
-    make_judges,
-)
+from p2r_bench.judges.headline import headline_scorer
+from p2r_bench.judges.select import Params, close_judges, fallback_of, make_judges
 from p2r_bench.judges.verdicts import verdict_of
 from p2r_bench.types import AnswerForm, ImageRef, Prediction, Role, Sample, Verdict
 

@@ -1,4 +1,4 @@
-"""Selection of the judges of a set of samples, and of the headline scorer."""
+"""Selection of the judges of a set of samples."""
 
 from __future__ import annotations
 
@@ -8,20 +8,10 @@ from typing import Any
 
 from p2r_bench.errors import UserError
 from p2r_bench.judges.fallback import Fallback
+from p2r_bench.judges.headline import DEFAULT_SCORER, headline_scorers
 from p2r_bench.optional import HasCheck, close_judge
 from p2r_bench.plugins import registry
-from p2r_bench.types import AnswerForm, Judge, Sample
-
-DEFAULT_SCORER = "strict"
-HEADLINES: Mapping[AnswerForm, str] = {
-    "choice": DEFAULT_SCORER,
-    "number": "numeric",
-    "yes_no": "yes-no",
-    "word": "word",
-    "free": "verifier",
-    "caption": "verifier",
-}
-"""Default headline scorer of each answer form."""
+from p2r_bench.types import Judge, Sample
 
 FALLBACK = "fallback"
 """Argument of any scorer: the judge for answers in which its rules find nothing."""
@@ -101,28 +91,6 @@ def make_judge(name: str, params: Mapping[str, Any]) -> Judge:
         raise UserError(f"judge {name!r}: {error}; it takes {takes}") from error
     judge: Judge = kind(**params)
     return judge
-
-
-def headline_scorer(sample: Sample, chosen: str, judges: Sequence[Judge] = ()) -> str:
-    """Return the headline scorer of a sample.
-
-    It is the chosen one if it applies, else the default of the answer form (HEADLINES). Without `judges` the chosen one
-    applies to choice questions only.
-    """
-    applies = any(judge.scorer == chosen and judge.applies(sample) for judge in judges)
-    if applies or (not judges and sample.answer_form == "choice"):
-        return chosen
-    return HEADLINES[sample.answer_form]
-
-
-def headline_scorers(
-    samples: Iterable[Sample], chosen: str, judges: Sequence[Judge] = ()
-) -> dict[str, str]:
-    """Return the headline scorer of each answer form; the first sample of the form decides."""
-    first: dict[AnswerForm, Sample] = {}
-    for sample in samples:
-        first.setdefault(sample.answer_form, sample)
-    return {form: headline_scorer(sample, chosen, judges) for form, sample in first.items()}
 
 
 def applicable(judges: Sequence[Judge], sample: Sample) -> list[Judge]:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from p2r_bench.judges.select import headline_scorer
+from p2r_bench.judges.headline import headline_scorer
 from p2r_bench.redaction import redacted_arguments
 from p2r_bench.run import environment
 from p2r_bench.run.accounting import Ledger, judge_seconds

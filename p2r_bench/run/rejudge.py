@@ -9,14 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from p2r_bench.errors import UserError
-from p2r_bench.judges.select import (
-    DEFAULT_SCORER,
-    Params,
-    applicable,
-    close_judges,
-    headline_scorers,
-    make_judges,
-)
+from p2r_bench.judges.headline import DEFAULT_SCORER, headline_scorers
+from p2r_bench.judges.select import Params, applicable, close_judges, make_judges
 from p2r_bench.judges.verdicts import verdict_of
 from p2r_bench.store.leaderboard import update_leaderboard
 from p2r_bench.store.rows import prediction_from_row, sample_from_row, verdict_row

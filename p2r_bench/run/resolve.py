@@ -13,7 +13,7 @@ from p2r_bench.adapter.profile_changes import derived_profile
 from p2r_bench.adapter.routes import resize_route
 from p2r_bench.bundled import model_profile
 from p2r_bench.errors import UserError
-from p2r_bench.judges.select import DEFAULT_SCORER
+from p2r_bench.judges.headline import DEFAULT_SCORER
 from p2r_bench.optional import HasCheckParams, HasFiles, HasPrepare, HasScorer
 from p2r_bench.plugins import registry
 from p2r_bench.run.engines import max_images_of, roles_of

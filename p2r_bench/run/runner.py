@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any
 
 from p2r_bench.errors import UserError
-from p2r_bench.judges.select import close_judges, headline_scorers, make_judges
+from p2r_bench.judges.headline import headline_scorers
+from p2r_bench.judges.select import close_judges, make_judges
 from p2r_bench.run import recording
 from p2r_bench.run.canaries import Policy
 from p2r_bench.run.engines import EngineSet

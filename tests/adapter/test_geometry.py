@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_resize
 
 from p2r_bench.adapter import builtin_profiles, crop_rect, load_profile
-from p2r_bench.adapter.geometry import final_sizes, strokes_for, upright_size
+from p2r_bench.adapter.annotation import strokes_for
+from p2r_bench.adapter.geometry import final_sizes, upright_size
 from p2r_bench.errors import ImageError
 from p2r_bench.families import Budget
 from p2r_bench.families.qwen3_vl import Qwen3VL

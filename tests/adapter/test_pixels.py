@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from p2r_bench.adapter import TwoStage, annotate, decode, load_profile, render
-from p2r_bench.adapter.geometry import strokes_for
+from p2r_bench.adapter.annotation import strokes_for
 from p2r_bench.errors import ImageError, UserError
 from p2r_bench.types import Box, Recipe, Sample, Size, Stroke
 

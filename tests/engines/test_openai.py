@@ -22,7 +22,7 @@ from p2r_bench.engines.openai import OpenAIEngine
 from p2r_bench.engines.openai_format import chat_body
 from p2r_bench.engines.scripted import ScriptedEngine
 from p2r_bench.errors import EngineError, UserError
-from p2r_bench.http.endpoints import base_url, retry_after
+from p2r_bench.http.retries import base_url, retry_after
 from p2r_bench.types import Capabilities, EngineConfig
 from tests.engines.local_server import STANDARD, Fault, LocalServer, reply
 from tests.engines.requests_made import make_request

@@ -8,7 +8,7 @@ import pytest
 
 from p2r_bench.engines.openai import OpenAIEngine
 from p2r_bench.errors import EngineError, UserError
-from p2r_bench.http.endpoints import endpoint_of
+from p2r_bench.http.retries import endpoint_of
 from p2r_bench.redaction import redacted_arguments, redacted_command
 from p2r_bench.types import EngineConfig
 from tests.engines.local_server import Fault, LocalServer, reply
@@ -169,9 +169,8 @@ def test_an_answer_that_trickles_is_bounded_as_a_whole(scripted_server: LocalSer
 def test_an_endless_answer_is_given_up(
     scripted_server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from p2r_bench.http import endpoints
 
-    monkeypatch.setattr(endpoints, "LARGEST_ANSWER", 4096)
+    monkeypatch.setattr(retries, "LARGEST_ANSWER", 4096)
     body = json.dumps(reply(content="B" * 5000)).encode()
     error = ask_after_faults(scripted_server, Fault(200, body), retries="0")
     assert isinstance(error, EngineError)

@@ -11,8 +11,8 @@ import pytest
 
 from p2r_bench.engines.openai import OpenAIEngine
 from p2r_bench.errors import EngineError, UserError
-from p2r_bench.http import endpoints
-from p2r_bench.http.endpoints import retry_after
+from p2r_bench.http import retries
+from p2r_bench.http.retries import retry_after
 from p2r_bench.types import Completion, EngineConfig
 from tests.engines.requests_made import make_request
 from tests.faults.server import FAULTS, ODD_USAGE, FaultyServer
@@ -24,8 +24,8 @@ LONGEST_TEST_S = 120
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
-    monkeypatch.setattr(endpoints, "LONGEST_WAIT_S", 0.01)
-    monkeypatch.setattr(endpoints, "LONGEST_ORDERED_WAIT_S", 0.01)
+    monkeypatch.setattr(retries, "LONGEST_WAIT_S", 0.01)
+    monkeypatch.setattr(retries, "LONGEST_ORDERED_WAIT_S", 0.01)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with FaultyServer().running() as server:
         yield server
@@ -134,7 +134,7 @@ def test_a_refused_connection_names_the_server_and_the_way_out() -> None:
 def test_a_long_wait_that_a_server_orders_is_logged(
     server: FaultyServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(endpoints, "SAID_WAIT_S", 0.005)
+    monkeypatch.setattr(retries, "SAID_WAIT_S", 0.005)
     server.plan = lambda number: "429 for years" if number == 0 else None
     (completion,) = outcomes(server, 1)
     assert isinstance(completion, Completion)
@@ -150,4 +150,4 @@ def test_an_unreadable_retry_after_is_none(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["9" * 500, "1e400", "Fri, 31 Dec 9999 23:59:59 -1200"])
 def test_a_far_retry_after_is_bounded_or_none(value: str) -> None:
-    assert retry_after({"retry-after": value}) in (None, endpoints.LONGEST_ORDERED_WAIT_S)
+    assert retry_after({"retry-after": value}) in (None, retries.LONGEST_ORDERED_WAIT_S)

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 
 from p2r_bench.errors import UserError
-from p2r_bench.http import endpoints
 from p2r_bench.judges.chat_service import ChatService, ServiceError
 from p2r_bench.judges.verifier import Verifier
 from tests.faults.server import FAULTS, FaultyServer
@@ -18,7 +17,7 @@ KEY = "sk-very-secret"
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyServer]:
-    monkeypatch.setattr(endpoints, "LONGEST_ORDERED_WAIT_S", 0.01)
+    monkeypatch.setattr(retries, "LONGEST_ORDERED_WAIT_S", 0.01)
     with FaultyServer().running() as server:
         yield server
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from p2r_bench.http.endpoints import LONGEST_ORDERED_WAIT_S
+from p2r_bench.http.retries import LONGEST_ORDERED_WAIT_S
 from p2r_bench.judges.chat_service import ChatService, ServiceError
 
 URL = "http://verifier.test/v1"
@@ -125,7 +125,7 @@ def waits(monkeypatch: pytest.MonkeyPatch, *steps: Step, **options: Any) -> list
     async def sleep(seconds: float) -> None:
         found.append(seconds)
 
-    monkeypatch.setattr("p2r_bench.http.endpoints.asyncio.sleep", sleep)
+    monkeypatch.setattr("p2r_bench.http.retries.asyncio.sleep", sleep)
     ask(Server(*steps, reply("done")), **options)
     return found
 

@@ -8,14 +8,8 @@ from typing import Any
 import pytest
 
 from p2r_bench.errors import JudgeError, UserError
-from p2r_bench.judges.select import (
-    applicable,
-    close_judges,
-    headline_scorer,
-    headline_scorers,
-    make_judge,
-    make_judges,
-)
+from p2r_bench.judges.headline import headline_scorer, headline_scorers
+from p2r_bench.judges.select import applicable, close_judges, make_judge, make_judges
 from p2r_bench.judges.strict import Strict
 from p2r_bench.judges.verdicts import verdict_of
 from p2r_bench.types import Judge, Prediction, Sample, Verdict

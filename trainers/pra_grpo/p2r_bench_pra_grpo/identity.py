@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from p2r_bench.judges.select import DEFAULT_SCORER, make_judge
+from p2r_bench.judges.headline import DEFAULT_SCORER
+from p2r_bench.judges.select import make_judge
 from p2r_bench.judges.verifier import Verifier
 from p2r_bench.types import Sample
 from p2r_bench_pra_grpo.backends.embedded.settings import Settings

@@ -9,7 +9,8 @@ from itertools import combinations
 
 from p2r_bench.adapter import Profile
 from p2r_bench.errors import EngineError, UserError
-from p2r_bench.judges.select import applicable, headline_scorer
+from p2r_bench.judges.headline import headline_scorer
+from p2r_bench.judges.select import applicable
 from p2r_bench.plugins import registry
 from p2r_bench.types import Ask, Box, Completion, Judge, Mode, Prediction, Sample, Verdict
 from p2r_bench_pra_grpo.config import BoxTerm, RewardTerms

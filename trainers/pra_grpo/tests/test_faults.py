@@ -26,14 +26,14 @@ from pra_grpo_testing import FakeServer, ScriptedBackend, tiny_training, write_p
 from pra_grpo_testing.server import BOXES
 
 from p2r_bench import Completion, EngineError, Sample, UserError
-from p2r_bench.http import endpoints
+from p2r_bench.http import retries
 
 LIMITS = {"retries": 1, "timeout": 1.0, "pause_after": 3, "pause_at_most": 0.0, "concurrency": 4}
 
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(endpoints.random, "uniform", lambda low, high: 0.0)
+    monkeypatch.setattr(retries.random, "uniform", lambda low, high: 0.0)
     monkeypatch.setattr("p2r_bench_pra_grpo.services.breaker.FIRST_WAIT_S", 0.01)
     monkeypatch.setattr("p2r_bench_pra_grpo.services.frozen.RETRY_WAIT_S", 0.0)
 

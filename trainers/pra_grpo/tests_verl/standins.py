@@ -16,7 +16,7 @@ from p2r_bench_pra_grpo.backends.embedded.loading import load
 from PIL import Image
 from verl.workers.rollout.replica import TokenOutput
 
-from p2r_bench.engines.prompt_text import chat_template
+from p2r_bench.engines.chat_template import chat_template
 from p2r_bench.types import Sampling
 
 

@@ -29,7 +29,7 @@ from verl.trainer.ppo.reward import extract_reward
 from verl.utils.dataset.rl_dataset import collate_fn
 
 from p2r_bench.adapter import TwoStage, decode, render
-from p2r_bench.engines.prompt_text import chat_template
+from p2r_bench.engines.chat_template import chat_template
 from p2r_bench.tasks.reading import read_image
 
 GROUP = 4

@@ -1,4 +1,4 @@
-"""Requests as token ids: a checkpoint's chat template and tokenizer, the same for every engine in this process."""
+"""A checkpoint's chat template, and requests as token ids by it, for all engines in this process."""
 
 from __future__ import annotations
 

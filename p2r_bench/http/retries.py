@@ -1,4 +1,4 @@
-"""HTTP calls to one or several servers that serve the same model: whom to ask, when to ask again."""
+"""HTTP calls to servers of one model, with retries and fail-over."""
 
 from __future__ import annotations
 
