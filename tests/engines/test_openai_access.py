@@ -169,6 +169,7 @@ def test_an_answer_that_trickles_is_bounded_as_a_whole(scripted_server: LocalSer
 def test_an_endless_answer_is_given_up(
     scripted_server: LocalServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from p2r_bench.http import retries
 
     monkeypatch.setattr(retries, "LARGEST_ANSWER", 4096)
     body = json.dumps(reply(content="B" * 5000)).encode()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from p2r_bench.errors import UserError
+from p2r_bench.http import retries
 from p2r_bench.judges.chat_service import ChatService, ServiceError
 from p2r_bench.judges.verifier import Verifier
 from tests.faults.server import FAULTS, FaultyServer
