@@ -57,14 +57,18 @@ def finish_word(reason: object, where: str) -> str:
     )
 
 
+SAID_NOTHING = "said_nothing"
+"""Engine fact of a completion whose only token is the model's end token: its answer is empty, and no failure."""
+
+
 def checked(completion: Completion, where: str) -> Completion:
     """The completion with the standard word for its finish reason.
 
     Raises:
-        EngineError: See `finish_word`; or it has no text ("empty").
+        EngineError: See `finish_word`; or it has no text ("empty"), unless `SAID_NOTHING` is among its engine facts.
     """
     word = finish_word(completion.finish_reason, where)
-    if not completion.text.strip():
+    if not completion.text.strip() and not completion.engine.get(SAID_NOTHING):
         count = completion.output_tokens
         tokens = "" if count is None else f" after {count} token{'s' * (count != 1)}"
         raise EngineError(

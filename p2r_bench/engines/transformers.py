@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from p2r_bench.engines.arguments import argument, read_arguments
-from p2r_bench.engines.completions import checked
+from p2r_bench.engines.completions import SAID_NOTHING, checked
 from p2r_bench.engines.model_folder import lora_digest, model_digest, model_folder
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.types import Capabilities, Completion, EngineConfig, Request
@@ -143,8 +143,8 @@ class TransformersEngine:
 
     async def generate(self, request: Request, images: Sequence[Image.Image]) -> Completion:
         """Run one request; see `Engine.generate`."""
-        worker = self._worker
-        if worker is None or self._prompts is None or self._preparing is None:
+        worker, loaded = self._worker, self._loaded
+        if worker is None or loaded is None or self._prompts is None or self._preparing is None:
             raise EngineError("the engine is not running", kind="closed")
         if request.schema is not None:
             raise EngineError(
@@ -168,6 +168,7 @@ class TransformersEngine:
             future = worker.submit(Row(prompt, request.sampling), request.priority)
         finished = await asyncio.wrap_future(future)
         row = finished.row
+        said_nothing = row.finish == "stop" and set(row.output) <= set(loaded.end_ids)
         completion = Completion(
             text=row.text,
             finish_reason=row.finish or "stop",
@@ -180,7 +181,7 @@ class TransformersEngine:
                 "queue": finished.queue_s,
                 "engine": finished.engine_s,
             },
-            engine={"engine": "transformers"},
+            engine={"engine": "transformers", **({SAID_NOTHING: True} if said_nothing else {})},
         )
         return checked(completion, request.id)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import shutil
 from collections import Counter
@@ -16,6 +17,7 @@ from PIL import Image
 from transformers import AutoTokenizer, LogitsProcessor, Qwen3VLForConditionalGeneration
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
+from p2r_bench.engines.completions import checked
 from p2r_bench.engines.transformers import TransformersEngine
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.types import Completion, EngineConfig, Request, Sampling
@@ -181,6 +183,22 @@ def test_sampled_answers_do_not_depend_on_the_batch(using: Using) -> None:
 
     alone, together = using(both)
     assert alone == together
+
+
+def test_a_model_that_ends_at_once_gives_an_empty_answer(using: Using) -> None:
+    async def end_at_once(engine: TransformersEngine) -> Any:
+        loaded, worker = engine._loaded, engine._worker
+        assert loaded is not None and worker is not None
+        size = loaded.model.config.get_text_config().vocab_size
+        others = sorted({*range(size)} - {*loaded.end_ids})
+        worker.generator.suppressed = torch.tensor(others)
+        return await engine.generate(*make_request(1))
+
+    completion = using(end_at_once)
+    assert (completion.text, completion.finish_reason, completion.output_tokens) == ("", "stop", 1)
+    assert checked(completion, "the pipeline") == completion
+    with pytest.raises(EngineError):
+        checked(dataclasses.replace(completion, engine={}), "another engine")
 
 
 def test_an_answer_without_text_is_an_error(using: Using) -> None:
