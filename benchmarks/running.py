@@ -30,7 +30,7 @@ class OneEngine(EngineSet):
         super().__init__()
         self._engine = engine
 
-    def get(self, choice: EngineChoice) -> Engine:
+    def get(self, choice: EngineChoice, family: str | None = None) -> Engine:
         return self._engine
 
 

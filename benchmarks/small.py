@@ -19,6 +19,7 @@ PROFILE = "tiny"
 TEXTS = {
     "perceive": '[{"bbox_2d": [100, 100, 600, 700], "label": "square"}]',
     "reason": "<think>The square is seen up close.</think><answer>A</answer>",
+    "answer": "A",
 }
 
 
