@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 IDEOGRAPHS = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
 """Characters of scripts written without spaces, and Hangul, as a regular expression's range."""
-LETTER_OR_DIGIT = rf"(?:(?![{IDEOGRAPHS}])[^\W_])"
+LETTER_OR_DIGIT = rf"(?:(?!(?-i:[{IDEOGRAPHS}]))[^\W_])"
 _TOKEN = re.compile(
     rf"[{IDEOGRAPHS}]"
     rf"|(?:(?<![^\W_])(?:[<>≤≥±]\s?)?-?(?=\d))?{LETTER_OR_DIGIT}+"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from p2r_bench.adapter import builtin_profiles, crop_rect, extract_answer, load_profile, read_boxes
@@ -67,7 +66,12 @@ def _answer_reader(profile: Profile, role: str) -> Reader:
 
 def _scorer(judge: Judge, sample: Sample) -> Reader:
     def read(text: str) -> None:
-        verdict = asyncio.run(judge.judge(sample, Prediction(sample.id, answer=text)))
+        try:
+            # Without an event loop, which would take most of the time: these judges wait for nothing.
+            judge.judge(sample, Prediction(sample.id, answer=text)).send(None)
+            raise AssertionError(f"{judge.scorer} waits")
+        except StopIteration as ended:
+            verdict = ended.value
         assert verdict.status == "ok" and verdict.correct in (True, False), verdict
 
     return read
@@ -85,23 +89,23 @@ def _numbered(start: str, end: str) -> Callable[[int], str]:
     return text
 
 
+FRAGMENTS: Sequence[str] = (
+    *"[]{}()<>\"'`\\a7.,:;!?-_*#$%^| \n\t",
+    *("é", "的", "\u0301", "\u200b", "½", "Ⓑ", "𝔅", "한"),
+    *("[[", "[{", '{"', '{"a":', '{"bbox_2d":[', '[{"bbox_2d": [1,2,3,4]},', "{}", "[]"),
+    *("<think>", "</think>", "<answer>", "</answer>", "<answer>B</answer>", "[THINK]"),
+    *("<box>", "</box>", "<box>[[1,2,3,4]]</box>", "<ref>a</ref>", "<|begin_of_box|>"),
+    *("<a>", "</", "<|", "|>", "```", "```json\n", "\\boxed{", "\\frac{", "\\(", "${"),
+    *("A ", "B.", "(B) ", "A, ", "B or ", "not B ", "if B, ", "is B? ", "**B** ", "B\n"),
+    *("1,000,", "1.", "-1 ", "1/", "1e9", "one hundred ", "twenty-", "3 x 10^", "½½"),
+    *("the answer is B. ", "Answer: ", "answer: B\n", "yes ", "no, ", "not ", "never "),
+    *("verdict: ", "CORRECT ", "INCORRECT\n", "a'", "isn't ", "wrong ", "option B is "),
+    *("wwww ", "a b c d e f g h ", "red green blue black ", "x\u0301", "\ud800"),
+)
+"""Pieces of replies that mean something to one of the readers, or are hard to read."""
+
 SHAPES: Mapping[str, Callable[[int], str]] = {
-    **{
-        f"{unit!r} repeated": _repeated(unit)
-        for unit in (
-            *"[]{}()<>\"'`\\a7.,:;!?-_*#$%^| \n\t",
-            *("é", "的", "\u0301", "\u200b", "½", "Ⓑ", "𝔅", "한"),
-            *("[[", "[{", '{"', '{"a":', '{"bbox_2d":[', '[{"bbox_2d": [1,2,3,4]},', "{}", "[]"),
-            *("<think>", "</think>", "<answer>", "</answer>", "<answer>B</answer>", "[THINK]"),
-            *("<box>", "</box>", "<box>[[1,2,3,4]]</box>", "<ref>a</ref>", "<|begin_of_box|>"),
-            *("<a>", "</", "<|", "|>", "```", "```json\n", "\\boxed{", "\\frac{", "\\(", "${"),
-            *("A ", "B.", "(B) ", "A, ", "B or ", "not B ", "if B, ", "is B? ", "**B** ", "B\n"),
-            *("1,000,", "1.", "-1 ", "1/", "1e9", "one hundred ", "twenty-", "3 x 10^", "½½"),
-            *("the answer is B. ", "Answer: ", "answer: B\n", "yes ", "no, ", "not ", "never "),
-            *("verdict: ", "CORRECT ", "INCORRECT\n", "a'", "isn't ", "wrong ", "option B is "),
-            *("wwww ", "a b c d e f g h ", "red green blue black ", "x\u0301", "\ud800"),
-        )
-    },
+    **{f"{fragment!r} repeated": _repeated(fragment) for fragment in FRAGMENTS},
     "distinct closing tags": _numbered("</t", ">"),
     "distinct tags": _numbered("<t", ">"),
     "distinct keys": _numbered('{"k', '": ['),
