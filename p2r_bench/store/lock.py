@@ -43,6 +43,7 @@ class Lock:
                 "the same command then continues the run."
             ) from error
         except OSError as error:
+            self.release()  # it may be the owner's file that cannot be written
             raise UserError(f"{what} cannot be written: {error.strerror or error}.") from error
 
     def release(self) -> None:
