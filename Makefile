@@ -60,10 +60,12 @@ test: $(VENV)/.dev
 	$(BIN)/python -m pytest
 
 FAULTS := tests/faults tests/test_terminal.py tests/tasks/test_paths.py tests/tasks/test_damaged_rows.py \
-	tests/run/test_runner.py tests/run/test_interruptions.py tests/store/test_journal.py
+	tests/run/test_runner.py tests/run/test_interruptions.py tests/run/test_signals.py tests/store/test_journal.py
 
 test-faults: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not vllm and not ray" $(FAULTS)
+	$(BIN)/python -m pytest -m "not integration and not vllm and not ray" $(FAULTS)
+	$(BIN)/python -m benchmarks.long_run
+	$(BIN)/python -m benchmarks.contention
 
 test-all: test
 	$(BIN)/nox

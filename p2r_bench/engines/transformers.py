@@ -78,6 +78,9 @@ class TransformersEngine:
     def _load(self) -> None:
         # A second native library's threads beside torch's own would only take its cores.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        # Threads that wait for each other spin by default, and take the processor from those they wait for as soon as
+        # another process needs a core. Read when torch is imported.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         try:
             import torch
 

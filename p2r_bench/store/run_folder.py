@@ -210,11 +210,15 @@ class RunFolder:
         row = {**sample, "session": self._current()}
         if row["status"] in DONE:
             self._arriving.add(key)
+        record = sample_record(row, () if row["status"] == "error" else verdicts)
         try:
-            await self._append(sample_record(row, () if row["status"] == "error" else verdicts))
+            future = self._append(record)
         except (UserError, TypeError):
             self._arriving.discard(key)
             raise
+        # Once the record is in the index, or cannot be written.
+        future.add_done_callback(lambda _: self._arriving.discard(key))
+        await asyncio.wrap_future(future)
         return True
 
     async def record_verdicts(self, key: Key, verdicts: Sequence[Row]) -> None:
@@ -226,7 +230,7 @@ class RunFolder:
         """
         if key not in self._index.entries:
             raise KeyError(key)
-        await self._append(verdicts_record(key, verdicts))
+        await asyncio.wrap_future(self._append(verdicts_record(key, verdicts)))
 
     def finish(
         self,
@@ -332,11 +336,11 @@ class RunFolder:
         if expected is not None:
             self.manifest.expected = Counter(cell for cells in expected.values() for cell in cells)
 
-    async def _append(self, record: Row) -> None:
+    def _append(self, record: Row) -> Future[list[Span]]:
         future = self._journal.submit([record])
-        # Not after the await: the record of a cancelled caller is indexed too.
+        # Not after an await: the record of a cancelled caller is indexed too.
         future.add_done_callback(partial(_index_record, self._index, record))
-        await asyncio.wrap_future(future)
+        return future
 
     def _current(self) -> int:
         if self._session is None:

@@ -85,6 +85,8 @@ class EmbeddedBackend:
                 )
         # A second native library's threads beside torch's own would only take its cores.
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        # As in the transformers engine: threads that spin while they wait collapse beside a busy process.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from p2r_bench_pra_grpo.backends.embedded.run import StageRun
 
         return StageRun(stage, self.config, self.settings)
