@@ -132,6 +132,7 @@ def test_a_leaderboard_is_rebuilt_from_the_run_folders(tmp_path: Path) -> None:
     path.write_bytes(b"not parquet")
     with open_folder(tmp_path, seed=2) as folder:
         folder.begin(SESSION)
+        asyncio.run(folder.record(*outcome(0)))
     done = rebuild_leaderboard(tmp_path)
     assert read_runs(tmp_path) == before and done.runs == 2
     (left_out,) = done.left_out
