@@ -26,7 +26,7 @@ def argument(
 
     Args:
         least: Lower bound of a number.
-        automatic: None stands for a value that the engine chooses.
+        automatic: None lets the engine choose the value.
     """
     metadata = {"help": help, "least": least, "automatic": automatic}
     if isinstance(default, dict):

@@ -35,7 +35,7 @@ class Fallback:
         """Check that the second judge is set up.
 
         Raises:
-            UserError: As its own `check`.
+            UserError: An error of its `check`.
         """
         if isinstance(self._second, HasCheck):
             self._second.check()

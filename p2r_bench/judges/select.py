@@ -25,10 +25,9 @@ def make_judges(
 ) -> list[Judge]:
     """Return every registered judge that is set up and applies to one of the samples, in order of registration.
 
-    A judge may have a `check()` that raises UserError when it is not set up (the verifier without a
-    URL): that is fatal where its verdict would be a headline, and otherwise leaves it out. It may
-    also have an async `close()`. An argument `fallback=SECOND` of any scorer adds the scorer `SCORER-then-SECOND`
-    (see `Fallback`), which has to be set up.
+    A judge that is not set up (its `check()` raises UserError, like the verifier without a URL) is left out, except if
+    its verdict would be a headline: then the error is raised. An argument `fallback=SECOND` of any scorer adds the
+    scorer `SCORER-then-SECOND` (see `Fallback`), which has to be set up.
 
     Args:
         params: Keyword arguments of the judges.

@@ -33,10 +33,10 @@ class Resolved:
     """A spec with its names looked up and its rows read.
 
     Attributes:
-        choices: Role to engine and model, for every role of the mode.
+        choices: Engine and model of every role of the mode.
         samples: All rows of the task, without image bytes.
         cells: The reported figures in which a sample counts, by sample id.
-        facts: What the task knows about its data.
+        facts: Facts about the task's data.
         skipped: The error of each bad row that was left out.
         indexes: Position of each sample in the data set.
     """

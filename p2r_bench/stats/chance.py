@@ -45,8 +45,8 @@ def cell_facts(
 
     Args:
         samples: All samples of the task.
-        cells: Sample id to the cells that the sample counts in.
-        unavailable: As in `DataFacts`.
+        cells: The cells in which a sample counts, by sample id.
+        unavailable: See `DataFacts`.
     """
     members: dict[Cell, list[Sample]] = defaultdict(list)
     for sample in samples:

@@ -77,7 +77,7 @@ class _Tally:
         """Count a unit of these rows, each with its state. It is right when all its rows are.
 
         Args:
-            graded: Answer form to the scorer whose score is the credit; None credits what is right.
+            graded: Scorer whose score is the credit, by answer form; None credits right answers.
         """
         kinds = {state for state, _ in rows}
         if "unjudged" in kinds:
@@ -128,8 +128,8 @@ def metric_rows(
             nothing is complete.
         repeats: Intended runs of each sample.
         facts: Columns that are the same in all rows.
-        known: Metric name and cell to the chance level and to the reason, if any, why there is no value.
-        skipped: Bad rows that were left out of the task; with any, nothing is complete.
+        known: Chance level, and the reason for a missing value, by metric name and cell.
+        skipped: Number of bad rows left out of the task; with any, no figure is complete.
     """
     cells: dict[Cell, list[_Judged]] = defaultdict(list)
     protocols: dict[str, set[tuple[str, str]]] = defaultdict(set)

@@ -145,13 +145,13 @@ def _is_binary(kind: pa.DataType) -> bool:
 def scan_rows(
     task: str, paths: Iterable[Path], needed: Sequence[str], image: str, within: str | None = None
 ) -> Iterator[tuple[Row, ImageRef]]:
-    """Rows of several shards in order, each with its image's reference.
+    """Yield the rows of several shards in order, each with its image's reference.
 
     Args:
         within: See `ImageRef`.
 
     Raises:
-        UserError: A shard is damaged or lacks a column.
+        UserError: A damaged shard, or a missing column.
     """
     for path in paths:
         shard = open_shard(path)

@@ -20,7 +20,7 @@ _owners = count()
 
 
 class Window:
-    """Values read lately, at most `limit` bytes; the oldest are dropped first. Thread-safe."""
+    """Recently read values, at most `limit` bytes; the oldest are dropped first. Thread-safe."""
 
     def __init__(self, limit: int = 256 << 20) -> None:
         self._held: FIFOCache[tuple[int, int], tuple[pa.Scalar, int]] = FIFOCache(

@@ -37,7 +37,7 @@ class Example:
     places: dict[int, int] = field(default_factory=dict)
     """Position to value of tokens that are box coordinates, whose target is smoothed."""
     focus: dict[int, tuple[int, tuple[int, ...]]] = field(default_factory=dict)
-    """Position of such a token to its sign's colour index and the image tokens the sign lies on."""
+    """The sign's colour index and its image tokens, by position of such a token."""
 
 
 def sample_of(question: Question, rotation: int, resolution: str, name: str) -> Sample:

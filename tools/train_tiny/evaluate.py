@@ -29,7 +29,7 @@ Job = tuple[Request, Sequence[Image.Image]]
 
 
 class Model:
-    """A model folder that answers lists of requests greedily."""
+    """Model of a folder; answers lists of requests greedily."""
 
     def __init__(self, folder: Path) -> None:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, padding_side="left")
