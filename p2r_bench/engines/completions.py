@@ -62,7 +62,7 @@ SAID_NOTHING = "said_nothing"
 
 
 def checked(completion: Completion, where: str) -> Completion:
-    """The completion with the standard word for its finish reason.
+    """Return the completion with the standard word for its finish reason.
 
     Raises:
         EngineError: See `finish_word`; or it has no text ("empty"), unless `SAID_NOTHING` is among its engine facts.

@@ -122,7 +122,7 @@ def load(
 
 
 def choose_device(asked: str) -> str:
-    """The device that is there: cuda, then mps, then cpu; or the one asked for."""
+    """Return the requested device, or the first available of cuda, mps and cpu."""
     available = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),
@@ -149,7 +149,7 @@ def choose_dtype(asked: str, device: str) -> str:
 
 
 def _with_lora(model: Any, path: str) -> Any:
-    """The model with a LoRA adapter merged into its weights."""
+    """Return the model with a LoRA adapter merged into its weights."""
     try:
         peft: Any = importlib.import_module("peft")
     except ImportError as error:

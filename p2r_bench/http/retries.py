@@ -49,11 +49,11 @@ class Endpoint:
     Attributes:
         address: Base URL, with its `/v1`, without a query.
         params: The query of every call.
-        url: Base URL as it may be shown and stored: without a password or a query's values.
-        in_flight: Requests it is working on.
-        rests_until: Not asked before this (`time.monotonic`) while others can be.
-        said_until: An ordered wait until this has been logged.
-        reached: It has answered something.
+        url: Base URL for output and storage, without a password or a query's values.
+        in_flight: Number of requests in progress.
+        rests_until: Time (`time.monotonic`) until which other servers are preferred.
+        said_until: Time until which an ordered wait has been logged.
+        reached: True once it has answered.
     """
 
     address: str
@@ -90,7 +90,7 @@ class Patience:
 
 
 class Endpoints:
-    """Asks the least busy server; asks again after failures that may pass, elsewhere if possible.
+    """Client of several servers: asks the least busy one, and repeats temporary failures, on another one if possible.
 
     Waits grow exponentially with full jitter from `first_wait_s`; a `Retry-After` of the server is
     obeyed instead.

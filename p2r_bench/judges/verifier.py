@@ -39,7 +39,7 @@ _logger = logging.getLogger(__name__)
 
 
 def parse_verdict(reply: str) -> bool | None:
-    """Return whether the reply says CORRECT, from its verdict lines or as its only word; None when it does not say.
+    """Return True for CORRECT, False for INCORRECT, from verdict lines or the only word; None without a verdict.
 
     Thoughts are not read. A question ("CORRECT?"), a choice of both ("CORRECT or INCORRECT") and contradicting verdict
     lines are no verdict.

@@ -59,7 +59,7 @@ class Failing:
             yield
 
     def happens(self, kind: str, path: Any) -> bool:
-        """Whether an operation on a path fails."""
+        """Return True if an operation on a path fails."""
         if isinstance(path, int):
             path = Path(f"/proc/self/fd/{path}").readlink()
         below = Path(os.fspath(path)).is_relative_to(self.root)
