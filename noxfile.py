@@ -24,6 +24,7 @@ nox.options.sessions = [
     "extras",
     "plugins",
     "integration",
+    "fuzz",
     "ray",
     "lmms",
     "trainers",
@@ -154,6 +155,20 @@ def integration(session: nox.Session) -> None:
         *CONSTRAINTS, "--editable", ".[transformers,lora,dev]", "fastapi", "openai", "uvicorn"
     )
     session.run("python", "-m", "pytest", "-m", "integration or slow", *session.posargs)
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Coverage-guided fuzzing of everything that reads a reply, for one minute; `-- 600` for ten."""
+    session.install(*CONSTRAINTS, "--editable", ".[dev]", "atheris")
+    session.run("python", "-m", "tests.faults.fuzz", *(session.posargs or ["60"]))
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities of the pinned dependencies. Not in CI: asks a service on the network."""
+    session.install("pip-audit")
+    session.run("pip-audit", "--no-deps", "--disable-pip", "--requirement", "constraints/cpu.txt")
 
 
 @nox.session(python=["3.12", "3.13"])
