@@ -27,7 +27,7 @@ def replacing(path: Path) -> Iterator[Path]:
             yield temporary
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be written: {error.strerror or error}. The file before is unchanged; "
+            f"{path}: cannot be written: {error.strerror or error}. The earlier file is unchanged; "
             "free disk space or fix the permissions and run the same command again."
         ) from error
 

@@ -112,7 +112,7 @@ class Sample:
         answer: The right answer: a letter for "choice", otherwise text.
         answer_form: Form of the answer, which decides its prompt and scorer.
         boxes: Ground-truth regions, or None when the dataset publishes none.
-        group: Cluster of the bootstrap; None means the image's digest.
+        group: Cluster of the intervals; None means the image's digest.
         question_id: Rows that ask the same question with rotated options share it; None means alone.
         rotation: Number of the row's rotation of the options, or None.
         published_question: Question with its options, as the published P2R evaluation sends it; None

@@ -155,7 +155,7 @@ def _matches(value: str | None, patterns: Sequence[str]) -> bool:
 def _picked(rows: list[dict[str, Any]], names: list[str]) -> list[dict[str, Any]]:
     there = list(rows[0]) if rows else []
     if unknown := [name for name in names if rows and name not in there]:
-        raise UserError(f"--columns: no column {', '.join(unknown)}; there are: {', '.join(there)}")
+        raise UserError(f"--columns: no column {', '.join(unknown)}; known are {', '.join(there)}")
     return [{name: row[name] for name in names} for row in rows] if names else rows
 
 

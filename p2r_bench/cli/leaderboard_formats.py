@@ -23,7 +23,7 @@ def chosen(shown: Sequence[View], names: Sequence[str]) -> list[View]:
     """
     there = dict.fromkeys(c.name for view in shown for c in (*view.columns, *view.hidden))
     if unknown := [name for name in names if name not in there]:
-        raise UserError(f"--columns: no column {', '.join(unknown)}; there are: {', '.join(there)}")
+        raise UserError(f"--columns: no column {', '.join(unknown)}; known are {', '.join(there)}")
     return [
         replace(view, columns=tuple(replace(by_name[name], fixed=True) for name in picked))
         for view in shown

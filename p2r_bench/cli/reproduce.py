@@ -46,7 +46,7 @@ def command(name: str | None, categories: bool, as_json: bool, out: Path) -> Non
         echo(table(("NAME", "MODEL", "MODE"), rows))
         return
     if name not in PUBLICATIONS:
-        raise UserError(f"no published row {name!r}; there are: {', '.join(PUBLICATIONS)}")
+        raise UserError(f"no published row {name!r}; known are {', '.join(PUBLICATIONS)}")
     publication = PUBLICATIONS[name]
     profile = load_profile(publication.profile)
     checks = [

@@ -125,7 +125,7 @@ category                text    Category as the dataset names it.
 cells                   rows    The reported figures that the sample counts in.
   subset                text    Subset of the figure; null for all.
   category              text    Category of the figure; null for all.
-group                   text    Cluster of the bootstrap: the image, unless the task says otherwise.
+group                   text    Cluster of the intervals: the image, unless the task names another.
 question_id             text    Shared by rows that ask the same question with rotated options.
 rotation                int32   Which rotation of the options the row is.
 image_digest            text    SHA-256 of the image file's bytes.

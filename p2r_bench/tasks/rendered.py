@@ -89,7 +89,7 @@ def _recipe(path: Path) -> dict[str, Any]:
             return dict(recipe)
     except (ValueError, KeyError, TypeError, RecursionError):
         pass
-    raise OSError(f"{path} is damaged; delete it and give the command again")
+    raise OSError(f"{path} is damaged; delete it and run the same command again")
 
 
 @lru_cache(maxsize=8)
