@@ -38,6 +38,18 @@ _ABOUT_THE_PICTURE = re.compile(
     re.IGNORECASE,
 )
 """Begins a statement about the picture: an article or a quantifier. One about the option itself may refuse it."""
+_STATEMENT = re.compile(
+    rf"(?!(?:\w+\s){{0,2}}(?:answer|option|choice|possibility|guess|letter|wrong|incorrect|false)(?!{_L}))"
+    rf"(?:(?:I|We)\s(?:can\s)?(?:clearly\s)?see|(?!(?:I|We)(?!{_L}))[\w'’-]+\s[\w'’-]+)\s\w"
+)
+"""Begins a sentence of three words or more about anything but the option; the speaker may only see."""
+_TAKEN_BACK = re.compile(
+    rf"(?:It|This|That)(?:['’]s)?(?:\s\w+)?(?:\s(?:not|never|cannot|ruled|excluded|eliminated)(?!{_L})|n['’]t(?!{_L}))"
+)
+_BEFORE_SUBJECT = re.compile(
+    rf"\A(?:(?:it|this|that|they)(?:['’]s|\s(?:is|are|was|were))\s)?(?:{_ARTICLE}\s)?",
+    re.IGNORECASE,
+)
 _IDEOGRAPH = re.compile(f"[{IDEOGRAPHS}]")
 _REFUSING_IDEOGRAPH = re.compile(
     r"[我私不没沒非未否无無错錯違疑]|ない|ませ|아니|아님|않|없|틀|오답|排除"
@@ -91,7 +103,7 @@ def explained(text: str, at: int, wording: Wording = Wording()) -> bool:
     named = [t for t in tokenise(sentence[0]) if t.folded in wording.own]
     if not wording.negative and any(_refused(text, at + t.start, at + t.end) for t in named):
         return False
-    subject = re.sub(rf"\A{_ARTICLE}\s", "", sentence[0], flags=re.IGNORECASE)
+    subject = _BEFORE_SUBJECT.sub("", sentence[0])
     first = next((t.folded for t in tokenise(subject)), "")
     if _ABOUT_THE_PICTURE.match(text, at) and first not in wording.others:
         return True
@@ -99,6 +111,9 @@ def explained(text: str, at: int, wording: Wording = Wording()) -> bool:
         return _REFUSING_IDEOGRAPH.search(sentence[0]) is None
     if re.search(r"[.)\]。]", between) is None:
         return bool(named) and first == named[0].folded
+    if text[at].isupper() and _STATEMENT.match(text, at) and first not in wording.others:
+        of_another = any(t.folded in wording.others for t in tokenise(sentence[0]))
+        return wording.negative or of_another or _TAKEN_BACK.match(text, at) is None
     if CONDITION.match(text, at):
         return True
     return bool(named) and (wording.negative or not of_speaker(text, at))
