@@ -95,9 +95,9 @@ def _attributes(kind: type) -> Iterator[tuple[str, str]]:
     for base in reversed(kind.__mro__):
         text = cleandoc(base.__doc__ or "") if is_dataclass(base) else ""
         _, _, section = text.partition("Attributes:\n")
-        for names, told in re.findall(r"^    (\w[\w, ]*): ((?:.|\n(?!    \w))*)", section, re.M):
+        for names, meaning in re.findall(r"^    (\w[\w, ]*): ((?:.|\n(?!    \w))*)", section, re.M):
             for name in names.split(", "):
-                yield name, " ".join(told.split())
+                yield name, " ".join(meaning.split())
 
 
 def _default(field: Field[Any]) -> str:

@@ -183,9 +183,9 @@ def run(training: Training, args: argparse.Namespace, score: Any) -> None:
                 k: sum(getattr(r, k) for r in part) / len(part)
                 for k in ("reward_mean", "kl", "entropy")
             }
-            told = ", ".join(f"{k} {v:.3f}" for k, v in mean.items())
+            means = ", ".join(f"{k} {v:.3f}" for k, v in mean.items())
             print(
-                f"{step}: {told}; {100 * score():.1f} % shown greedily, {time.time() - began:.0f} s",
+                f"{step}: {means}; {100 * score():.1f} % shown greedily, {time.time() - began:.0f} s",
                 flush=True,
             )
 

@@ -8,7 +8,7 @@ from p2r_bench.errors import EngineError
 from p2r_bench.types import Completion, changed
 
 FINISHED = {
-    # The standard's words; "unknown" is the word of an engine that is not told.
+    # The standard's words; "unknown" is the word of an engine that does not know the reason.
     "stop": "stop",
     "length": "length",
     "unknown": "unknown",
@@ -45,15 +45,16 @@ def finish_word(reason: object, where: str) -> str:
     word = reason.lower() if isinstance(reason, str) else ""
     if word in FINISHED:
         return FINISHED[word]
-    told = f"finish_reason {reason!r}"
+    reported = f"finish_reason {reason!r}"
     if word in REFUSED:
         raise EngineError(
-            f"{where}: the answer was held back ({told})", kind="refused", retryable=False
+            f"{where}: the answer was held back ({reported})", kind="refused", retryable=False
         )
     if word in ABORTED:
-        raise EngineError(f"{where}: the answer was broken off ({told})", kind="aborted")
+        raise EngineError(f"{where}: the answer was broken off ({reported})", kind="aborted")
     raise EngineError(
-        f"{where}: the answer did not end by itself or at the token cap ({told})", kind="unfinished"
+        f"{where}: the answer did not end by itself or at the token cap ({reported})",
+        kind="unfinished",
     )
 
 

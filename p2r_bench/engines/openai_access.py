@@ -97,9 +97,11 @@ def way_out(error: EngineError, arguments: Arguments, fields: Collection[str]) -
     status, text = error.status, str(error)
     if status in (401, 403):
         variable = arguments.api_key_env
-        told = "holds a key that it refuses" if os.environ.get(variable, "").strip() else "is empty"
+        problem = (
+            "holds a key that it refuses" if os.environ.get(variable, "").strip() else "is empty"
+        )
         return (
-            f"The environment variable {variable} {told}. --engine-arg api_key_env=NAME takes the key from another "
+            f"The environment variable {variable} {problem}. --engine-arg api_key_env=NAME takes the key from another "
             "one, api_key_header=api-key sends it in another header."
         )
     if status == 404:

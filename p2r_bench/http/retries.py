@@ -191,8 +191,8 @@ class Endpoints:
                 await asyncio.sleep(min(LOADING_WAIT_S, self._first_wait_s * 2 ** min(attempt, 6)))
                 attempt += 1
                 continue
-            hopeless = patience is not None and not endpoint.reached
-            if not failure.retryable or attempt >= self._retries or hopeless:
+            never_reached = patience is not None and not endpoint.reached
+            if not failure.retryable or attempt >= self._retries or never_reached:
                 raise failure
             await asyncio.sleep(self._wait(endpoint, failure, attempt))
             attempt += 1

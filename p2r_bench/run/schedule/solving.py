@@ -105,11 +105,11 @@ class _Calls:
         except Exception:
             self.failed_role = self.failed_role or request.role
             raise
-        told = completion.timings
+        reported = completion.timings
         timings = {
             "engine": ended - begun,
-            **told,
-            "queue": prepared.waited + told.get("queue", 0.0),
+            **reported,
+            "queue": prepared.waited + reported.get("queue", 0.0),
             "image": prepared.worked,
         }
         completion = changed(

@@ -68,9 +68,9 @@ def identity_of(config: Config) -> dict[str, Any]:
 
 def reward_identity(config: Config) -> dict[str, Any]:
     """Return the part of the identity that decides rewards."""
-    told = identity_of(config)
-    parts = {name: told[name] for name in ("reward", "judges", "services")}
-    return {**parts, "scorer": told["evaluation"]["scorer"]}
+    values = identity_of(config)
+    parts = {name: values[name] for name in ("reward", "judges", "services")}
+    return {**parts, "scorer": values["evaluation"]["scorer"]}
 
 
 def deciding(table: str, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,13 +95,13 @@ def _backend(config: Config) -> dict[str, Any]:
 
 def _services(config: Config) -> dict[str, Any]:
     """Return the settings of the frozen models in use, and the verifier's model."""
-    told = {
+    values = {
         "reasoner" if role == "perceiver" else "perceiver": _frozen(config.service_for(role))
         for role in config.stages
         if FROZEN_ROLE[role] is not None
     }
     verifier = config.services.verifier
-    return {**told, "verifier": {"model": verifier.model}} if verifier else told
+    return {**values, "verifier": {"model": verifier.model}} if verifier else values
 
 
 def _frozen(service: ServiceConfig) -> dict[str, Any]:

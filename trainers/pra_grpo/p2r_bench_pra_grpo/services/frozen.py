@@ -184,8 +184,8 @@ def _client(
     engine = registry().get("engine", "openai")(
         EngineConfig(at["model"], None, args, profile.max_images)
     )
-    told = {"name": name, "urls": list(at["urls"]), "model": at["model"]}
-    return FrozenModel(name, engine, profile, samples, limits, at=told, concurrency=places)
+    address = {"name": name, "urls": list(at["urls"]), "model": at["model"]}
+    return FrozenModel(name, engine, profile, samples, limits, at=address, concurrency=places)
 
 
 def _whole(completion: Completion) -> Completion:

@@ -25,11 +25,11 @@ def birth(pid: int) -> str | None:
         except OSError:
             return None
         return None if after_name[0] in "ZX" else after_name[19]
-    told = subprocess.run(
+    line = subprocess.run(
         ["ps", "-o", "lstart=,stat=", "-p", str(pid)], capture_output=True, text=True, check=False
     ).stdout.strip()
-    started, _, state = told.rpartition(" ")
-    return started.strip() if told and not state.startswith("Z") else None
+    started, _, state = line.rpartition(" ")
+    return started.strip() if line and not state.startswith("Z") else None
 
 
 def stop(pid: int, born: str | None, *, grace: float = _GRACE_S) -> None:
