@@ -302,13 +302,15 @@ class RunFolder:
 
         A folder without a record, as after a failed or interrupted start, is removed.
         """
-        self._journal.close()  # after which the index is complete
-        if self._session is not None:
-            self.manifest.end_session(self._session)
-            self._session = None
-        if not (self.manifest.finished or self._index.entries):
-            shutil.rmtree(self.path, ignore_errors=True)
-        self._lock.release()
+        try:
+            self._journal.close()  # after which the index is complete
+            if self._session is not None:
+                self.manifest.end_session(self._session)
+                self._session = None
+            if not (self.manifest.finished or self._index.entries):
+                shutil.rmtree(self.path, ignore_errors=True)
+        finally:
+            self._lock.release()
 
     def remove_if_unused(self) -> None:
         """Remove the folder if no session has begun in it and nothing can have been recorded."""
