@@ -41,7 +41,10 @@ def test_advantages_sum_to_zero_in_every_group(drawn: tuple[torch.Tensor, torch.
     groups, rewards = kept(*drawn)
     found = group_advantages(rewards, groups)
     for group in groups.unique():
-        assert math.isclose(float(found[groups == group].sum()), 0.0, abs_tol=1e-4)
+        mine = rewards[groups == group]
+        rounding = 1e-6 * len(mine) * float(mine.abs().max() / (mine.std() + 1e-6))  # of float32
+        total = float(found[groups == group].sum())
+        assert math.isclose(total, 0.0, abs_tol=1e-4 + rounding)
 
 
 @given(grouped)
