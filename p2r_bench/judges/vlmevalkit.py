@@ -36,7 +36,7 @@ class VLMEvalKit:
 def kit_option(text: str, options: Mapping[str, str]) -> Match | None:
     """Return the option letter, or the option text, that the rules read in an answer, with its place.
 
-    The rules, after their description in VLMEvalKit's documentation and behaviour:
+    The rules of `can_infer` in recent versions of VLMEvalKit, with its article rule switched on:
 
     1. Words are separated by spaces and `.()[],:;!*#{}`. If exactly one option letter stands as a word, and stands among
        the last four words where it occurs first, it counts. The letter A beside more than three words is taken for the
