@@ -31,12 +31,13 @@ from PIL import Image
 
 from benchmarks import data
 from benchmarks.answers import Answers
+from benchmarks.barrier import BarrierLaunchers
 from benchmarks.output import emit, options_of
 from benchmarks.running import TASK, OneEngine, Timed, results_folder, samples_of, timed_run
 from benchmarks.schedules import barrier_memory
 from p2r_bench.bundled import resolve_model
 from p2r_bench.run.engines import EngineSet
-from p2r_bench.run.spec import EngineChoice, RunSpec, Schedule
+from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.types import Completion, Engine, Request
 
 SAMPLES_PER_S = 5.0
@@ -234,9 +235,9 @@ async def compare_schedules(options: argparse.Namespace) -> dict[str, Any]:
         engine = DrivenEngine(EngineSet().get(choice), answers)
         running = OneEngine(engine)  # type: ignore[arg-type]
         try:
-            await _run(options, running, choice, folder, profile, "pipelined", rows=4)  # warm-up
-            pipelined = await _run(options, running, choice, folder, profile, "pipelined")
-            barrier = await _run(options, running, choice, folder, profile, "barrier")
+            await _run(options, running, choice, folder, profile, rows=4)  # warm-up
+            pipelined = await _run(options, running, choice, folder, profile)
+            barrier = await _run(options, running, choice, folder, profile, barrier=True)
         finally:
             await engine.close()
     return {
@@ -259,10 +260,11 @@ async def _run(
     choice: EngineChoice,
     folder: Path,
     profile: Path,
-    schedule: Schedule,
     rows: int | None = None,
+    *,
+    barrier: bool = False,
 ) -> Measured:
-    memory = {} if schedule == "pipelined" else {"image_memory": barrier_memory()}
+    memory = {"image_memory": barrier_memory()} if barrier else {}
     with results_folder() as out, BusyShare(options.device) as busy:
         spec = RunSpec(
             TASK,
@@ -271,11 +273,10 @@ async def _run(
             out=out,
             limit=rows or options.large_rows,
             profile=str(profile),
-            schedule=schedule,
             canaries="off",  # random weights fail the start-up checks
             **memory,  # type: ignore[arg-type]
         )
-        timed = await timed_run(spec, engines)
+        timed = await timed_run(spec, engines, BarrierLaunchers(engines) if barrier else None)
     accounting = timed.result.accounting
     assert accounting is not None
     return Measured(timed, busy.share, accounting["engine"]["busy_share"])

@@ -97,7 +97,7 @@ def test_the_script_for_a_gpu_runs_to_its_end_without_one(
     assert found["rows_per_s"] > 0 and found["rows_per_s_barrier"] > 0
     lines = [line for line in table if line.startswith("|")]
     assert len(lines) == 6 and all(line.count("|") == 3 for line in lines)
-    assert "100.0 % equal texts" in lines[2] and "device busy not known" in lines[3]
+    assert "100.0 % equal texts" in lines[2] and "device busy unavailable" in lines[3]
 
 
 def test_every_benchmark_is_on_the_page_in_make_and_here() -> None:
