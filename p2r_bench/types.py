@@ -432,7 +432,9 @@ class Verdict:
             if self.status == "ok" and self.correct is not None:
                 object.__setattr__(self, "score", float(self.correct))
         elif self.status != "ok":
-            raise ValueError(f"verdict of {self.scorer!r}: an error has no score, not {score!r}")
+            raise ValueError(
+                f"verdict of {self.scorer!r}: status is 'error', so score must be None; it is {score!r}"
+            )
         elif not 0 <= score <= 1:
             raise ValueError(f"verdict of {self.scorer!r}: score is {score!r}, not from 0 to 1")
         if self.metric == "accuracy":
@@ -614,7 +616,7 @@ class Capabilities:
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """Configuration of an engine, one per role group.
+    """Configuration of an engine. Roles with equal configurations share one engine.
 
     Attributes:
         model: Local folder, hub id, or the name a server knows.

@@ -1,4 +1,4 @@
-"""Outlines of boxes on an image; the profile's table `annotate` has their colours and width."""
+"""Outlines of boxes on an image: `profiles/*.toml` have colours and width, `pixels` draws."""
 
 from __future__ import annotations
 

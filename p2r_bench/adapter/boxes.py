@@ -47,9 +47,9 @@ def parse_boxes(
     pass) with x1 < x2 and y1 < y2; the range is not checked.
 
     - "tolerant": thoughts are cut by the profile, every complete entry counts, and a box whose corners all lie within 0
-    and 1 is invalid, as these are fractions, not thousandths. - "published": the rule of arXiv 2607.01191, on the whole
-    text. Where its code raises (NaN, infinity,
-      null), the box is left out.
+      and 1 is invalid, as these are fractions, not thousandths.
+    - "published": the rule of arXiv 2607.01191, on the whole text. Where its code raises (NaN, infinity, null), the box
+      is left out.
 
     Args:
         profile: None stands for the default profile.

@@ -70,7 +70,7 @@ class ScriptedEngine:
         self.running = True
 
     def capabilities(self) -> Capabilities:
-        """Everything but schemas."""
+        """All sampling fields, and no enforced schemas; see `Engine.capabilities`."""
         return Capabilities(
             concurrency=self.arguments.places,
             context_tokens=self.arguments.context,

@@ -84,10 +84,10 @@ class Wording:
 
 
 def explained(text: str, at: int, wording: Wording = Wording()) -> bool:
-    """Return whether an answer that ends here, at its punctuation, is left standing by the rest of its sentence.
+    """Return whether the text after an answer, from the punctuation at `at`, lets the answer stand.
 
-    The line ends, or there follows a reason ("because …"), an affirmation ("I think"), one of the answer's own words, or
-    a statement about the picture.
+    It does when the line ends and the next one does not refuse the answer, or when there follows a reason ("because …"),
+    a final affirmation ("I think"), one of the answer's own words, a statement about the picture, or a condition.
     """
     between = marks(text, at)
     at += len(between)

@@ -85,8 +85,7 @@ class Policy:
         if kind == "skip" and equals and skipped <= frozenset(NAMES):
             return cls(skipped)
         raise UserError(
-            f"--canaries {text}: write warn, strict, off, or skip= and names of {', '.join(NAMES)}, "
-            "separated by commas."
+            f"--canaries {text}: expected warn, strict, off or skip=NAME,NAME; names: {', '.join(NAMES)}."
         )
 
 

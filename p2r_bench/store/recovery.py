@@ -1,4 +1,4 @@
-"""Recovery of journal records from the parquet files of a finished run."""
+"""Repair of a lost or shortened journal from the parquet files of a finished run. `run.runner` resumes runs."""
 
 from __future__ import annotations
 

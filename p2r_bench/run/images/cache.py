@@ -184,7 +184,7 @@ class SizedCache(Generic[V]):
         return sum({key: size for key, size in wanted if key not in self._used}.values())
 
     async def wait(self, wanted: Sequence[Wanted], priority: int) -> Lease[V]:
-        """Lease all of these as soon as there is room."""
+        """Wait for a lease on all of `wanted`. The lowest priority goes first, then the order of arrival."""
         granted: asyncio.Future[Lease[V]] = asyncio.get_running_loop().create_future()
         self._order += 1
         self._waiting.append((priority, self._order, wanted, granted))

@@ -130,7 +130,9 @@ class Documents:
                 elif part["type"] == "image":
                     images.append(part["url"])
                 else:
-                    raise UserError(f"{where}: holds {part['type']}; only images are run here")
+                    raise UserError(
+                        f"{where}: the question contains {part['type']}; only text and one image are supported"
+                    )
         if len(images) != 1:
             raise UserError(f"{where}: has {len(images)} images; samples have exactly one")
         return "\n".join(texts), images

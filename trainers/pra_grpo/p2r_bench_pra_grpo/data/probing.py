@@ -55,6 +55,8 @@ def probed(samples: Sequence[Sample], cache: Path) -> list[Sample]:
                 known[key] = outcome
     if findings:
         shown = "\n".join(f"  {finding}" for finding in findings[:_SHOWN_FINDINGS])
+        if len(findings) > _SHOWN_FINDINGS:
+            shown += f"\n  … and {len(findings) - _SHOWN_FINDINGS} more"
         raise UserError(f"{len(findings)} training images cannot be used:\n{shown}")
     if todo:
         cache.parent.mkdir(parents=True, exist_ok=True)
