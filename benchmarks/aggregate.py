@@ -52,7 +52,7 @@ async def _taken(cache: Path, count: int, out: Path) -> dict[str, float]:
     (path,) = (out / "runs").iterdir()
 
     begun = time.perf_counter()
-    folder = RunFolder.reopen(path)
+    folder = RunFolder.open_to_score(path)
     opened = time.perf_counter()
     with folder:
         assert len(folder.done) == count

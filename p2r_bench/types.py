@@ -589,14 +589,14 @@ class ImageEncoder:
 
 @dataclass(frozen=True)
 class Capabilities:
-    """Abilities of an engine; the runner refuses at start what it cannot honour.
+    """Abilities of an engine. At start the runner refuses what the engine cannot honour.
 
     Attributes:
         sampling: Names of the Sampling fields that are honoured.
         schema: True when JSON schemas are enforced.
         concurrency: Number of requests in flight that keep it full.
         context_tokens: Longest prompt plus output in tokens, or None when unknown.
-        min_pixels, max_pixels, factor: Sizes that its own image processor keeps; None if it keeps any size.
+        min_pixels, max_pixels, factor: Image sizes that the engine's own processor keeps; None if it keeps any size.
         facts: Recorded per session: name, versions, dtype, attention, device.
         canaries: Names of the start-up checks (`run.canaries.NAMES`) that apply to this engine.
         image_encoder: Set by an engine that sends images to a server; see `ImageEncoder`.

@@ -1,4 +1,4 @@
-"""Decoding, drawing, cropping and resizing by recipe. Only this code touches pixels."""
+"""Pixels from recipes: decoding, drawing, cropping, resizing. The modules that plan requests only describe images."""
 
 from __future__ import annotations
 

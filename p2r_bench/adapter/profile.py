@@ -105,7 +105,7 @@ class SamplingPolicies:
 
 @dataclass(frozen=True)
 class Profile:
-    """A complete protocol. `name` is a label; `hash` is the identity.
+    """A complete protocol. `name` is only a label; `hash` tells profiles apart (see `identity` for what it covers).
 
     Attributes:
         structured_boxes: Ask the engine to enforce the JSON schema of boxes on the perceiver.

@@ -52,8 +52,8 @@ def command(
 ) -> None:
     """Show for TASK which paired difference has 80 % power at 5 %, and the power against --effect.
 
-    Rows of one image count as one, as where all its rows change together; that is the worst case. `p2r-bench compare` says it for the
-    discordance that two runs have in fact.
+    Rows of one image count as one: the worst case, in which they all change together. `p2r-bench compare` shows the detectable
+    difference of two stored runs, given how many of their samples differ.
 
     \b
     p2r-bench power V-Star --effect 3

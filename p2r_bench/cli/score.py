@@ -89,7 +89,7 @@ def command(
     p2r-bench score --predictions rows.jsonl --scorer strict --json
     """
     if bool(runs) == (predictions is not None):
-        raise UserError("name run folders, or a file with --predictions, but not both")
+        raise UserError("give either run folders or --predictions FILE")
     from p2r_bench.run.pairs import judge_params
     from p2r_bench.store.reader import find_run
 

@@ -37,9 +37,9 @@ def argument(
 def read_arguments(kind: type[T], pairs: Mapping[str, str], engine: str) -> T:
     """Return an instance of the dataclass `kind` from text pairs.
 
-    A field has any type that pydantic reads from text, a tuple of strings (separated by commas), a
-    `Mapping[str, Any]` (a JSON object) or a `Mapping[str, str]` (the same, or K=V separated by commas), or is one of
-    them or None. It is made with `argument`.
+    A field is a bool, int, float, str or Literal, a tuple of strings (comma-separated), `Mapping[str, Any]` (a JSON
+    object) or `Mapping[str, str]` (a JSON object, or K=V,K=V), or one of these `| None`. Declare it with
+    `argument(...)`.
 
     Raises:
         UserError: A name is unknown, or a value is not of the field's type. Names the known ones.

@@ -48,7 +48,7 @@ def check_images(
     recipes = request.recipes
     if len(images) != len(recipes):
         raise EngineError(
-            f"{request.id}: {len(images)} images for {len(recipes)} recipes",
+            f"{request.id}: the engine got {len(images)} images, and the request has {len(recipes)} recipes",
             kind="images",
             retryable=False,
         )

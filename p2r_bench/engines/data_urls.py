@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 
 def url_encoder(png_level: int) -> ImageEncoder:
-    """The encoder that makes data URLs.
+    """Return the encoder of images as data URLs.
 
-    An image travels as the file that its recipe's transport names where nothing is resized behind it, and as PNG otherwise.
+    An image is sent in the lossy file format of its recipe's transport if no resizing follows it (`Recipe.lossy_file`), and
+    as PNG otherwise.
     """
 
     def encode(recipe: Recipe, image: Image.Image) -> WireImage:

@@ -82,7 +82,11 @@ class ScriptedEngine:
         if not self.running:
             raise EngineError("the engine is not running", kind="closed")
         if request.schema is not None:
-            raise EngineError("no schemas here", kind="unsupported", retryable=False)
+            raise EngineError(
+                "the scripted engine cannot enforce a JSON schema (structured_boxes must be false)",
+                kind="unsupported",
+                retryable=False,
+            )
         check_images(request, images, None)
         self.requests.append(request)
         loop = asyncio.get_running_loop()

@@ -34,11 +34,11 @@ class _Named:
     """An option named in the reply.
 
     Attributes:
-        key: None for several options, or for a letter without an option.
+        key: Key of the option; None when several options are named, or a letter that is no option or has another's text.
         span: Place of the letter, or of the text where there is no letter.
         end: Where the letter and its text end.
-        by_letter: A letter stands first.
-        whole_text: The option's text stands after the letter.
+        by_letter: Named by its letter, which stands before any text.
+        whole_text: An option's full text follows the letter.
     """
 
     key: str | None

@@ -87,7 +87,8 @@ def explained(text: str, at: int, wording: Wording = Wording()) -> bool:
     """Return whether the text after an answer, from the punctuation at `at`, lets the answer stand.
 
     It does when the line ends and the next one does not refuse the answer, or when there follows a reason ("because …"),
-    a final affirmation ("I think"), one of the answer's own words, a statement about the picture, or a condition.
+    a final affirmation ("I think"), one of the answer's own words, a statement about the picture, a sentence in Chinese,
+    Japanese or Korean that does not refuse the answer, or a condition.
     """
     between = marks(text, at)
     at += len(between)

@@ -17,7 +17,7 @@ from p2r_bench.judges.refusals import DENIED, NEGATED, QUESTIONED, REFUSED
 from p2r_bench.judges.tokens import LETTER_OR_DIGIT as _L
 
 LONGEST_ANSWER = 1000
-"""Characters of a whole answer that are searched; in a longer answer only a declared number counts."""
+"""Characters searched, from the end. In a longer answer only a number in `\\boxed{…}` or after "answer is" counts."""
 
 _N = r"(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d{1,40})(?:\.\d{1,40})?|\.\d{1,40})"
 _SCALES = {**SCALES, "k": 10**3, "百": 100, "千": 1000}

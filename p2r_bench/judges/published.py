@@ -41,10 +41,10 @@ def published_letters(task: str, options: int) -> str:
 
 
 def original_letter(text: str, letters: str = "ABCD") -> Match | None:
-    """Return the first of `letters` in the answer, even inside a word, after removing stock prefixes; None is no
-    answer.
+    """Return the first of `letters` in the answer, even inside a word; None without one.
 
-    The published rule also ends at more than ten words without a letter; the outcome is the same.
+    Stock prefixes are removed first. The published rule also gives no answer for more than ten words without a letter;
+    such an answer is None here as well.
 
     Args:
         text: The answer, already taken out of its tags.

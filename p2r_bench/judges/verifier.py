@@ -68,8 +68,8 @@ class Verifier:
 
     The model answers at temperature 0. A request that fails after all retries, a truncated reply, and a reply without a
     verdict after its thought give a verdict with status "error", never a wrong one, and are not cached. Replies are
-    cached on disk by model, prompt, sampling, question, reference and answer. `params_hash` covers model, prompt and
-    sampling, not the server's address. A choice question is sent with its options.
+    cached on disk by model, prompt, sampling, `thinking`, version, question, reference and answer. `params_hash` covers
+    the first five of these, not the server's address. A choice question is sent with its options.
 
     Args:
         url: Base URL of the server, such as "http://localhost:8000/v1". None takes
@@ -79,8 +79,8 @@ class Verifier:
         cache_dir: Folder of the cached replies. None takes `p2r-bench/verifier` in the user's cache.
         forms: Answer forms to judge, separated by commas.
         max_tokens: Most tokens of a reply; a reasoning verifier needs more.
-        thinking: "off" asks the server to switch thinking off (`chat_template_kwargs`), and does without where
-            the server refuses that with 400 or 422; "on" sends nothing.
+        thinking: "off" asks the server to switch thinking off (`chat_template_kwargs`), and asks again without
+            it if the server answers 400 or 422; "on" sends nothing.
         timeout: Seconds for one attempt.
         retries: Further attempts after a failure that may pass.
         concurrency: Most requests in flight.
@@ -218,7 +218,7 @@ class Verifier:
 
     @cached_property
     def service(self) -> ChatModel:
-        """The client that is asked on a cache miss. May be replaced, to put something in between."""
+        """Client that is asked on a cache miss. Can be replaced by a wrapper, such as the trainer's circuit breaker."""
         return ChatService(
             self.url or "",
             os.environ.get(self._api_key) if self._api_key else None,

@@ -36,11 +36,11 @@ class VLMEvalKit:
 def kit_option(text: str, options: Mapping[str, str]) -> Match | None:
     """Return the option letter, or the option text, that the rules read in an answer, with its place.
 
-    The rules of `can_infer` in recent versions of VLMEvalKit, with its article rule switched on:
+    The rules of `can_infer` in recent versions of VLMEvalKit, with its rule about the article A always on:
 
     1. Words are separated by spaces and `.()[],:;!*#{}`. If exactly one option letter stands as a word, and stands among
-       the last four words where it occurs first, it counts. The letter A beside more than three words is taken for the
-       article, and nothing counts by this rule.
+       the last four words where it occurs first, it counts. In an answer of more than three words, A is taken for
+       the article, and nothing counts by this rule.
     2. Otherwise, if exactly one option's text occurs in the answer, upper and lower case alike, it counts; not in an
        answer longer than twice all option texts together.
     """

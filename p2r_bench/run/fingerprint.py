@@ -73,7 +73,7 @@ class Fingerprint:
 
 
 def difference(before: Fingerprint, now: Fingerprint) -> str | None:
-    """Return the first difference that shows two models, with both values; None when the fingerprints agree.
+    """Return the first difference that shows that the models are not the same, with both values; None without one.
 
     Texts and roots must be equal. Log-probabilities, where both have them, may differ by `MEAN_TOLERANCE` on average
     and by `TOKEN_TOLERANCE` for one token: the effect of batches and kernels stays below both.

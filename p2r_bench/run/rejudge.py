@@ -52,7 +52,7 @@ def rejudge(path: Path, *, scorer: str | None = None, params: Params | None = No
     Raises:
         UserError: No run folder, a damaged one, or one that another process has open; or an error of `make_judges`.
     """
-    with RunFolder.reopen(path) as folder:
+    with RunFolder.open_to_score(path) as folder:
         chosen = scorer or _headline(folder)
         samples = list(
             {row["sample_id"]: sample_from_row(row) for row, _ in folder.outcomes()}.values()

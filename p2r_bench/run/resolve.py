@@ -34,11 +34,11 @@ class Resolved:
 
     Attributes:
         choices: Engine and model of every role of the mode.
-        samples: All rows of the task, without image bytes.
+        samples: All readable rows, before `--limit` and `--sample-id`, without image bytes.
         cells: The reported figures in which a sample counts, by sample id.
         facts: Facts about the task's data.
         skipped: The error of each bad row that was left out.
-        indexes: Position of each sample in the data set.
+        indexes: Position of each of `samples` in the data set.
     """
 
     spec: RunSpec

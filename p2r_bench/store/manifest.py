@@ -54,8 +54,8 @@ class Manifest:
         """Write and return the manifest of a new run, or of one whose manifest is gone.
 
         Args:
-            lost_sessions: Number of sessions that the samples of the run came from. Nothing is known of them, so
-                that a further session needs `allow_mixed`.
+            lost_sessions: Number of sessions that recorded the samples of a run whose manifest is gone. Nothing is
+                known of them, so a further session needs `allow_mixed`.
         """
         created = now()
         lost = {"started": created, "ended": created, "engines": {}, "pinned": {}, "noted": {}}

@@ -115,8 +115,14 @@ class RunFolder:
             return cls(path, manifest, index, lock)
 
     @classmethod
-    def reopen(cls, path: str | Path) -> RunFolder:
-        """Open an existing run folder for writing, to score it again. Errors as with `open`."""
+    def open_to_score(cls, path: str | Path) -> RunFolder:
+        """Open an existing run folder for writing, to score it again.
+
+        To resume a run, use `open`; `run.runner` finds what is missing.
+
+        Raises:
+            UserError: As with `open`, or the folder holds no samples.
+        """
         path = Path(path)
         Manifest.read(path)
         with _locked(path) as lock:

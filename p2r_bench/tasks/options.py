@@ -186,7 +186,7 @@ def _latin(parts: Sequence[str]) -> list[str]:
 
 
 def _continued(parts: Sequence[str], labels: Sequence[_Label | None]) -> list[_Label]:
-    """Return the labelled options, each with the strings up to the next label."""
+    """Return the labelled options. A string without a label is a further line of the option before it."""
     joined: list[_Label] = []
     for part, label in zip(parts, labels, strict=True):
         if label is not None:

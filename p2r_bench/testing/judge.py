@@ -60,7 +60,7 @@ class JudgeContract:
 
     @property
     def judged(self) -> list[Sample]:
-        """The samples that it applies to."""
+        """Samples to which the judge applies."""
         judge = self.make()
         return [sample for sample in self.samples if judge.applies(sample)]
 

@@ -33,7 +33,7 @@ class TrainerContract:
 
     def config(self, folder: Path) -> Mapping[str, Any]:
         """Return a configuration, like the user's TOML file, that trains for seconds and writes into the folder."""
-        raise NotImplementedError(f"{type(self).__name__} needs `config(folder)`")
+        raise NotImplementedError(f"{type(self).__name__} has to define `config(folder)`")
 
     @pytest.fixture
     def folder(self, tmp_path: Path) -> Path:

@@ -126,7 +126,7 @@ def test_error_verdicts_are_tried_again(tmp_path: Path) -> None:
 
 def test_what_is_complete_stays_complete(tmp_path: Path) -> None:
     async def retry() -> None:
-        with RunFolder.reopen(run) as folder:
+        with RunFolder.open_to_score(run) as folder:
             folder.begin(Session(pinned={}))
             one = replace(sample("B"), id=f"s{len(ANSWERS)}")
             row = sample_row(one, Prediction(one.id, answer="B"), index=len(ANSWERS), cells=OVERALL)
@@ -141,7 +141,7 @@ def test_what_is_complete_stays_complete(tmp_path: Path) -> None:
 def test_a_failed_sample_is_never_judged(tmp_path: Path) -> None:
     run = store_run(tmp_path)
     rejudge(run)
-    with RunFolder.reopen(run) as folder:
+    with RunFolder.open_to_score(run) as folder:
         row, verdicts = folder.outcome((f"s{len(ANSWERS)}", 0))
     assert row["status"] == "error" and verdicts == []
 

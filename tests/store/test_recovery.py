@@ -54,7 +54,7 @@ def test_scoring_a_run_whose_journal_is_gone_or_cut_short_changes_nothing(
     if lines is not None:
         journal.write_bytes(b"".join(kept))
     assert len(RunReader(run).keys()) == 6
-    with RunFolder.reopen(run) as folder:
+    with RunFolder.open_to_score(run) as folder:
         assert len(folder.done) == 6
         rows = folder.finish(scorer="strict")
     assert rows[0]["n"] == 6 and rows[0]["complete"]
@@ -73,7 +73,7 @@ def test_samples_that_are_in_no_file_stop_a_run_with_the_way_out(run: Path) -> N
     (run / "journal.jsonl").unlink()
     (run / "samples.parquet").unlink()
     before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
-    for opening in (lambda: RunFolder.reopen(run), lambda: open_folder(run.parents[1])):
+    for opening in (lambda: RunFolder.open_to_score(run), lambda: open_folder(run.parents[1])):
         with pytest.raises(UserError, match="journal"):
             opening()
     with pytest.raises(UserError, match=r"recorded samples are lost.*Restore journal\.jsonl"):
@@ -104,7 +104,7 @@ def test_what_the_journal_knows_later_is_not_replaced(tmp_path: Path) -> None:
     manifest["finished"]["journal_bytes"] = journal.stat().st_size
     (path / "manifest.json").write_text(json.dumps(manifest))
     journal.write_bytes(b"".join(line for line in lines if b'"4K-002"' not in line))
-    with RunFolder.reopen(path) as folder:
+    with RunFolder.open_to_score(path) as folder:
         assert {key[0] for key in folder.done} == {"4K-000", "4K-001", "4K-002"}
         assert folder.judged(("4K-000", 0)) == {"strict": ("2", "00000000")}
 

@@ -253,7 +253,7 @@ def test_judging_again_replaces_a_scorers_verdict_and_keeps_the_others(tmp_path:
     run_all(tmp_path, [outcome(0), outcome(1)])
     key = ("4K-000", 0)
     sample = make_sample(0)
-    with RunFolder.reopen(
+    with RunFolder.open_to_score(
         tmp_path / "runs" / f"model-4b-p2r-hrbench-{identity().digest[:8]}"
     ) as folder:
         assert folder.judged(key) == {"strict": ("1", "00000000")}

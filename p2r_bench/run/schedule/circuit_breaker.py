@@ -6,7 +6,7 @@ from p2r_bench.errors import UserError
 from p2r_bench.types import Prediction
 
 TRIP_AFTER = 16
-"""Consecutive failures of the engine that stop a session."""
+"""Counted failures of the engine that stop a session; see `CircuitBreaker`."""
 OF_THE_ROW = frozenset({"image", "images", "image_bytes", "too_long", "refused"})
 """Kinds of errors that depend on the row."""
 OUTAGE = frozenset(
@@ -19,7 +19,7 @@ class CircuitBreaker:
     """Counter of engine failures that trips when further rows would fail as well.
 
     Before the first success every failed call counts unless its kind is in `OF_THE_ROW`. After it only the kinds in
-    `OUTAGE` count, and any other outcome of a call resets the count.
+    `OUTAGE` count. A success, or an error of another kind, resets the count; errors in `OF_THE_ROW` change nothing.
 
     Args:
         after: Failures that trip it; None disables it.

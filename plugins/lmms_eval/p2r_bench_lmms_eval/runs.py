@@ -36,7 +36,7 @@ class Job:
 
     @property
     def repeats(self) -> int:
-        """Most repeats of a document."""
+        """Number of repeats needed: one more than the highest repeat wanted."""
         return 1 + max(repeat for _, repeat in self.wanted)
 
 

@@ -62,7 +62,7 @@ def worded(text: str, bare: str, target: Any) -> Wording:
 
 
 def _removed(text: str, bare: str) -> str:
-    """Return the text around the bare text."""
+    """Return `text` without its part `bare`; "" where `bare` does not stand in it."""
     before, found, after = text.partition(bare)
     return " ".join(part.strip() for part in (before, after) if part.strip()) if found else ""
 

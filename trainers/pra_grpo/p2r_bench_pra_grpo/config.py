@@ -245,13 +245,16 @@ class Config:
         out: Folder of all results.
         backend: "embedded" (this process, any machine), "verl" (Ray and GPUs), or "module:Class" of another one.
         profile: Name or path; None takes the one that the model folder names, else "p2r".
-        stages: Roles trained in a round, in order: perceiver, reasoner, baseline.
+        stages: Roles trained in each round, in this order, from perceiver, reasoner and baseline; by default the first
+            two.
         rounds: Number of rounds; each runs all stages.
         seed: Seed of the order of the data and of the rollouts.
         data: A table for each source.
         judges: Scorer to keyword arguments of its judge.
-        grpo: Hyper-parameters; the tables `grpo.perceiver`, `grpo.reasoner` and `grpo.baseline` of the file
-            override them for a role.
+        grpo: Hyper-parameters.
+        roles: Hyper-parameters per role: `grpo`, changed by the file's tables `grpo.perceiver`, `grpo.reasoner` and
+            `grpo.baseline`.
+        reward, services, evaluation: Tables of those names.
         embedded, verl: Tables of the backends.
         about: Source of the preset's figures.
     """

@@ -38,7 +38,7 @@ def check(config: Config) -> None:
         services["verifier"] = config.services.verifier
         if config.services.verifier.kind == "engine":
             raise UserError(
-                'services.verifier.kind = "engine": the verifier is a server: "start" or "url"'
+                'services.verifier.kind is "engine", but the verifier is a server: use "start" or "url"'
             )
         if len(config.services.verifier.urls) > 1:
             raise UserError(

@@ -10,10 +10,10 @@ from p2r_bench.types import Sample
 
 
 def mixed(sources: Sequence[Sequence[Sample]], weights: Sequence[float], seed: int) -> list[Sample]:
-    """Return an epoch: of a source with weight 1 every row once, with 0.5 half of them, with 2 every row twice.
+    """Return the samples of an epoch, each source as often as its weight says.
 
-    A fraction of a row is drawn by `seed`. With several sources ids start with the
-    source's number, so that they stay unique.
+    Weight 1 gives every row once, 2 every row twice, and 0.5 half of the rows, which `seed` draws. With several sources,
+    ids start with the source's number, so that they stay unique.
     """
     epoch: list[Sample] = []
     for number, (samples, weight) in enumerate(zip(sources, weights, strict=True)):

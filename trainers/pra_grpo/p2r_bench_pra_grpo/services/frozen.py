@@ -155,9 +155,10 @@ def frozen_model(
 def connect(
     at: Mapping[str, Any], config: Config, samples: Sequence[Sample], concurrency: int | None = None
 ) -> Frozen:
-    """Return the model at the address `Frozen.at` of another process.
+    """Return a client of the frozen model that another process started.
 
     Args:
+        at: `Frozen.at` of that process.
         concurrency: This process's share of the requests in flight; None for all of them.
     """
     if "boxes" in at:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class EmbeddedBackend:
-    """GRPO in this process, resumable to the bit at equal threads."""
+    """GRPO in this process. With the same number of threads, a resumed training gives the same bits."""
 
     name = "embedded"
 

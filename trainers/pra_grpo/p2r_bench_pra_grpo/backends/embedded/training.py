@@ -43,7 +43,7 @@ class Training:
     """Steps of a stage. A step depends on the seed, its number and the weights alone.
 
     Args:
-        stored: Replays the frozen perceiver's texts (`Frozen.ask`), where the reasoner is trained.
+        stored: Frozen perceiver, whose texts are replayed (`Frozen.ask`); None unless the reasoner is trained.
     """
 
     def __init__(

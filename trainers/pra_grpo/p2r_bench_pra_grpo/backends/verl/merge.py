@@ -33,7 +33,7 @@ def check_world_size(checkpoints: Path, step: int, gpus: int) -> None:
     verl saves a shard per GPU and loads them by their number.
 
     Raises:
-        UserError: Names both numbers and the way out.
+        UserError: The numbers differ. The message has both, and the way out.
     """
     found = {
         int(shard.name.split("_")[3])
