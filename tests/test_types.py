@@ -110,7 +110,7 @@ def test_a_verdict_that_only_says_right_or_wrong_has_a_score(correct: bool, scor
 
 def test_a_verdict_without_a_decision_has_no_score() -> None:
     assert Verdict("a", "mine", "1", "", status="error").score is None
-    with pytest.raises(ValueError, match="'mine': .*score must be None"):
+    with pytest.raises(ValueError, match=r"'mine': .*score must be None"):
         Verdict("a", "mine", "1", "", status="error", score=0.0)
 
 

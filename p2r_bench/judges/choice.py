@@ -14,6 +14,7 @@ from p2r_bench.judges.plain import blank_thoughts, plain_characters, undressed
 from p2r_bench.judges.refusals import CONDITION, CONSEQUENCE, NEGATED, REFUSED
 from p2r_bench.judges.tokens import LETTER_OR_DIGIT as _L
 from p2r_bench.judges.tokens import tokenise, words_of
+from p2r_bench.judges.yes_no import yes_or_no
 
 LONGEST_REPLY = 20_000
 """Characters read of a longer reply: half from its start, half from its end."""
@@ -58,6 +59,8 @@ def strict_letter(text: str, options: Mapping[str, str]) -> Match | None:
     3. The reply begins with a letter before its option's text, or before punctuation and no more than an
        explanation (`explanations.explained`), and lists no other.
     4. The reply begins with "It is" and an option.
+    5. The last of several lines is a letter, alone or before its option's text, and no other line begins with one.
+    6. The options are yes and no, and the reply begins with one of them, as `yes_or_no` reads it.
 
     Args:
         text: The answer, already taken out of its tags.
@@ -72,7 +75,15 @@ def strict_letter(text: str, options: Mapping[str, str]) -> Match | None:
         text = f"{text[:half]}\n{text[-half:]}"
     plain = plain_characters(text)
     reply = _Reply(undressed(plain.text), options)
-    named = reply.exact() or reply.whole() or reply.declared() or reply.opening() or reply.it_is()
+    named = (
+        reply.exact()
+        or reply.whole()
+        or reply.declared()
+        or reply.opening()
+        or reply.it_is()
+        or reply.last_line()
+        or reply.yes_or_no()
+    )
     if named is None or named.key is None:
         return None
     start, end = plain.span(*named.span)
@@ -130,7 +141,7 @@ class _Reply:
                 if table.LETTER_ENDS.match(self.text, at):
                     return _Named(self.letters.get(match[1]), match.span(1), at)
             elif named := self._after(at):
-                return named
+                return replace(named, key=None) if self._corrected(named) else named
             elif table.LOOKS_NAMED.search(self.text, at, _skip(_SENTENCE, self.text, at)):
                 return _Named(None, (at, at), at)
         return None
@@ -138,7 +149,7 @@ class _Reply:
     def opening(self) -> _Named | None:
         """Match a label that begins the reply, if no other option is listed after it in the same way."""
         named = self._first()
-        if named is None or self._lists_others(named):
+        if named is None or self._lists_others(named) or self._corrected(named):
             return None
         if not named.by_letter:
             return named if self._contrasted(named.key, named.end) else None
@@ -157,6 +168,41 @@ class _Reply:
         if named is None or table.CLEFT.match(self.text, named.end):
             return None
         return named if self._explained(named.key, named.end) else None
+
+    def last_line(self) -> _Named | None:
+        """Match a letter, alone or before its text, on a line of its own at the end of a reply of sentences."""
+        *before, last = self.text.rstrip().split("\n")
+        stated = [line.rstrip() for line in before if line.strip()]
+        if not stated or not (before[-1].strip() == "" or stated[-1][-1] in ".!?:;。！？"):
+            return None
+        if any(self._labelled(line) for line in stated):
+            return None
+        named = self._first(len(self.text.rstrip()) - len(last))
+        if named is None or not named.by_letter or self.text[named.span[0]].islower():
+            return None
+        return named if table.NOTHING.match(self.text, named.end) else None
+
+    def yes_or_no(self) -> _Named | None:
+        """Match yes or no at the start of a reply, where these are the options."""
+        keys = {text.casefold(): key for key, text in self.options.items()}
+        said = yes_or_no(self.text) if keys.keys() == {"yes", "no"} else None
+        return said and _Named(keys[said.value], said.span, said.span[1])
+
+    def _labelled(self, line: str) -> bool:
+        """Return whether a line begins with an option's letter and punctuation, or is no more than the letter."""
+        letter = _LETTER.match(line, _skip(table.OPENING, line, 0))
+        if letter is None or letter[0] not in self.letters:
+            return False
+        return bool(_mark(line, letter.end()) or _LINE_END.match(line, letter.end()))
+
+    def _corrected(self, named: _Named) -> bool:
+        """Return whether the reply takes the option back later and goes on to another: "A. No wait, it's B"."""
+        back = table.CORRECTION.search(self.text, named.end)
+        if back is None:
+            return False
+        letters = (self.letters.get(m[0]) for m in _LETTER.finditer(self.text, back.end()))
+        texts = (k for k, p in self.patterns.items() if p.search(self.text, back.end()))
+        return any(key not in (None, named.key) for key in (*letters, *texts))
 
     def _begins_clause(self, at: int) -> bool:
         before = self.text[max(0, at - 120) : at]
@@ -185,7 +231,7 @@ class _Reply:
             if not line and letter.end() <= reason_ends:
                 continue
             own = self.patterns.get(key or "")
-            listed = own and own.match(self.text, _skip(_GAP, self.text, letter.end()))
+            listed = own and own.match(self.text, self._after_label(letter.end()))
             alone = _LINE_END.match(self.text, letter.end())
             if mark == ":" or (line and (mark or listed or alone)) or (mark and listed):
                 return True
@@ -209,8 +255,8 @@ class _Reply:
         other = self._named(contrast.end(), lower=False)
         return other is not None and other.key != key
 
-    def _first(self) -> _Named | None:
-        at = _skip(table.OPENING, self.text, 0)
+    def _first(self, start: int = 0) -> _Named | None:
+        at = _skip(table.OPENING, self.text, start)
         return self._one(_skip(table.CHOSEN, self.text, at)) or self._one(at)
 
     def _after(self, at: int, *, lower: bool = True) -> _Named | None:
@@ -246,7 +292,7 @@ class _Reply:
         key = self.letters.get(letter[0].upper())
         if letter[0].islower() and (key is None or not lower):
             return by_text
-        gap = _skip(_GAP, self.text, letter.end())
+        gap = self._after_label(letter.end())
         if key is not None and (text := self._text(gap)):
             own = self.patterns[key].match(self.text, gap) if key in self.patterns else None
             agrees = own is not None and own.end() == text.end
@@ -262,6 +308,14 @@ class _Reply:
         if ends and table.LABEL_BEFORE_TEXT.match(self.text, letter.end()):
             ends = ends if self._explained(key, letter.end()) else None
         return _Named(key, letter.span(), letter.end(), by_letter=True) if ends else None
+
+    def _after_label(self, at: int) -> int:
+        """Return where an option's text may begin after a label; the text may begin with punctuation, as "-5" does."""
+        end = _skip(_GAP, self.text, at)
+        patterns = self.patterns.values()
+        return next(
+            (i for i in range(at, end) if any(p.match(self.text, i) for p in patterns)), end
+        )
 
     def _text(self, at: int) -> _Named | None:
         """Return the option whose text stands here, the longest one; key None when several have it."""

@@ -20,7 +20,7 @@ def _any(*rows: str) -> str:
 
 
 _NOUN = _any(
-    "answer ans option choice solution guess pick letter",
+    "answer ans option choice solution guess pick letter response",
     "答案 选项 選項 正解 正答 解答 回答 答え 答 選択肢 정답 답변 답",
     "antwort lösung réponse respuesta solución resposta risposta ответ",
 )
@@ -37,7 +37,9 @@ _AGREED = _any("correcta correcte correta certa corretta final finale definitiva
 ANNOUNCED = re.compile(
     rf"\\?f?boxed\s?\{{|(?<![A-Za-z\d])(?:(?:{_NOUN}[\s_]?){{1,3}}(?:{_AGREED}\s?)?"
     r"(?:\s?(?:to|for)\s[^.,:;!?\n]{1,40}?(?=[\s:]))?"
-    rf"\s{{0,9}}(?:{_IS}|[:=|→>\n【】]|[-–—]+>?(?=\s))|{_VERB})",
+    rf"\s{{0,9}}(?:{_IS}|[:=|→>\n【】]|[-–—]+>?(?=\s))|{_VERB}"
+    r"|(?:therefore|thus|hence|so)[,:]?\s(?:it\sis\s|it's\s)?"
+    r"(?=(?:option\s|choice\s)?[(\[]?(?-i:[A-Z])[)\]]?[.!]?[^\S\n]*(?:\n|\Z)))",
     re.IGNORECASE,
 )
 """Stands before a declared option: "the answer is", "answer:", `\\boxed{`, "choose"."""
@@ -98,7 +100,7 @@ _REASON = _any(
 )
 _PLACE = _any("and in on at from with where rather instead")
 _NO_QUESTION = r"(?![^\S\n]*[)\]}]*[^\S\n]*(?:\?|吗|嗎|か))"
-_STOP = r"\Z|[\n;!)\]}(>|=…。、」』】〉》→—]|[.](?!\d|\w(?!\w))|:(?!\d)|[-–](?!\w)"
+_STOP = r"\Z|[\n;!✅✓✔☑)\]}(>|=…。、」』】〉》→—]|[.](?!\d|\w(?!\w))|:(?!\d)|[-–](?!\w)"
 _LETTER_STOP = (
     rf"(?![.][^\S\n]*(?:(?!{_REASON})(?-i:[a-zß-öø-ÿа-я])|[A-Za-z][.)]|[A-Za-z]\s*\Z))(?:{_STOP})"
 )
@@ -146,6 +148,12 @@ EXPLAINS = re.compile(
 )
 """A reason after an option. The letters in it list nothing."""
 
+CORRECTION = re.compile(
+    r"[.!?\n…—–-]\s*(?:(?:oh|hmm+|but)[,.…]*\s)?(?:no|wait|actually|sorry|correction|scratch\sthat|"
+    r"on\s(?:closer|second)\s\w+|let\sme\s(?:re|double|look|check)[\w-]*)(?![^\W_])",
+    re.IGNORECASE,
+)
+"""Begins a sentence that takes an answer back."""
 OPENING = re.compile(r"(?:[\s(\[{<>|:=「『【〈《•#✅✔☑👉→➡…]|-(?![\w.])){0,60}")
 CHOSEN = re.compile(
     _any("option choice answer letter", "选项 選項 選択肢") + r"[\s(\[]{0,3}", re.IGNORECASE

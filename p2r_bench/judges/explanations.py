@@ -39,6 +39,8 @@ _ABOUT_THE_PICTURE = re.compile(
 )
 """Begins a statement about the picture: an article or a quantifier. One about the option itself may refuse it."""
 _STATEMENT = re.compile(
+    rf"(?!(?:But|However|Perhaps|Maybe|Or|Possibly|Although|Though|Unless|Actually|Wait|Hmm|No|Not)(?!{_L}))"
+    rf"(?!(?:It|This|That|They)\s(?:might|could|may)(?!{_L}))"
     rf"(?!(?:\w+\s){{0,2}}(?:answer|option|choice|possibility|guess|letter|wrong|incorrect|false)(?!{_L}))"
     rf"(?:(?:I|We)\s(?:can\s)?(?:clearly\s)?see|(?!(?:I|We)(?!{_L}))[\w'’-]+\s[\w'’-]+)\s\w"
 )

@@ -50,7 +50,7 @@ _NUMBER = re.compile(
 _NUMBER_WORDS = re.compile(rf"(?:(?:minus|negative)\s)?(?P<words>{NUMBER_WORDS.pattern})", re.I)
 _UNIT_POWER = re.compile(r"(?<=[A-Za-z])\s?\^\s?\{?[-+]?\d{1,2}\}?")
 _DRESS = re.compile(
-    r"(?<!\d)\*\*|\*\*(?!\s?[-{\d])|[$`\"“”]|\\(?:text|math[a-z]{1,6})\s?(?=\{)|\\[,;! ()]"
+    r"</?answer>|(?<!\d)\*\*|\*\*(?!\s?[-{\d])|[$`\"“”]|\\(?:text|math[a-z]{1,6})\s?(?=\{)|\\[,;! ()]"
 )
 _BOXED = re.compile(r"\\f?boxed\s?\{((?:[^{}]|\{[^{}]{0,80}\}){0,200})\}")
 _DECLARED = re.compile(

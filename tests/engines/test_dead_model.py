@@ -110,7 +110,9 @@ def test_a_dead_engine_stops_the_run_and_loses_nothing(tmp_path: Path) -> None:
     spec = RunSpec(
         "HR-Bench", "default", data_dir=data, out=tmp_path / "out", profile="tiny", in_flight=2
     )
-    with pytest.raises(EngineStopped, match=r"the device is lost.* the same command resumes the run"):
+    with pytest.raises(
+        EngineStopped, match=r"the device is lost.* the same command resumes the run"
+    ):
         asyncio.run(run(spec, FakeEngines(MortalEngine())))
     healthy = FakeEngine()
     result = asyncio.run(run(spec, FakeEngines(healthy)))

@@ -169,7 +169,7 @@ def test_a_file_without_rows_or_without_a_file_is_refused(tmp_path: Path) -> Non
 
 def test_a_run_or_predictions_have_to_be_named_but_not_both(tmp_path: Path) -> None:
     assert CliRunner().invoke(main, ["score"]).exit_code == 2
-    assert "not both" in refusal(tmp_path, ROW, args=(str(tmp_path),))
+    assert "either run folders or --predictions" in refusal(tmp_path, ROW, args=(str(tmp_path),))
 
 
 def test_a_scorer_that_does_not_fit_is_refused(tmp_path: Path) -> None:
