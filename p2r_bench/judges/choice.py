@@ -116,7 +116,13 @@ class _Reply:
             same = [k for k, option in self.options.items() if fold(option) == fold(reply)]
             if len(same) == 1:
                 end = len(self.text.rstrip())
-                return _Named(same[0], (len(self.text) - len(self.text.lstrip()), end), end)
+                start = len(self.text) - len(self.text.lstrip())
+                if (
+                    fold is words_of and words
+                ):  # blanked thoughts may stand between punctuation and words
+                    tokens = tokenise(self.text)
+                    start, end = tokens[0].start, tokens[-1].end
+                return _Named(same[0], (start, end), end)
         return None
 
     def whole(self) -> _Named | None:
@@ -186,7 +192,7 @@ class _Reply:
         """Match yes or no at the start of a reply, where these are the options."""
         keys = {text.casefold(): key for key, text in self.options.items()}
         said = yes_or_no(self.text) if keys.keys() == {"yes", "no"} else None
-        return said and _Named(keys[said.value], said.span, said.span[1])
+        return _Named(keys[said.value], said.span, said.span[1]) if said else None
 
     def _labelled(self, line: str) -> bool:
         """Return whether a line begins with an option's letter and punctuation, or is no more than the letter."""
