@@ -32,7 +32,10 @@ def main() -> None:
     chosen = [known[name] for name in sys.argv[2:] or known]
 
     def one(data: bytes) -> None:
-        text = data.decode("utf-8", "surrogatepass" if data[:1] == b"\xed" else "replace")
+        try:
+            text = data.decode("utf-8", "surrogatepass")  # lone surrogates, as JSON may hold them
+        except UnicodeDecodeError:
+            text = data.decode("utf-8", "replace")
         for read in chosen:
             read(text)
 
@@ -44,6 +47,7 @@ def main() -> None:
         options = [
             f"-max_total_time={seconds}",
             f"-max_len={LONGEST}",
+            "-seed=1",
             "-timeout=5",
             "-rss_limit_mb=4096",
         ]
