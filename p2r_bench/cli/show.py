@@ -66,9 +66,9 @@ def command(
     """
     from p2r_bench.store.reader import find_run
 
+    found = find_run(run, out)
     if errors == (sample is not None):
         raise UserError("name a SAMPLE of the run, or give --errors, but not both")
-    found = find_run(run, out)
     if sample is None:
         _show_errors(found, limit, as_json)
         return
