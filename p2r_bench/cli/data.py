@@ -175,14 +175,14 @@ def _text(report: Report) -> str:
         (subset or "all", category or "all", n, report.expected.get((subset, category)))
         for (subset, category), n in report.rows.items()
     ]
+    header = ("subset", "category", "rows", "published")
     lines = [
         f"{report.task} in {report.folder}" + (f" ({source})" if source else ""),
         f"data digest {report.digest[:16]}",
         f"kind of data: {facts.kind}{f' ({facts.note})' if facts.note else ''}",
         *([f"chance level {100 * facts.chance:.1f} %"] if facts.chance is not None else []),
         "",
-        table(("subset", "category", "rows", "published"), counts, right=(2, 3)),
-        "",
+        *([table(header, counts, right=(2, 3)), ""] if counts else []),
         f"{report.images} images {'decoded' if report.decoded else 'opened'}",
     ]
     if not report.findings:

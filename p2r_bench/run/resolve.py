@@ -175,7 +175,7 @@ def resolve(spec: RunSpec, sample_set: SampleSet | None = None) -> Resolved:
                 f"a session with samples of its own runs in this process, not with --launcher {spec.launcher}"
             )
         cells |= dict.fromkeys(sample_set.ids, ((None, None),))
-    facts = facts_of(task, source, samples)
+    facts = facts_of(task, source, samples, whole=not skipped)
     return Resolved(
         spec=spec,
         task=task,

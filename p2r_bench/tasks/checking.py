@@ -90,7 +90,7 @@ def check(
     )
     report.columns = _columns(task, source)
     samples = list(_samples(task, source, report))
-    report.facts = facts_of(task, source, samples)
+    report.facts = facts_of(task, source, samples, whole=not report.findings)
     _count(task, samples, report)
     _check_options(samples, report)
     _check_rotations(task, samples, report)
