@@ -11,7 +11,7 @@ import click
 
 from p2r_bench.cli.completion import registered
 from p2r_bench.cli.table import table
-from p2r_bench.errors import UserError
+from p2r_bench.errors import UserError, counted
 from p2r_bench.terminal import echo, printable
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def synth_command(
     if as_json:
         echo(json.dumps({"task": task, "file": str(path), "format": format_, **arguments}))
         return
-    echo(f"{rows} rows in {path}")
+    echo(f"{counted(rows, 'row')} in {path}")
     echo(f"use them:  p2r-bench run --tasks {task} --data-dir {out}")
 
 
@@ -183,7 +183,7 @@ def _text(report: Report) -> str:
         *([f"chance level {100 * facts.chance:.1f} %"] if facts.chance is not None else []),
         "",
         *([table(header, counts, right=(2, 3)), ""] if counts else []),
-        f"{report.images} images {'decoded' if report.decoded else 'opened'}",
+        f"{counted(report.images, 'image')} {'decoded' if report.decoded else 'opened'}",
     ]
     if not report.findings:
         return "\n".join([*lines, "nothing wrong"])
@@ -191,4 +191,6 @@ def _text(report: Report) -> str:
         f"{finding.kind}: {f'{finding.sample_id}: ' if finding.sample_id else ''}{finding.problem}"
         for finding in report.findings
     ]
-    return "\n".join([*lines, f"{len(found)} findings:", *(f"  {line}" for line in found)])
+    return "\n".join(
+        [*lines, f"{counted(len(found), 'finding')}:", *(f"  {line}" for line in found)]
+    )

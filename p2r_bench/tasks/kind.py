@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from p2r_bench.errors import UserError
+from p2r_bench.errors import UserError, counted
 from p2r_bench.stats.chance import chance_level
 from p2r_bench.synth import SYNTHETIC_KEY
 from p2r_bench.tasks.location import Origin
@@ -57,7 +57,9 @@ def kind_of(
         return "unknown", "no row can be read"
     for cell, (here, expected) in compared(counts, known).items():
         where = " ".join(part for part in cell if part)
-        rows = f"{here:,} rows{f' of {where}' if where else ''}, published are {expected:,}"
+        rows = (
+            f"{counted(here, 'row')}{f' of {where}' if where else ''}, published are {expected:,}"
+        )
         if here != expected:
             return "partial" if here < expected else "unknown", rows
     if any(ADDED_COLUMN in schema.names for schema in schemas):
