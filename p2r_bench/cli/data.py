@@ -71,8 +71,9 @@ def check_command(
 ) -> None:
     """Read every row and image of a benchmark and list the faults.
 
-    It checks row counts against the published ones, columns, bad rows, options that are empty, equal or share a letter,
-    missing rotations, unreadable images and aspect ratios over 200. Exit status 1: there are findings.
+    It checks row counts against the published ones, columns, bad rows, image placeholders in questions, options that
+    are empty, equal, share a letter or hold it, missing rotations, unreadable images and aspect ratios over 200.
+    Exit status 1: there are findings.
     """
     from p2r_bench.tasks.checking import check
     from p2r_bench.types import DataSource

@@ -1,4 +1,4 @@
-"""What a run cannot use is said before the rows are read, with the option and the way out."""
+"""Refusals of `run` come before the rows are read, and name the option and the way out."""
 
 from __future__ import annotations
 
