@@ -48,3 +48,8 @@ class JudgeError(P2RError):
 
 class ImageError(P2RError):
     """An image cannot be read, or the model family refuses its shape."""
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun for a message, such as "1 row" or "1,200 rows"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -12,7 +12,7 @@ import click
 
 from p2r_bench.cli.completion import runs as complete_runs
 from p2r_bench.cli.table import table
-from p2r_bench.errors import UserError
+from p2r_bench.errors import UserError, counted
 from p2r_bench.terminal import echo
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _heading(
     known = "not found: p2r-bench run --mode oracle, with the same options, makes it"
     yield f"oracle: {known if oracle is None else oracle.run_id}"
     images = len({case.cluster for case in cases})
-    text = f"{len(cases)} samples of {images} images with ground-truth boxes"
+    text = f"{counted(len(cases), 'sample')} of {counted(images, 'image')} with ground-truth boxes"
     if left_out:
         text += "; left out: " + ", ".join(f"{n} {reason}" for reason, n in left_out.items())
     yield text

@@ -11,7 +11,7 @@ import click
 
 from p2r_bench.cli.completion import runs as complete_runs
 from p2r_bench.cli.table import table
-from p2r_bench.errors import UserError
+from p2r_bench.errors import UserError, counted
 from p2r_bench.terminal import echo
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _cell(
         )
     ]
     yield [
-        f"{name}: {result.samples} samples of {result.clusters} images",
+        f"{name}: {counted(result.samples, 'sample')} of {counted(result.clusters, 'image')}",
         table(("rank", "run", "value [95 %]"), rows, right=(0,)),
     ]
     yield [

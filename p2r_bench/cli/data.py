@@ -11,7 +11,7 @@ import click
 
 from p2r_bench.cli.completion import registered
 from p2r_bench.cli.table import table
-from p2r_bench.errors import UserError
+from p2r_bench.errors import UserError, counted
 from p2r_bench.terminal import echo, printable
 
 if TYPE_CHECKING:
@@ -71,8 +71,9 @@ def check_command(
 ) -> None:
     """Read every row and image of a benchmark and list the faults.
 
-    It checks row counts against the published ones, columns, bad rows, options that are empty, equal or share a letter,
-    missing rotations, unreadable images and aspect ratios over 200. Exit status 1: there are findings.
+    It checks row counts against the published ones, columns, bad rows, image placeholders in questions, options that
+    are empty, equal, share a letter or hold it, missing rotations, unreadable images and aspect ratios over 200.
+    Exit status 1: there are findings.
     """
     from p2r_bench.tasks.checking import check
     from p2r_bench.types import DataSource
@@ -154,7 +155,7 @@ def synth_command(
     if as_json:
         echo(json.dumps({"task": task, "file": str(path), "format": format_, **arguments}))
         return
-    echo(f"{rows} rows in {path}")
+    echo(f"{counted(rows, 'row')} in {path}")
     echo(f"use them:  p2r-bench run --tasks {task} --data-dir {out}")
 
 
@@ -175,15 +176,15 @@ def _text(report: Report) -> str:
         (subset or "all", category or "all", n, report.expected.get((subset, category)))
         for (subset, category), n in report.rows.items()
     ]
+    header = ("subset", "category", "rows", "published")
     lines = [
         f"{report.task} in {report.folder}" + (f" ({source})" if source else ""),
         f"data digest {report.digest[:16]}",
         f"kind of data: {facts.kind}{f' ({facts.note})' if facts.note else ''}",
         *([f"chance level {100 * facts.chance:.1f} %"] if facts.chance is not None else []),
         "",
-        table(("subset", "category", "rows", "published"), counts, right=(2, 3)),
-        "",
-        f"{report.images} images {'decoded' if report.decoded else 'opened'}",
+        *([table(header, counts, right=(2, 3)), ""] if counts else []),
+        f"{counted(report.images, 'image')} {'decoded' if report.decoded else 'opened'}",
     ]
     if not report.findings:
         return "\n".join([*lines, "nothing wrong"])
@@ -191,4 +192,6 @@ def _text(report: Report) -> str:
         f"{finding.kind}: {f'{finding.sample_id}: ' if finding.sample_id else ''}{finding.problem}"
         for finding in report.findings
     ]
-    return "\n".join([*lines, f"{len(found)} findings:", *(f"  {line}" for line in found)])
+    return "\n".join(
+        [*lines, f"{counted(len(found), 'finding')}:", *(f"  {line}" for line in found)]
+    )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2r_bench.cli.escaping import csv_text
-from p2r_bench.errors import UserError
+from p2r_bench.errors import UserError, counted
 from p2r_bench.terminal import echo
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _rebuild(out: Path) -> None:
     from p2r_bench.store.rebuild import rebuild_leaderboard
 
     done = rebuild_leaderboard(out)
-    echo(f"{done.path}: rebuilt from {done.runs} runs", err=True)
+    echo(f"{done.path}: rebuilt from {counted(done.runs, 'run')}", err=True)
     for reason in done.left_out:
         echo(f"left out: {reason}", err=True)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from p2r_bench.cli.data_lines import data_lines
+from p2r_bench.errors import counted
 
 if TYPE_CHECKING:
     from p2r_bench.run.result import RunResult
@@ -39,9 +40,9 @@ def summary(result: RunResult, causes: Sequence[Cause]) -> Iterator[str]:
     yield from (f"  {line}" for line in data_lines(result.metrics))
     if causes:
         yield from (f"  {line}" for line in cause_lines(causes[:_CAUSES]))
-        more = f"{len(causes) - _CAUSES} more causes; " if len(causes) > _CAUSES else ""
+        more = f"{counted(len(causes) - _CAUSES, 'more cause')}; " if len(causes) > _CAUSES else ""
         yield f"  {more}all errors: p2r-bench show {result.run_id} --errors{_out(result.path)}"
-    yield f"  {result.added} samples run in this session; {result.path}"
+    yield f"  {counted(result.added, 'sample')} run in this session; {result.path}"
 
 
 def figure(row: Row) -> str:
@@ -54,23 +55,25 @@ def figure(row: Row) -> str:
     text += f", n = {row['n']}"
     if row["n_errors"]:
         low, high = 100 * row["value_low"], 100 * row["value_high"]
-        text += f", {row['n_errors']} errors: between {low:.1f} and {high:.1f} % with them"
+        text += (
+            f", {counted(row['n_errors'], 'error')}: between {low:.1f} and {high:.1f} % with them"
+        )
     return text if row["complete"] else f"{text} (incomplete)"
 
 
 def _why(row: Row) -> str:
     reasons = []
     if row["n_errors"]:
-        reasons.append(f"{row['n_errors']} samples ended in an error")
+        reasons.append(f"{counted(row['n_errors'], 'sample')} ended in an error")
     if row["n_not_applicable"]:
         reasons.append(
-            f"mode {row['mode']} does not apply to {row['n_not_applicable']} samples "
+            f"mode {row['mode']} does not apply to {counted(row['n_not_applicable'], 'sample')} "
             "(oracle needs ground-truth boxes)"
             if row["mode"] == "oracle"
-            else f"mode {row['mode']} does not apply to {row['n_not_applicable']} samples"
+            else f"mode {row['mode']} does not apply to {counted(row['n_not_applicable'], 'sample')}"
         )
     if row["n_missing"]:
-        reasons.append(f"{row['n_missing']} samples have not been run")
+        reasons.append(f"{counted(row['n_missing'], 'sample')} still to run")
     if row.get("reason"):
         reasons.append(row["reason"])
     return "; ".join(reasons) or f"scorer {row['scorer']} judged none of the samples"

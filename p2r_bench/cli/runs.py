@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2r_bench.cli.table import Column, fitting_table, table, terminal_width, wrapped
+from p2r_bench.errors import counted
 from p2r_bench.terminal import echo
 
 if TYPE_CHECKING:
@@ -188,7 +189,7 @@ def rm(runs: tuple[str, ...], yes: bool, out: Path) -> None:
 
     found = {reader.path: reader for reader in (find_run(run, out) for run in runs)}
     for path, reader in found.items():
-        echo(f"{path}: {sum(reader.states().values())} samples")
+        echo(f"{path}: {counted(sum(reader.states().values()), 'sample')}")
     if not yes:
         click.confirm(
             f"Remove {'this run' if len(found) == 1 else f'these {len(found)} runs'}?", abort=True

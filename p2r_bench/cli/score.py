@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2r_bench.cli.table import table
-from p2r_bench.errors import UserError
+from p2r_bench.errors import UserError, counted
 from p2r_bench.terminal import echo
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ def _print_rows(judged: list[JudgedRow]) -> None:
 def _figure(records: list[dict[str, Any]]) -> str:
     scored = [r["correct"] for r in records if r["correct"] is not None]
     figure = f"{100 * sum(scored) / len(scored):.1f} % right" if scored else "nothing scored"
-    return f"{figure} of {len(scored)} scored, {len(records) - len(scored)} errors"
+    return f"{figure} of {len(scored)} scored, {counted(len(records) - len(scored), 'error')}"
 
 
 def _runs(
@@ -190,7 +190,7 @@ def _print_disagreements(path: Path, limit: int) -> None:
     from p2r_bench.store.reader import RunReader
 
     found = list(disagreements(RunReader(path)))
-    echo(f"\nthe scorers disagree on {len(found)} samples")
+    echo(f"\nthe scorers disagree on {counted(len(found), 'sample')}")
     for one in found[:limit]:
         repeat = f" (repeat {one.repeat})" if one.repeat else ""
         echo(f"{one.sample_id}{repeat}, right: {one.right}")

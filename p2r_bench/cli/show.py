@@ -11,7 +11,7 @@ import click
 
 from p2r_bench.cli.completion import runs
 from p2r_bench.cli.table import table
-from p2r_bench.errors import UserError
+from p2r_bench.errors import UserError, counted
 from p2r_bench.terminal import echo, printable
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ def command(
     """
     from p2r_bench.store.reader import find_run
 
+    found = find_run(run, out)
     if errors == (sample is not None):
         raise UserError("name a SAMPLE of the run, or give --errors, but not both")
-    found = find_run(run, out)
     if sample is None:
         _show_errors(found, limit, as_json)
         return
@@ -81,7 +81,7 @@ def command(
         echo(json.dumps({"run_id": found.run_id, "sample": row, "verdicts": verdicts}, indent=2))
         return
     if picture is not None:
-        echo(f"{picture}: sample {row['sample_id']}, {len(row['stages'])} calls")
+        echo(f"{picture}: sample {row['sample_id']}, {counted(len(row['stages']), 'call')}")
         return
     blocks = [
         _question(row, found.run_id),
@@ -197,7 +197,7 @@ def _verdict(verdict: Row) -> str:
 def _totals(row: Row) -> Iterator[str]:
     total = row["total_seconds"]
     whole = "" if total is None else f", {total:.2f} s in all"
-    yield f"{row['n_calls']} calls · {_tokens(row)}{_seconds(row)}{whole}"
+    yield f"{counted(row['n_calls'], 'call')} · {_tokens(row)}{_seconds(row)}{whole}"
 
 
 def _tokens(row: Row) -> str:

@@ -30,6 +30,16 @@ WHOLE_FILE_BYTES = 64 << 20
 SAMPLE_BYTES = 4096
 
 
+def check_model_path(model: str) -> None:
+    """Check, without reading anything, that a model given as a path is a folder.
+
+    Raises:
+        UserError: It is not.
+    """
+    if model.startswith((".", "~", "/")) and not Path(model).expanduser().is_dir():
+        raise _no_model(model)
+
+
 def model_folder(model: str, revision: str | None = None) -> Path:
     """Local folder of a model: a bundled name, a folder, or a hub id, which is downloaded once.
 
@@ -46,11 +56,15 @@ def model_folder(model: str, revision: str | None = None) -> Path:
             )
         return _checked(folder)
     if folder.is_absolute() or resolved.startswith((".", "~")) or resolved.count("/") != 1:
-        raise UserError(
-            f"--model {model}: neither a folder nor a hub id (OWNER/NAME) nor a bundled model's name."
-        )
+        raise _no_model(model)
     patterns = (*TEXT_FILES, "*.safetensors", "*.safetensors.index.json")
     return _checked(download("model", resolved, patterns, revision=revision))
+
+
+def _no_model(model: str) -> UserError:
+    return UserError(
+        f"--model {model}: neither a folder nor a hub id (OWNER/NAME) nor a bundled model's name."
+    )
 
 
 def _checked(folder: Path) -> Path:

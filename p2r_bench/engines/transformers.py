@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from p2r_bench.engines.arguments import argument, read_arguments
 from p2r_bench.engines.completions import SAID_NOTHING, checked
-from p2r_bench.engines.model_folder import lora_digest, model_digest, model_folder
+from p2r_bench.engines.model_folder import check_model_path, lora_digest, model_digest, model_folder
 from p2r_bench.errors import EngineError, UserError
 from p2r_bench.types import Capabilities, Completion, EngineConfig, Request
 
@@ -57,6 +57,7 @@ class TransformersEngine:
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self.arguments = read_arguments(Arguments, config.args, "transformers")
+        check_model_path(config.model)
         self._loaded: Loaded | None = None
         self._prompts: PromptBuilder | None = None
         self._worker: Worker | None = None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from p2r_bench.engines.arguments import read_arguments
-from p2r_bench.engines.model_folder import lora_digest, model_digest, model_folder
+from p2r_bench.engines.model_folder import check_model_path, lora_digest, model_digest, model_folder
 from p2r_bench.engines.vllm_arguments import CORRUPTING_KV_CACHE, Arguments
 from p2r_bench.engines.vllm_checkpoint import (
     Checkpoint,
@@ -55,6 +55,7 @@ class VLLMEngine:
     def __init__(self, config: EngineConfig) -> None:
         self.config = config
         self.arguments = read_arguments(Arguments, config.args, "vllm")
+        check_model_path(config.model)
         if self.arguments.gpu_memory > 1:
             raise UserError(f"--engine-arg gpu_memory={self.arguments.gpu_memory}: at most 1.")
         self._shared: Shared | None = None

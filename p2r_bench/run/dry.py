@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from p2r_bench.errors import UserError
+from p2r_bench.errors import UserError, counted
 from p2r_bench.run.images.prefetch import Ready, read_ahead
 from p2r_bench.run.images.rendering import EncodedImage
 from p2r_bench.run.resolve import Resolved, resolve
@@ -57,7 +57,7 @@ class Preview:
     def text(self) -> str:
         """The preview for people."""
         head = (
-            f"{self.title}: {self.rows} samples to do, profile {self.profile} "
+            f"{self.title}: {counted(self.rows, 'sample')} to do, profile {self.profile} "
             f"({self.profile_hash[:12]})"
         )
         return "\n\n".join([head, *self._blocks()])

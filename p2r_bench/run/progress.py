@@ -11,6 +11,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from p2r_bench.errors import counted
 from p2r_bench.terminal import echo, printable
 
 _LINE_EVERY_S = 15.0
@@ -54,7 +55,7 @@ class Tally:
         accuracy = (
             f"accuracy {100 * self.right / self.judged:.1f} %" if self.judged else "accuracy –"
         )
-        return accuracy + (f", {self.errors} errors" if self.errors else "")
+        return accuracy + (f", {counted(self.errors, 'error')}" if self.errors else "")
 
 
 class ProgressView(Protocol):
@@ -92,7 +93,9 @@ class Lines:
         self._title, self._begun = title, time.monotonic()
         self._last = self._begun
         before = f", {tally.before} done before" if tally.before else ""
-        _say(f"{title}: {tally.total} samples{before}, {tally.total - tally.before} to do")
+        _say(
+            f"{title}: {counted(tally.total, 'sample')}{before}, {tally.total - tally.before} to do"
+        )
 
     def update(self, tally: Tally) -> None:
         if time.monotonic() - self._last >= _LINE_EVERY_S:

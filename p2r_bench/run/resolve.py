@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import cast
 
 from p2r_bench.adapter import Profile, load_profile
@@ -24,6 +27,7 @@ from p2r_bench.run.spec import EngineChoice, RunSpec
 from p2r_bench.stats.chance import cell_facts
 from p2r_bench.store.data_record import DataRecord
 from p2r_bench.tasks.bad_rows import load_rows
+from p2r_bench.tasks.benchmark import Benchmark
 from p2r_bench.tasks.kind import facts_of
 from p2r_bench.types import Cell, DataFacts, DataSource, EngineConfig, Mode, Sample, Task
 
@@ -134,9 +138,11 @@ def check(spec: RunSpec, sample_set: SampleSet | None = None) -> int:
         The most images in one request of the mode.
 
     Raises:
-        UserError: An unknown name, a parameter that mode, task or engine does not have, a bad profile, or no data.
+        UserError: An unknown name, a parameter that mode, task or engine does not have, a bad profile, no data,
+            or an `out` where no folder can be made.
     """
     most = max_images_of(make_mode(spec), profile_of(spec))
+    _check_out(spec.out)
     if sample_set is None:
         task = registry().get("task", spec.task)()
         source = source_of(spec)
@@ -148,6 +154,21 @@ def check(spec: RunSpec, sample_set: SampleSet | None = None) -> int:
         config = EngineConfig(choice.model, choice.revision, choice.args, most)
         registry().get("engine", choice.engine)(config)
     return most
+
+
+def _check_out(out: Path) -> None:
+    """Check that folders can be made in `out`, or in the nearest folder above it; nothing is left behind."""
+    runs = Path(out) / "runs"
+    there = next(path for path in (runs, *runs.parents) if os.path.lexists(path))
+    if not there.is_dir():
+        raise UserError(f"--out {out}: {there} is not a folder; name another folder")
+    try:
+        Path(mkdtemp(prefix=".p2r-bench-", dir=there)).rmdir()
+    except OSError as error:
+        raise UserError(
+            f"--out {out}: no folder can be made in {there} ({error.strerror or error}); "
+            "name a folder that you can write to"
+        ) from error
 
 
 def resolve(spec: RunSpec, sample_set: SampleSet | None = None) -> Resolved:
@@ -164,7 +185,7 @@ def resolve(spec: RunSpec, sample_set: SampleSet | None = None) -> Resolved:
     source = source_of(spec)
     samples, skipped = load_rows(task, source, skip_bad=spec.on_bad_row == "skip")
     if not samples:
-        raise UserError(f"{spec.task}: no rows in {spec.data_dir or 'the data'}")
+        raise _no_rows(spec, task)
     cells = {sample.id: task.cells(sample) for sample in samples}
     if len(cells) != len(samples):
         twice = next(name for name, n in Counter(s.id for s in samples).items() if n > 1)
@@ -175,7 +196,7 @@ def resolve(spec: RunSpec, sample_set: SampleSet | None = None) -> Resolved:
                 f"a session with samples of its own runs in this process, not with --launcher {spec.launcher}"
             )
         cells |= dict.fromkeys(sample_set.ids, ((None, None),))
-    facts = facts_of(task, source, samples)
+    facts = facts_of(task, source, samples, whole=not skipped)
     return Resolved(
         spec=spec,
         task=task,
@@ -190,6 +211,15 @@ def resolve(spec: RunSpec, sample_set: SampleSet | None = None) -> Resolved:
         skipped=tuple(map(str, skipped)),
         indexes=range(len(samples)) if sample_set is None else [*sample_set.by_index],
     )
+
+
+def _no_rows(spec: RunSpec, task: Task) -> UserError:
+    if isinstance(task, SampleSet):
+        return UserError(f"{spec.task}: the SampleSet holds no samples; give it at least one")
+    fetch = f"fetch the data again (p2r-bench data fetch {spec.task}), or "
+    again = fetch if isinstance(task, Benchmark) and task.datasets else ""
+    place = spec.data_dir or "the data"
+    return UserError(f"{spec.task}: no rows in {place}; {again}name another folder with --data-dir")
 
 
 def _prepared(mode: Mode, samples: list[Sample]) -> list[Sample]:

@@ -10,7 +10,7 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any
 
-from p2r_bench.errors import UserError
+from p2r_bench.errors import UserError, counted
 from p2r_bench.judges.headline import headline_scorers
 from p2r_bench.judges.select import close_judges, make_judges
 from p2r_bench.run import recording
@@ -118,7 +118,9 @@ class AsyncSession:
         family = resolved.profile.family
         self._used = {role: self._engines.get(c, family) for role, c in resolved.choices.items()}
         self._models = " and ".join(dict.fromkeys(c.model for c in resolved.choices.values()))
-        view.say(f"{resolved.title}: {len(resolved.samples)} rows; identifying {self._models} …")
+        view.say(
+            f"{resolved.title}: {counted(len(resolved.samples), 'row')}; identifying {self._models} …"
+        )
         self._identified = await identify(
             await _identity(resolved, self._used),
             spec.out,

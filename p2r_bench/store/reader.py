@@ -139,7 +139,7 @@ def find_run(run: str, out_dir: str | Path) -> RunReader:
 def _latest(runs: Path) -> Path:
     begun = {path.parent: last_begun(path) for path in runs.glob(f"*/{FILE}")}
     if not begun:
-        raise UserError(f"{runs}: no run found.")
+        raise UserError(f"{runs}: no run found; name the folder of your runs with --out")
     return max(begun, key=lambda path: (begun[path], path.name))
 
 

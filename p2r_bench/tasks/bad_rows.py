@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from p2r_bench.errors import UserError
+from p2r_bench.errors import UserError, counted
 from p2r_bench.types import DataSource, Sample, ScannedTask, Task
 
 SHOWN = 20
@@ -66,18 +66,13 @@ def refusal(task: str, source: DataSource, bad: Sequence[UserError]) -> UserErro
     return UserError(
         "\n".join(
             [
-                f"{task}: {counted(len(bad))}:",
+                f"{task}: {counted(len(bad), 'bad row')}:",
                 *(f"  {error}" for error in bad[:SHOWN]),
                 *([f"  and {rest} more: p2r-bench data check {task}{where}"] if rest > 0 else []),
                 "Correct them or fetch the data again. With --on-bad-row skip a run leaves them out, and is never complete.",
             ]
         )
     )
-
-
-def counted(rows: int) -> str:
-    """Return "1 bad row", "2 bad rows"."""
-    return f"{rows} bad row{'' if rows == 1 else 's'}"
 
 
 def _readable(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,21 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from p2r_bench.adapter.pixels import decode
-from p2r_bench.errors import ImageError, UserError
+from p2r_bench.errors import ImageError, UserError, counted
 from p2r_bench.tasks.benchmark import Benchmark
 from p2r_bench.tasks.hr_bench import HRBench
 from p2r_bench.tasks.kind import compared, facts_of, rows_by_cell
 from p2r_bench.tasks.location import Origin, data_folder
+from p2r_bench.tasks.options import labelled
 from p2r_bench.tasks.reading import MAX_ASPECT, ImageReader, place, probe
 from p2r_bench.tasks.rotations import open_questions
 from p2r_bench.types import Cell, DataFacts, DataSource, ImageRef, Sample, ScannedTask, Task
 
+_PLACEHOLDER = re.compile(r"<\|?(?:image|img|vision)[\w ]*\|?>", re.IGNORECASE)
 _EMPTY_FIELDS = {"nan", "<na>"}
 
 
 @dataclass(frozen=True)
 class Finding:
-    """A fault. `kind` is "file", "row", "count", "options", "rotations", "image" or "aspect"."""
+    """A fault. `kind` is "file", "row", "count", "question", "options", "rotations", "image" or "aspect"."""
 
     kind: str
     problem: str
@@ -90,8 +93,9 @@ def check(
     )
     report.columns = _columns(task, source)
     samples = list(_samples(task, source, report))
-    report.facts = facts_of(task, source, samples)
+    report.facts = facts_of(task, source, samples, whole=not report.findings)
     _count(task, samples, report)
+    _check_questions(samples, report)
     _check_options(samples, report)
     _check_rotations(task, samples, report)
     _check_images(samples, report, decode, tick)
@@ -142,11 +146,25 @@ def _count(task: Task, samples: Iterable[Sample], report: Report) -> None:
         if here != expected:
             name = " ".join(part for part in cell if part) or "all"
             report.findings.append(
-                Finding("count", f"{name}: {here:,} rows, published are {expected:,}")
+                Finding("count", f"{name}: {counted(here, 'row')}, published are {expected:,}")
             )
 
 
+def _check_questions(samples: Iterable[Sample], report: Report) -> None:
+    found: dict[str, list[str]] = defaultdict(list)
+    for sample in samples:
+        for placeholder in dict.fromkeys(_PLACEHOLDER.findall(sample.question)):
+            found[placeholder].append(sample.id)
+    for placeholder, ids in found.items():
+        problem = (
+            f"question holds the placeholder {placeholder}; the model would get it as text. "
+            f"Remove it from the data ({counted(len(ids), 'row')})"
+        )
+        report.findings.append(Finding("question", problem, ids[0]))
+
+
 def _check_options(samples: Iterable[Sample], report: Report) -> None:
+    own: list[Sample] = []
     for sample in samples:
         letters: dict[str, list[str]] = defaultdict(list)
         for letter, text in sample.options.items():
@@ -162,9 +180,19 @@ def _check_options(samples: Iterable[Sample], report: Report) -> None:
             else:
                 continue
             report.findings.append(Finding("options", problem, sample.id))
+        if labelled(sample.options):
+            own.append(sample)
         for letter in sample.meta.get("repeated_letters", ()):
             problem = f"several options have the letter {letter}; an answer {letter} stands for all of them"
             report.findings.append(Finding("options", problem, sample.id))
+    if own:
+        letter, text = next(iter(own[0].options.items()))
+        problem = (
+            f"options are stored with their letters ({text!r} under {letter}), so the model would get each letter "
+            "twice and rotations of a question cannot be recognised. Remove the letters from the data "
+            f"({counted(len(own), 'row')})"
+        )
+        report.findings.append(Finding("options", problem, own[0].id))
 
 
 def _check_rotations(task: Task, samples: Iterable[Sample], report: Report) -> None:
@@ -173,9 +201,11 @@ def _check_rotations(task: Task, samples: Iterable[Sample], report: Report) -> N
     held = {sample.id: sample for sample in samples}
     questions: dict[str | None, list[str]] = defaultdict(list)
     for sample_id, reason in open_questions(held.values()).items():
+        if labelled(held[sample_id].options):
+            continue  # the cause is reported with the options
         questions[held[sample_id].question_id].append(reason)
     for question_id, reasons in questions.items():
-        rows = f"{len(reasons)} rows: " if question_id is None else ""
+        rows = f"{counted(len(reasons), 'row')}: " if question_id is None else ""
         report.findings.append(Finding("rotations", rows + reasons[0], question_id))
 
 

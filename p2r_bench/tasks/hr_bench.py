@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from p2r_bench.errors import UserError
+from p2r_bench.errors import UserError, counted
 from p2r_bench.tasks.benchmark import Benchmark, Scanned, Unique, scan_rows
 from p2r_bench.tasks.fields import Row
 from p2r_bench.tasks.location import HubDataset, data_folder, image_folder, missing_data
@@ -56,7 +56,7 @@ class HRBench(Benchmark):
                     touched.setdefault(cell, []).append(sample.id)
         return {
             metric.name: {
-                cell: f"{len(ids)} rows lack rotations (the first, {ids[0]}: {reasons[ids[0]]})"
+                cell: f"{counted(len(ids), 'row')} {'lacks' if len(ids) == 1 else 'lack'} rotations (the first, {ids[0]}: {reasons[ids[0]]})"
                 for cell, ids in touched.items()
             }
             for metric in self.metrics

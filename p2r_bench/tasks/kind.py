@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from p2r_bench.errors import UserError
+from p2r_bench.errors import UserError, counted
 from p2r_bench.stats.chance import chance_level
 from p2r_bench.synth import SYNTHETIC_KEY
 from p2r_bench.tasks.location import Origin
@@ -17,11 +18,20 @@ ADDED_COLUMN = "boxes"
 """Column that this project adds to published formats; no published file has it."""
 
 
-def facts_of(task: Task, source: DataSource, samples: Sequence[Sample]) -> DataFacts:
-    """Return the task's facts about its data; for a task without `data_facts`, kind "unknown" and the chance level."""
-    if isinstance(task, DescribedTask):
-        return task.data_facts(source, samples)
-    return DataFacts(chance=chance_level(samples))
+def facts_of(
+    task: Task, source: DataSource, samples: Sequence[Sample], *, whole: bool = True
+) -> DataFacts:
+    """Return the task's facts about its data; for a task without `data_facts`, kind "unknown" and the chance level.
+
+    Args:
+        whole: Every row was read; otherwise the data is not the published one.
+    """
+    if not isinstance(task, DescribedTask):
+        return DataFacts(chance=chance_level(samples))
+    facts = task.data_facts(source, samples)
+    if facts.kind == "published" and not whole:
+        return replace(facts, kind="partial", note="not every row can be read")
+    return facts
 
 
 def kind_of(
@@ -43,9 +53,13 @@ def kind_of(
         return "synthetic", None
     if not known:
         return "unknown", None
+    if not any(counts.values()):
+        return "unknown", "no row can be read"
     for cell, (here, expected) in compared(counts, known).items():
         where = " ".join(part for part in cell if part)
-        rows = f"{here:,} rows{f' of {where}' if where else ''}, published are {expected:,}"
+        rows = (
+            f"{counted(here, 'row')}{f' of {where}' if where else ''}, published are {expected:,}"
+        )
         if here != expected:
             return "partial" if here < expected else "unknown", rows
     if any(ADDED_COLUMN in schema.names for schema in schemas):

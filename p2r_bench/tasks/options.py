@@ -6,7 +6,7 @@ import ast
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
@@ -89,6 +89,14 @@ def read_options(row: Row, field: str, answer: str) -> Options:
         raise row.error(field, f"{shown(value)}: all options have the letter {next(iter(texts))}")
     stored = (str(value),) if lines else tuple(parts)
     return Options(texts, tuple(repeated), stored)
+
+
+def labelled(options: Mapping[str, str]) -> bool:
+    """Return True if the text of every option begins with the option's own letter, as in "A. red" under A."""
+    labels = {letter: _label(text) for letter, text in options.items()}
+    return bool(labels) and all(
+        label is not None and label.letter == letter for letter, label in labels.items()
+    )
 
 
 def split_marked(text: str) -> tuple[str, dict[str, str]] | None:

@@ -32,7 +32,7 @@ def test_a_tally_counts_errors_and_what_was_judged() -> None:
     tally.add(error=False, correct=True)
     tally.add(error=False, correct=False)
     tally.add(error=True, correct=None)
-    assert (tally.done, tally.summary) == (3, "accuracy 50.0 %, 1 errors")
+    assert (tally.done, tally.summary) == (3, "accuracy 50.0 %, 1 error")
 
 
 def test_the_bar_is_drawn_a_few_times_a_second_however_many_rows_there_are(

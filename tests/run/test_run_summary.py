@@ -106,3 +106,10 @@ def test_show_draws_what_the_model_looked_at(result: RunResult, tmp_path: Path) 
 def test_a_picture_needs_the_data_and_a_format(result: RunResult, tmp_path: Path) -> None:
     answer = shown(result, "4K/6", "--picture", str(tmp_path / "sample.nope"))
     assert answer.exit_code == 2 and "name a .png file" in answer.output
+
+
+def test_show_says_first_that_there_are_no_runs(tmp_path: Path) -> None:
+    answer = CliRunner().invoke(main, ["show", "latest", "--out", str(tmp_path / "nores")])
+    assert answer.exit_code == 2
+    assert f"{tmp_path / 'nores' / 'runs'}: no run found; name" in answer.output
+    assert "--out" in answer.output and "SAMPLE" not in answer.output

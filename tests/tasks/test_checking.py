@@ -62,8 +62,8 @@ def test_counts_are_held_against_the_published_ones(tmp_path: Path) -> None:
     write(tmp_path / "v" / "test.parquet", [vstar_row(0)], VSTAR)
     problems = [f.problem for f in check(VStar(), DataSource(tmp_path / "v")).findings]
     assert problems == [
-        "all: 1 rows, published are 191",
-        "direct_attributes: 1 rows, published are 115",
+        "all: 1 row, published are 191",
+        "direct_attributes: 1 row, published are 115",
         "relative_position: 0 rows, published are 76",
     ]
 
@@ -168,9 +168,62 @@ def test_odd_options_are_findings(tmp_path: Path) -> None:
 def test_a_lite_copy_in_the_full_set_s_place_is_a_finding(tmp_path: Path) -> None:
     write(tmp_path / "train.parquet", [mme_row()], MME)
     report = check(MMERealWorld(), DataSource(tmp_path))
-    assert [f.problem for f in report.findings] == ["all: 1 rows, published are 23,609"]
+    assert [f.problem for f in report.findings] == ["all: 1 row, published are 23,609"]
     done = CliRunner().invoke(main, ["data", "check", "MME-RealWorld", "--data-dir", str(tmp_path)])
     assert done.exit_code == 1
-    assert (
-        "kind of data: partial (1 rows, published are 23,609)\nchance level 20.0 %" in done.output
-    )
+    assert "kind of data: partial (1 row, published are 23,609)\nchance level 20.0 %" in done.output
+
+
+@pytest.mark.parametrize("fault", ["no rows", "no column", "every row"])
+def test_data_without_readable_rows_is_never_published(tmp_path: Path, fault: str) -> None:
+    rows, schema = hr_bench_rows(1), HR_BENCH
+    if fault == "no rows":
+        rows = []
+    elif fault == "no column":
+        schema = schema.remove(schema.get_field_index("answer"))
+    else:
+        rows = [row | {"answer": str(n)} for n, row in enumerate(rows)]
+    write(tmp_path / "hr_bench_4k.parquet", rows, schema)
+    done = CliRunner().invoke(main, ["data", "check", "HR-Bench", "--data-dir", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "kind of data: unknown (no row can be read)\n" in done.output
+    assert "subset  category" not in done.output
+
+
+def test_a_file_that_cannot_be_read_beside_a_whole_one_makes_the_data_partial(
+    tmp_path: Path,
+) -> None:
+    faulty = [row | {"answer": "E"} for row in hr_bench_rows(1)]
+    write(tmp_path / "hr_bench_8k.parquet", faulty, HR_BENCH)
+    report = hr_bench(tmp_path, hr_bench_rows(200), real=True, decode=False)
+    assert (report.facts.kind, report.facts.note) == ("partial", "not every row can be read")
+
+
+def test_a_placeholder_in_the_question_is_a_finding(tmp_path: Path) -> None:
+    rows = [row | {"question": f"<image>\n{row['question']}"} for row in hr_bench_rows(1)]
+    (finding,) = hr_bench(tmp_path, rows).findings
+    assert (finding.kind, finding.sample_id) == ("question", "4K/0")
+    assert finding.problem.startswith("question holds the placeholder <image>; ")
+    assert "Remove it from the data (4 rows)" in finding.problem
+
+
+def test_options_stored_with_their_letters_are_a_finding(tmp_path: Path) -> None:
+    rows = [
+        row | {letter: f"{letter}. {row[letter]}" for letter in "ABCD"} for row in hr_bench_rows(1)
+    ]
+    (finding,) = hr_bench(tmp_path, rows).findings
+    assert (finding.kind, finding.sample_id) == ("options", "4K/0")
+    assert "stored with their letters ('A. red' under A)" in finding.problem
+    assert "Remove the letters from the data (4 rows)" in finding.problem
+
+
+def test_one_finding_is_counted_in_the_singular(tmp_path: Path) -> None:
+    write(tmp_path / "hr_bench_4k.parquet", hr_bench_rows(2)[:1], HR_BENCH)
+    done = CliRunner().invoke(main, ["data", "check", "HR-Bench", "--data-dir", str(tmp_path)])
+    assert "count: 4K: 1 row, published are 800" in done.output
+    assert "\n1 image decoded\n" in done.output
+    assert "partial (1 row of 4K, published are 800)" in done.output
+    source = DataSource(tmp_path)
+    facts = HRBench().data_facts(source, list(HRBench().samples(source)))
+    reason = facts.unavailable["accuracy_all_rotations"]["4K", None]
+    assert reason.startswith("1 row lacks rotations")
