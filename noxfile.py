@@ -150,11 +150,12 @@ def plugins(session: nox.Session) -> None:
 
 @nox.session
 def integration(session: nox.Session) -> None:
-    """The slow tests and those against real servers."""
+    """The slow tests and those against real servers; `make test-faults` has the long campaigns."""
     session.install(
         *CONSTRAINTS, "--editable", ".[transformers,lora,dev]", "fastapi", "openai", "uvicorn"
     )
-    session.run("python", "-m", "pytest", "-m", "integration or slow", *session.posargs)
+    marked = ("-m", "integration or slow", "--ignore", "tests/faults")
+    session.run("python", "-m", "pytest", *marked, *session.posargs)
 
 
 @nox.session
