@@ -1,4 +1,4 @@
-"""Tokens of a batch whose rows have settings and random numbers of their own."""
+"""Choice of tokens in a batch whose rows each have their own settings and random numbers."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class RowSampler:
 
     @property
     def is_plain(self) -> bool:
-        """True when the likeliest token is taken without penalties."""
+        """True if the row takes the likeliest token, without penalties."""
         return self._generator is None and not self._penalties
 
     def choose(self, ids: Any, scores: Any, suppressed: torch.Tensor) -> torch.Tensor:

@@ -22,7 +22,7 @@ RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Values of vLLM's `max_lora_rank`."""
 
 VISION = ("visual.", "vision", "multi_modal_projector", "image_newline")
-"""Parts of tensor names outside of the language model."""
+"""Parts of the names of tensors outside the language model."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Checkpoint:
         """Return the pixels between which images keep their size.
 
         Raises:
-            UserError: The family cannot work within them.
+            UserError: The family cannot work within these limits.
         """
         budget = Budget(self.family.alignment**2, max_pixels)
         if problem := self.family.problem(budget):
@@ -152,7 +152,7 @@ class Adapter:
     """A LoRA adapter's folder.
 
     Attributes:
-        digest: Identity of its configuration and weights.
+        digest: Digest of its configuration and weights.
         rank: Largest rank of its matrices.
     """
 

@@ -46,7 +46,7 @@ def check_all_loaded(model: Any, info: Mapping[str, Any], folder: Path, name: st
 
 
 def check_finite(model: Any, folder: Path, name: str, dtype: str) -> None:
-    """Check that no weight is NaN or infinite: such a model answers nothing.
+    """Check that no weight is NaN or infinite.
 
     Args:
         dtype: Precision of the weights in memory, for the message.
@@ -73,7 +73,7 @@ def check_finite(model: Any, folder: Path, name: str, dtype: str) -> None:
 
 
 def _check_tied_head(model: Any, folder: Path, name: str) -> None:
-    """The configuration decides whether the output head is the embedding; a checkpoint may not contradict it."""
+    """Check that a model whose configuration ties the output head to the embedding stores no other head."""
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
     if head is None or embedding is None or not getattr(model.config, "tie_word_embeddings", False):
         return
@@ -110,7 +110,7 @@ def check_adapter_loaded(expected: Iterable[str], found: Iterable[str], folder: 
 
 
 def _key_text(key: Any) -> str:
-    """A tensor's name; for one of another shape, with both shapes."""
+    """Return a tensor's name, with both shapes if they differ."""
     if isinstance(key, str):
         return key
     name, *shapes = key

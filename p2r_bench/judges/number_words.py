@@ -64,9 +64,9 @@ NUMBER_WORDS = re.compile(
 
 
 def value_of(run: str) -> int | None:
-    """Return the value of a run that NUMBER_WORDS found, or None when it is no single number.
+    """Return the value of a run that NUMBER_WORDS found, or None if it is not one number.
 
-    "Two three" and "nineteen eighty-four" are none.
+    "Two three" and "nineteen eighty-four" are not one number.
     """
     total, current, fresh = 0, 0, True
     for word in re.findall(r"[a-z]+", run.casefold()):

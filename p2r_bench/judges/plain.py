@@ -11,7 +11,7 @@ from functools import lru_cache
 from p2r_bench.adapter.thoughts import spoken
 
 LONGEST_ANSWER = 20_000
-"""Characters beyond which a text is no yes, no or word."""
+"""Most characters of a text that is read for a yes, no or word."""
 
 _TYPOGRAPHIC = str.maketrans("’‘−‐‑", "''---")
 _CIRCLED = re.compile("[\U0001f150-\U0001f189]")

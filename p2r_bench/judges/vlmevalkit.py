@@ -15,7 +15,7 @@ _ARTICLE_WORDS = 3
 
 
 class VLMEvalKit:
-    """Multiple choice by `kit_option`. Where that tool would ask a model, or draw a letter, there is no answer: wrong."""
+    """Multiple choice by `kit_option`. An answer for which VLMEvalKit would ask a model or draw a letter is wrong."""
 
     scorer = "vlmevalkit"
     version = "1"

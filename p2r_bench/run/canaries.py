@@ -1,8 +1,8 @@
 """Start-up checks ("canaries"): a few short requests that show whether an engine mixes up its inputs.
 
-The engine's capabilities say which of them apply. Some are certain: the counts of visual tokens, the identity of
-images, equal replies with and without a cache. Their failure refuses the run. Others depend on the model's abilities: a
-box near a sign, the order of two images. Their failure is a warning.
+The engine's capabilities decide which checks apply. Some checks are certain: the counts of visual tokens, the identity
+of images, equal replies with and without a cache. A failure of one refuses the run. Others depend on the model's
+abilities: a box near a sign, the order of two images. A failure of one is a warning.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Policy:
-    """The canaries to skip, and whether a failure that depends on the model's abilities refuses the run."""
+    """Names of the canaries to skip, and the effect of a failure that depends on the model: a warning or a refusal."""
 
     skipped: frozenset[str] = frozenset()
     strict: bool = False

@@ -96,7 +96,7 @@ def roles_of(mode: Mode) -> tuple[str, ...]:
 
 
 def max_images_of(mode: Mode, profile: Profile) -> int:
-    """Return the most images in one request of a mode: its `max_images(profile)`, else the profile's number."""
+    """Return the most images in one request of a mode: the mode's `max_images(profile)`, else the profile's number."""
     return mode.max_images(profile) if isinstance(mode, HasMaxImages) else profile.max_images
 
 

@@ -114,7 +114,7 @@ def changes_of(texts: Iterable[str]) -> list[Params]:
     Values are TOML, or plain text where they are not.
 
     Raises:
-        UserError: It is written in another way, or a field is given twice.
+        UserError: A text has another form, or a field is given twice.
     """
     choices: dict[str, list[Any]] = {}
     for text in texts:

@@ -30,8 +30,8 @@ class Identified:
     """The identity of a run, and facts about its served models.
 
     Attributes:
-        prints: Fingerprints taken now of served models without a revision, by role.
-        known: Digests of the models in the run's identity, by role: that of a matching earlier fingerprint, else of
+        prints: Fingerprints, taken in this session, of served models without a revision, by role.
+        known: Digests of the models in the run's identity, by role: of a matching earlier fingerprint, else of
             `prints`.
         unreachable: The reason why no fingerprint could be taken. A complete run may still be reported.
         notice: A warning to show beside the figures, or None.
@@ -44,7 +44,7 @@ class Identified:
     notice: str | None = None
 
     def with_vouched(self, prints: Mapping[str, Fingerprint], notices: Iterable[str]) -> Identified:
-        """Return a copy with what `vouched_for` returned."""
+        """Return a copy with the fingerprints and notices that `vouched_for` returned."""
         parts = [*([self.notice] if self.notice else []), *notices]
         return replace(self, prints={**self.prints, **prints}, notice="; ".join(parts) or None)
 

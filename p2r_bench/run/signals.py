@@ -40,7 +40,7 @@ class Stopper:
     """Converter of the first signal into a cancellation of the current work.
 
     Attributes:
-        requested: A signal has come.
+        requested: True once a signal has come.
     """
 
     def __init__(self, grace_s: float | None = None) -> None:
@@ -74,7 +74,7 @@ class Stopper:
 
     @contextmanager
     def finishing(self, doing: str = "writing the results of this run first") -> Iterator[None]:
-        """Return a context in which a signal does not cancel the work; the work after it is not begun."""
+        """Return a context in which a signal does not cancel the current work, but prevents any further work."""
         with self._phase(_nothing, doing):
             yield
 
@@ -130,7 +130,7 @@ _before_leaving: list[Callable[[], None]] = []
 
 @contextmanager
 def leaving(clean_up: Callable[[], None]) -> Iterator[None]:
-    """Return a context in which a signal that ends the process at once calls this first."""
+    """Return a context in which a signal that ends the process at once calls `clean_up` first."""
     _before_leaving.append(clean_up)
     try:
         yield

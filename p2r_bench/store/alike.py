@@ -50,7 +50,7 @@ def _protocol(run: ScoredRun) -> str:
 
 
 def differences(runs: Sequence[ScoredRun]) -> list[tuple[str, list[Any]]]:
-    """Return facts in which the runs differ, each with its value in every run: identity, then fields of the profile.
+    """Return the facts in which runs differ, each with its value in every run: identity, then fields of the profile.
 
     The mode's name and the models' names stand in the runs' labels and are not repeated.
     """

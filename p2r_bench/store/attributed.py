@@ -27,7 +27,7 @@ def cases_of(run: ScoredRun, oracle: ScoredRun | None) -> tuple[list[Case], Coun
     """Return a run's cases, and how many samples are none, by reason.
 
     Args:
-        oracle: The run with ground-truth boxes; only samples that it has scored are cases then.
+        oracle: Run of mode `oracle`. If it is given, only samples that it has scored are cases.
 
     Raises:
         UserError: No sample has ground-truth boxes, or the mode names no boxes.

@@ -23,7 +23,7 @@ class Reading:
 
     Attributes:
         extracted: Value compared with the right answer; None for no answer.
-        span: Its place in the answer, where it is a part of it.
+        span: Place of the value in the answer, if the answer contains it.
     """
 
     scorer: str

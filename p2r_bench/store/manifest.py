@@ -55,7 +55,7 @@ class Manifest:
 
         Args:
             lost_sessions: Number of sessions that recorded the samples of a run whose manifest is gone. Nothing is
-                known of them, so a further session needs `allow_mixed`.
+                known of these sessions, so a further one needs `allow_mixed`.
         """
         created = now()
         lost = {"started": created, "ended": created, "engines": {}, "pinned": {}, "noted": {}}
@@ -83,7 +83,7 @@ class Manifest:
         """Read the manifest of an existing run.
 
         Raises:
-            UserError: It is missing, damaged, or of a newer version.
+            UserError: The manifest is missing, damaged, or of a newer version.
         """
         path = folder / FILE
         try:
@@ -162,10 +162,10 @@ class Manifest:
         """Add a session and return its position.
 
         Args:
-            contributed: Positions of the sessions that samples which are done came from.
+            contributed: Positions of the sessions that made the finished samples.
 
         Raises:
-            UserError: None of those has the same pinned facts, and `allow_mixed` is false.
+            UserError: No contributing session has the same pinned facts, and `allow_mixed` is false.
         """
         # Later sessions are compared with facts that went through JSON.
         pinned = json.loads(json.dumps(dict(session.pinned)))
@@ -226,7 +226,7 @@ class Manifest:
     def is_intact(self, *names: str) -> bool:
         """Return True when the named parquet files are the ones that `finish` recorded, to the byte.
 
-        Page checksums do not cover a parquet file's footer; this does.
+        Page checksums do not cover a parquet file's footer; this check does.
         """
         recorded = (self.finished or {}).get("sha256", {})
         return all(

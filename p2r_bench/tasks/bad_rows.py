@@ -17,7 +17,7 @@ def load_rows(
     """Return all samples of a task, and the errors of the rows that were left out.
 
     Args:
-        skip_bad: Leave bad rows out. Only a `ScannedTask` can.
+        skip_bad: Leave bad rows out; only possible for a `ScannedTask`.
 
     Raises:
         UserError: Missing data; bad rows that may not or cannot be left out; or no good row.

@@ -53,7 +53,7 @@ class Report:
     decoded: bool = True
 
     def as_json(self) -> dict[str, Any]:
-        """The report as JSON-able values."""
+        """Return the report as JSON-able values."""
         return {
             "task": self.task,
             "data_dir": str(self.folder),

@@ -75,7 +75,7 @@ class ParquetColumn:
         self._lock = Lock()
 
     def value(self, row: int) -> pa.Scalar:
-        """The value of a row.
+        """Return the value of a row.
 
         Raises:
             IndexError: No such row.

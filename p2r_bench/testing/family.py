@@ -140,6 +140,6 @@ class FamilyContract:
 
 
 def _photograph() -> Sample:
-    """Return a sample whose image is said to have 2000×1500 pixels."""
+    """Return a sample whose image reference has a size of 2000×1500 pixels."""
     sample = tiny_sample()
     return replace(sample, image=replace(sample.image, size=(2000, 1500)))

@@ -114,8 +114,9 @@ class SizedCache(Generic[V]):
 
     Args:
         capacity: Bytes of all entries.
-        idle: The part of it for entries that are not leased, in bytes.
-        spare: Further bytes for entries that are not leased; call `make_room` when they become fewer.
+        idle: Bytes of the capacity for entries that are not leased.
+        spare: Function that returns further bytes for entries that are not leased. Call `make_room` when the number
+            falls.
         evict_newest: Evict the most recently released entry first (default: the least recently used).
 
     Attributes:
@@ -164,7 +165,7 @@ class SizedCache(Generic[V]):
             self._pop_idle(key)
 
     def take(self, wanted: Sequence[Wanted]) -> Lease[V] | None:
-        """Lease all of these, or return None when there is no room now."""
+        """Lease all of `wanted`, or return None if there is no room now."""
         new = self._new(wanted)
         # No lease overtakes a waiting one, else large leases would wait forever.
         if new and (self._waiting or not self._fits(new)):

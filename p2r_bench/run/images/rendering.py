@@ -47,7 +47,7 @@ Sendable = Image.Image | WireImage
 
 
 class Prepared(Protocol):
-    """The images of one request. They take room in the cache until released.
+    """Images of one request. They occupy the cache until `release`.
 
     Attributes:
         waited: Seconds until their rendering began.

@@ -18,12 +18,13 @@ OUTAGE = frozenset(
 class CircuitBreaker:
     """Counter of engine failures that trips when further rows would fail as well.
 
-    Before the first success every failed call counts unless its kind is in `OF_THE_ROW`. After it only the kinds in
-    `OUTAGE` count. A success, or an error of another kind, resets the count; errors in `OF_THE_ROW` change nothing.
+    Before the first success every failed call counts unless its kind is in `OF_THE_ROW`. After the first success only
+    the kinds in `OUTAGE` count. A success, or an error of another kind, resets the count; errors in `OF_THE_ROW` change
+    nothing.
 
     Args:
         after: Failures that trip it; None disables it.
-        succeeded: An earlier session of the run had a success.
+        succeeded: True if an earlier session of the run had a success.
     """
 
     def __init__(self, after: int | None = TRIP_AFTER, *, succeeded: bool = False) -> None:

@@ -32,7 +32,7 @@ class Launcher(Protocol):
         """Start the engines or replicas, and check that they can honour the profile.
 
         Raises:
-            UserError: They cannot, or the model or device is unusable.
+            UserError: An engine cannot honour the profile, or the model or device is unusable.
         """
 
     async def run(self, todo: Todo, record: Record, *, resumed: bool = False) -> None:

@@ -16,7 +16,7 @@ def check(config: Config) -> None:
     """Refuse values that contradict each other.
 
     Raises:
-        UserError: Names the key and the contradiction.
+        UserError: Two values contradict each other; the message names the key and the contradiction.
     """
     if not config.data:
         raise UserError("data: no source; add a table [[data]]")

@@ -69,7 +69,7 @@ correct  bool    True when the answer is right.
 class StepFile:
     """Parquet file with rows of steps, always whole on disk.
 
-    `keep` drops the rows after the checkpoint from which a stage is resumed.
+    Call `keep` when a stage is resumed: it drops the rows after the checkpoint.
     """
 
     def __init__(self, path: Path, table: Table = METRICS) -> None:

@@ -1,4 +1,4 @@
-"""Options of a choice question, out of its text."""
+"""Extraction of a choice question's options from its text."""
 
 from __future__ import annotations
 

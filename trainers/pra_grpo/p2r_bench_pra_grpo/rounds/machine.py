@@ -1,4 +1,4 @@
-"""Execution of a training: takes the steps that are left, and records each."""
+"""Execution of a training: run the remaining steps and record each."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Watch = Callable[[Step, Moment], None]
 
 
 def _heed_termination() -> None:
-    """Have a termination signal end the training as an interrupt does, with servers stopped.
+    """Handle a termination signal like an interrupt: stop the servers and end the training.
 
     Called before every step, because an evaluation installs and removes its own handlers.
     """
@@ -67,14 +67,14 @@ class Rounds:
 
     @property
     def left(self) -> list[Step]:
-        """Steps that are left."""
+        """Return the remaining steps."""
         state = State.read(self.config.out)
         if evaluation.reason_to_stop(self.config, state.steps):
             return []
         return [step for step in steps(self.config) if step.name not in state.steps]
 
     def run(self) -> None:
-        """Take the steps that are left. Without any, no file is touched.
+        """Run the remaining steps. If there are none, no file is touched.
 
         Raises:
             UserError, ServiceDown: Finished steps are kept; the same call continues after them.

@@ -171,7 +171,7 @@ class StageSteps:
 
 
 def with_estimate(view: View, say: Say, total: int, after: int = 10) -> View:
-    """Return a `view` that also says, once, the estimated time of the rest."""
+    """Return a view that also reports, once, the estimated time of the remaining steps."""
     seconds: list[float] = []
 
     def viewed(row: Mapping[str, Any]) -> None:

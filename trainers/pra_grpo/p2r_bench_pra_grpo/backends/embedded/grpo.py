@@ -69,8 +69,8 @@ def aggregate(
     over rollouts of their tokens' sum or mean.
 
     Args:
-        total: Divisor; `weight_of` the whole batch where these rollouts are a part of it, so that the parts' values
-            add up to the batch's.
+        total: Divisor of the sum. For a part of a batch pass `weight_of` the whole batch: the parts' values then add up
+            to the batch's.
     """
     values = torch.where(mask.bool(), values, 0.0)
     if how == "seq-mean-token-mean":
@@ -112,7 +112,7 @@ def policy_loss(
         log_probs: (n, t) of the sampled tokens under the policy now.
         old_log_probs: (n, t) under the policy that sampled them.
         advantages: (n,).
-        epsilon_low, epsilon_high: The ratio counts between 1 − epsilon_low and 1 + epsilon_high.
+        epsilon_low, epsilon_high: The ratio is clipped to 1 − epsilon_low … 1 + epsilon_high.
         dual_clip: A token with a negative advantage costs at most this many times its size.
     """
     advantage = advantages.unsqueeze(-1)

@@ -188,7 +188,7 @@ class Training:
     def _check_any(
         asked: Sequence[Asked | P2RError], outcomes: Sequence[Sequence[Reward | P2RError]]
     ) -> None:
-        """Refuse a step without any reward: that is no accident of single rollouts."""
+        """Raise UserError if no rollout of the step has a reward."""
         flat = [outcome for group in outcomes for outcome in group]
         if any(isinstance(outcome, Reward) for outcome in flat):
             return

@@ -17,7 +17,7 @@ NEVER = -100.0
 
 
 class StageAgentLoop(SingleTurnAgentLoop):
-    """Loop of a single turn. A prompt whose images a processor would resize is an error, not a rollout."""
+    """Loop of a single turn. A prompt whose images a processor would resize raises an error."""
 
     tokenizer: Any
     processor: Any

@@ -34,7 +34,7 @@ class Place:
 
 
 class Journal:
-    """Journal of one process. A rollout that is stored whole has its row of rollouts.parquet in it.
+    """Journal of one process. The line of a rollout that is stored whole holds its row of rollouts.parquet.
 
     Args:
         keep: Share of prompts whose rollouts are stored whole.

@@ -73,5 +73,5 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 
 def _die_with_parent() -> None:
-    """Have the child killed with its parent, so that the next training does not run beside it."""
+    """Make the system kill the child when its parent ends, so that the next training does not run beside it."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

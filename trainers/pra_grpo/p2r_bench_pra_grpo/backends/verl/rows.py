@@ -66,7 +66,7 @@ def read_rows(path: str | Path) -> list[Row]:
     """Return the rows of a file, in order.
 
     Raises:
-        UserError: The file is missing, or is not such a file.
+        UserError: The file is missing, or holds no rows of a stage.
     """
     try:
         table = pq.read_table(path, schema=SCHEMA)

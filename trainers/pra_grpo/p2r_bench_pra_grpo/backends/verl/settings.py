@@ -1,4 +1,4 @@
-"""The table `[verl]` of a configuration: the cluster, and what of verl is set by hand."""
+"""The table `[verl]` of a configuration: the cluster, and verl's own settings."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class StageFile:
         """Return the stage of a file.
 
         Raises:
-            UserError: It cannot be read; all nodes must see the training's folder under the same path.
+            UserError: The file cannot be read; all nodes must see the training's folder under the same path.
         """
         try:
             values = json.loads(Path(path).read_text("utf-8"))
