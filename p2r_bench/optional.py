@@ -1,6 +1,6 @@
 """Optional members of modes, tasks, judges and engines, one protocol each, and the defaults without them.
 
-A plugin's class needs no base class: it has a member by defining it.
+A plugin's class needs no base class; it only defines the members that it has.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class HasClose(Protocol):
     """A judge that holds connections or files open."""
 
     async def close(self) -> None:
-        """Close them; safe to call twice."""
+        """Close connections and files; safe to call twice."""
 
 
 @runtime_checkable
@@ -95,7 +95,7 @@ class HasMetric(Protocol):
 
 @runtime_checkable
 class HasIdentifiesWeights(Protocol):
-    """An engine that says whether `identify()` is a digest of the weights. Others are taken to give one."""
+    """An engine that says whether `identify()` is a digest of the weights. For other engines it is assumed to be one."""
 
     identifies_weights: bool
 

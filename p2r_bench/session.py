@@ -1,6 +1,6 @@
-"""The public interface for runs: open a session, see what is missing, run it, finish it.
+"""The public interface for runs: open a session, list missing samples, run them, finish.
 
-`evaluate` does all of it for every mode and task; `Session` and `AsyncSession` do it step by step for one run.
+`evaluate` does this for every mode and task; `Session` and `AsyncSession` do it step by step for one run.
 """
 
 from __future__ import annotations

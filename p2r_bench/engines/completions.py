@@ -73,8 +73,8 @@ def checked(completion: Completion, where: str) -> Completion:
         count = completion.output_tokens
         tokens = "" if count is None else f" after {count} token{'s' * (count != 1)}"
         raise EngineError(
-            f"{where}: the answer has no text (finish_reason {word!r}{tokens}). Tokens that are not shown, as of "
-            "a hidden thought, count for max_tokens of the profile; a server's reasoning parser may take the "
+            f"{where}: the answer has no text (finish_reason {word!r}{tokens}). Hidden tokens, such as a "
+            "thought's, count towards the profile's max_tokens. A server's reasoning parser may also have taken the "
             "answer for a thought",
             kind="empty",
         )

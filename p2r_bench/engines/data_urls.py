@@ -59,8 +59,8 @@ def check_bytes(images: Sequence[object], most: int, where: str) -> None:
                 kind = head.removeprefix(b"data:image/").partition(b";")[0].decode()
                 raise EngineError(
                     f"{where}: image {number}, {image.size[0]}×{image.size[1]} pixels, has {size} bytes as {kind}, and the "
-                    f'profile\'s image.max_bytes is {most}. Under image.transport = "jpeg:85" or a smaller '
-                    "image.max_pixels it has fewer",
+                    f"profile's image.max_bytes is {most}. Files are smaller under image.transport = "
+                    '"jpeg:85" or a smaller image.max_pixels',
                     kind="image_bytes",
                     retryable=False,
                 )

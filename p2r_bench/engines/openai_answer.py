@@ -40,8 +40,8 @@ class ReplyModel:
         self.name = self.name or name
         if self._checked and name != self.name:
             raise EngineError(
-                f"a reply is by the model {name!r}, the first one was by {self.name!r}: one run is one model. Request "
-                "the dated or full name with --model; or --engine-arg reply_model=unchecked accepts both",
+                f"a reply names the model {name!r}, the first reply named {self.name!r}; a run must have one model. Request "
+                "the dated or full name with --model, or accept both with --engine-arg reply_model=unchecked",
                 kind=OTHER_MODEL,
                 retryable=False,
             )

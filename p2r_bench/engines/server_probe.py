@@ -132,9 +132,9 @@ async def _kept_sizes(surplus: Surplus, most: int, where: str, family: str) -> _
             for size in sizes
         )
         raise UserError(
-            f"{where} counts other visual tokens than the family {family} ({counts}): its processor resizes the "
-            "images, and the model would not see the recorded pixels; or the model is of another family, which "
-            "--family names. --engine-arg pixels=unchecked goes on all the same; this is recorded."
+            f"{where} counts other visual tokens than the family {family} ({counts}). If the model is of "
+            "another family, name it with --family. Otherwise the server resizes images, and the model would not see "
+            "the recorded pixels; --engine-arg pixels=unchecked continues all the same, and the run records it."
         )
     kept = [size for size in sizes if found[size] == wrapping]
     good, bad = kept[-1], next((size for size in sizes if size > kept[-1]), None)

@@ -35,7 +35,7 @@ class Finished:
 
 @dataclass(eq=False)
 class Job:
-    """A row and the future of its caller. Cancelling `future` ends the row."""
+    """A row and the future that its caller awaits. Cancelling `future` ends the row."""
 
     priority: int
     number: int
@@ -214,7 +214,7 @@ class Worker:
             ) from error
 
     def _shrink(self, batch: Sequence[Job], error: Exception) -> None:
-        """Queue the rows of a batch that ran out of memory again, in batches of half its size; fail a single row."""
+        """Return the rows of a batch that ran out of memory to the queue, in halves. A batch of one row fails."""
         self._free_memory()
         device = self.generator.device
         if len(batch) == 1:

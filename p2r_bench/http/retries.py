@@ -53,7 +53,7 @@ class Endpoint:
         in_flight: Number of requests in progress.
         rests_until: Time (`time.monotonic`) until which other servers are preferred.
         said_until: Time until which an ordered wait has been logged.
-        reached: True once it has answered.
+        reached: True once the server has answered.
     """
 
     address: str
@@ -90,7 +90,8 @@ class Patience:
 
 
 class Endpoints:
-    """Client of several servers: asks the least busy one, and repeats temporary failures, on another one if possible.
+    """Client of several servers. A call goes to the least busy one; temporary failures are repeated, on another if
+    possible.
 
     Waits grow exponentially with full jitter from `first_wait_s`; a `Retry-After` of the server is
     obeyed instead.
@@ -136,7 +137,7 @@ class Endpoints:
                 retryable.
 
         Raises:
-            EngineError: All tries failed, or the failure is one that another try would not change.
+            EngineError: All tries failed, or another try would fail as well.
         """
         return await self._repeat(self._choose, "POST", path, body, read, None)
 

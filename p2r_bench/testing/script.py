@@ -18,8 +18,8 @@ or a function of the request."""
 
 
 class Script:
-    """Scripted model. `await script(request)` is a mode's `ask`; `ScriptedEngine(config, script.text)` is the same as
-    an engine.
+    """Scripted model. `await script(request)` is a mode's `ask`; `ScriptedEngine(config, script.text)` is an engine
+    with the same replies.
 
     Equal requests get equal replies in any order of samples: a sequence is counted per sample, and per role if replies
     are by role.

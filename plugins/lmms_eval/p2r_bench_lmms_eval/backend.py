@@ -20,7 +20,7 @@ Waiting = tuple[Request, Sequence[Image.Image], "asyncio.Future[Completion]"]
 
 
 class BackendEngine:
-    """Requests through `generate_until` of a chat model of lmms-eval, in batches of those that wait.
+    """Engine that sends waiting requests in batches to `generate_until` of a chat model of lmms-eval.
 
     The engine's arguments are the model's, and `batch_size`. A seed or a repetition penalty is not passed on: a
     profile that asks for a penalty is refused. The model's own processor decides the last resize of an image,
@@ -45,7 +45,7 @@ class BackendEngine:
         return digest_of([self._config.model, self._config.revision, sorted(self._args.items())])
 
     async def start(self) -> None:
-        """Make the model. Raises UserError when lmms-eval cannot."""
+        """Create the model. Raises UserError when lmms-eval cannot create it."""
         self._model = await asyncio.to_thread(self._make)
 
     def capabilities(self) -> Capabilities:

@@ -110,7 +110,7 @@ def write_manifest(
 
 
 def _label(folder: Path, profile: Profile) -> None:
-    """Write the name of the training's profile into the folder if it is a built-in one; else remove the name."""
+    """Write the training's profile into the folder by name if it is built in; else remove a different profile's name."""
     path = folder / "p2r_bench.json"
     for name in dict.fromkeys((profile.name, *builtin_profiles())):
         if name in builtin_profiles() and load_profile(name).hash == profile.hash:

@@ -41,7 +41,7 @@ def check_there(config: Config) -> None:
     for number, data in enumerate(config.data):
         for key, place in (("path", data.path), ("images", data.images)):
             if place is not None and not place.exists():
-                raise UserError(f"data[{number}].{key}: {place} is not there")
+                raise UserError(f"data[{number}].{key}: {place} does not exist")
         if data.format == "p2r-10k" and data.path is not None:
             files_of(data.path)
     folder = config.evaluation.data_dir

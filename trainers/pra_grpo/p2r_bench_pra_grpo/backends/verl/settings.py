@@ -126,7 +126,7 @@ def settings_of(config: Config) -> VerlSettings:
         _check_override(override)
     if "CUDA_VISIBLE_DEVICES" in settings.environment:
         raise UserError(
-            "verl.environment.CUDA_VISIBLE_DEVICES: Ray gives every process its own; say verl.gpus = [0, 1]"
+            "verl.environment.CUDA_VISIBLE_DEVICES: Ray sets it for every process; use verl.gpus = [0, 1]"
         )
     if settings.gpus and len(settings.gpus) != settings.gpus_per_node:
         raise UserError(
