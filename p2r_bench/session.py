@@ -96,7 +96,7 @@ class Session:
         return self._session.missing
 
     def run(self) -> bool:
-        """Run what is missing and record it; return False when a signal stopped it."""
+        """Run and record the missing samples; return False if a signal stopped the run."""
         return _call(self._loop, self._session.run)
 
     def finish(self) -> RunResult:
@@ -144,7 +144,7 @@ def evaluate(
 
     Args:
         mode: Names of modes, in a list or separated by commas; "panel" stands for all built-in ones.
-        tasks: Names of tasks, likewise.
+        tasks: Names of tasks, in a list or separated by commas.
         model: Local folder, hub id, or the bundled model's name.
         engine_args: Arguments of the engine, such as {"dtype": "bfloat16"}.
         data_dir: Folder with the task's data; None for the default folder of `data fetch`.
@@ -182,7 +182,7 @@ def run_all(
     An engine is started once for consecutive runs that use it, and closed when no later run needs it.
 
     Args:
-        ended: Called with each result as its run ends.
+        ended: Function called with each result as its run ends.
         samples: For each spec, samples used instead of its task's rows, or None.
 
     Raises:

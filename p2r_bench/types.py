@@ -580,8 +580,8 @@ class ImageEncoder:
 
     Attributes:
         name: Encoders with equal names produce equal bytes.
-        encode: Called with a recipe and an RGB image, from several threads at once. The image is at its final size, as
-            the model receives it; for a recipe with `lossy_file` it is the image before compression.
+        encode: Function of a recipe and an RGB image, called from several threads at once. The image is at its final
+            size, as the model receives it; for a recipe with `lossy_file` it is the image before compression.
     """
 
     name: str
@@ -666,7 +666,7 @@ class Engine(Protocol):
         Cancelling the task aborts the request.
 
         Raises:
-            EngineError: No usable reply.
+            EngineError: The engine gave no usable reply.
         """
 
     async def close(self) -> None:

@@ -71,7 +71,7 @@ def read_arguments(kind: type[T], pairs: Mapping[str, str], engine: str) -> T:
 
 
 def describe(kind: type) -> list[str]:
-    """Return one line per argument: name, type, default and what it is for."""
+    """Return one line per argument: name, type, default and purpose."""
     hints = get_type_hints(kind)
     shown = [(f, getattr(kind(), f.name)) for f in fields(kind)]
     return [

@@ -277,7 +277,7 @@ class OpenAIEngine:
         return read_completion(answer)
 
     def _refused_logprobs(self, request: Request, error: EngineError) -> bool:
-        """Return whether an error may be about log-probabilities; if so, they are not requested again."""
+        """Return whether an error may be about log-probabilities. If so, stop requesting them."""
         asked = request.logprobs and self._gives_logprobs
         if asked and error.status in (400, 422):
             self._gives_logprobs = False

@@ -34,7 +34,7 @@ STANDARD_FIELDS = frozenset(
         "stream",
     }
 )
-"""Fields that go with every request unless they are omitted."""
+"""Fields of every request unless the user omits them."""
 
 
 @dataclass(frozen=True)

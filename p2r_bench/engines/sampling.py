@@ -40,9 +40,9 @@ class OutputPenalties(LogitsProcessor):
 class RowSampler:
     """Chooses the tokens of one row.
 
-    Temperature 0 takes the likeliest token. Otherwise the n-th token of a row uses the n-th number of its own
-    generator, by inverting the cumulative distribution: the outcome depends on the seed and the logits, never on
-    the other rows or the device's generator.
+    Temperature 0 takes the likeliest token. Otherwise the n-th number of the row's own generator draws the n-th token,
+    by inverting the cumulative distribution. The outcome depends on the seed and the logits, never on the other rows or
+    the device's generator.
 
     Args:
         prompt_tokens: Tokens of the prompt without padding.

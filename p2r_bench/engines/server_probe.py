@@ -109,8 +109,8 @@ class _Kept:
 async def _kept_sizes(surplus: Surplus, most: int, where: str, family: str) -> _Kept:
     """Return the sizes that the server's processor does not resize.
 
-    Below the lower limit images are enlarged and have a larger surplus than the rest, above the
-    upper one they are shrunk and have a smaller one; all in between have the same.
+    Images below the processor's lower limit are enlarged, so that their surplus is larger. Images above the upper limit
+    are shrunk, so that their surplus is smaller. All images between the limits have the same surplus.
     """
     found = dict(zip(SMALL, await asyncio.gather(*map(surplus, SMALL)), strict=True))
     found[most] = await surplus(most)

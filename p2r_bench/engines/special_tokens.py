@@ -31,7 +31,7 @@ def end_ids(tokenizer: Any, config: Any, generation_config: Any) -> tuple[int, .
 def suppressed_ids(
     tokenizer: Any, config: Any, names: Iterable[str] = VISION_TOKENS
 ) -> tuple[int, ...]:
-    """Return the tokens that stand for images, videos and audio: by name, and by what the configuration says."""
+    """Return the tokens that stand for images, videos and audio, by name and by the configuration's ids."""
     vocabulary = tokenizer.get_vocab()
     ids = {vocabulary[name] for name in names if name in vocabulary}
     ids |= {

@@ -207,7 +207,7 @@ class TransformersEngine:
 
 
 def _is_cancelled() -> bool:
-    """Return whether somebody has cancelled the current task."""
+    """Return whether the current task has been cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

@@ -127,7 +127,7 @@ class VLLMEngine:
         return shared
 
     async def _check_sizes(self) -> None:
-        """Check by visual tokens that vLLM's processor leaves images of the family's sizes alone.
+        """Check, by counts of visual tokens, that vLLM's processor does not resize images of the family's sizes.
 
         Raises:
             UserError: The processor resizes an image whose size the family keeps.

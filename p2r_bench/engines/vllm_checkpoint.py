@@ -76,7 +76,7 @@ def read_checkpoint(folder: Path, name: str) -> Checkpoint:
     """Read a model folder's configuration, tokenizer and chat template.
 
     Raises:
-        UserError: No model family serves it, or a file is missing or unusable.
+        UserError: No model family serves the model, or a file is missing or unusable.
     """
     import transformers
 
@@ -122,7 +122,7 @@ def check_tensors(checkpoint: Checkpoint) -> None:
     reads headers only. Quantized checkpoints are not checked.
 
     Raises:
-        UserError: Lists the tensors.
+        UserError: A tensor is missing or has no place; the message lists the tensors.
     """
     import transformers
     from transformers.utils import logging as untyped_logging

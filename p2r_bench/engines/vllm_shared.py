@@ -132,7 +132,9 @@ class Shared:
         self._place = lru_cache(4096)(lambda source: next(turns))
 
     def rank(self, source: str | None) -> int | None:
-        """Return the copy whose caches know an image, or for a new image the next copy in turn; None lets vLLM choose."""
+        """Return the copy of the model that has an image in its cache, or the next copy for a new image; None lets vLLM
+        choose.
+        """
         return self._place(source) if self.copies > 1 and source is not None else None
 
     async def lora_request(self, adapter: Adapter) -> Any:
@@ -171,7 +173,7 @@ def acquire(
 
 
 def release(shared: Shared) -> None:
-    """Count one user less, and stop vLLM after the last one."""
+    """Decrease the number of users, and stop vLLM after the last one."""
     shared.users -= 1
     if shared.users:
         return

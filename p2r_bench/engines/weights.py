@@ -14,7 +14,7 @@ _MEANINGS = {
     "unexpected_keys": "in the checkpoint without a place in the model",
     "mismatched_keys": "of another shape than the model's",
 }
-"""Keys of transformers' loading info to what they mean."""
+"""Key of transformers' loading info to its meaning."""
 
 
 def check_all_loaded(model: Any, info: Mapping[str, Any], folder: Path, name: str) -> None:
@@ -27,7 +27,7 @@ def check_all_loaded(model: Any, info: Mapping[str, Any], folder: Path, name: st
         name: The name that the user gave the model, for the message.
 
     Raises:
-        UserError: Lists the tensors.
+        UserError: The check fails; the message lists the tensors.
     """
     problems = [
         f"{len(keys)} {meaning}: {some(sorted(map(_key_text, keys)))}"
@@ -52,7 +52,7 @@ def check_finite(model: Any, folder: Path, name: str, dtype: str) -> None:
         dtype: Precision of the weights in memory, for the message.
 
     Raises:
-        UserError: Lists the tensors.
+        UserError: The check fails; the message lists the tensors.
     """
     import torch
 
@@ -90,7 +90,7 @@ def check_adapter_loaded(expected: Iterable[str], found: Iterable[str], folder: 
     """Check that a LoRA adapter's file holds the tensors that its configuration asks for, and no others.
 
     Raises:
-        UserError: Lists the tensors.
+        UserError: The check fails; the message lists the tensors.
     """
     expected, found = set(expected), set(found)
     problems = [

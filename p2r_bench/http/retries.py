@@ -97,11 +97,11 @@ class Endpoints:
     obeyed instead.
 
     Args:
-        headers: Sent with every call.
+        headers: Headers of every call.
         params: Query of every call, beside that of a server's own URL.
         retries: Most repetitions of a failed call.
         timeout_s: Seconds for a whole answer.
-        transport: Replaces the network, for tests.
+        transport: HTTP transport that replaces the network in tests.
     """
 
     def __init__(

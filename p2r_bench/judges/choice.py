@@ -131,7 +131,7 @@ class _Reply:
         return named if named and table.NOTHING.match(self.text, named.end) else None
 
     def declared(self) -> _Named | None:
-        """Match the last declaration that speaks of options, even when it names no single one."""
+        """Match the last declaration that is about options, even if it does not name exactly one option."""
         found = [*table.ANNOUNCED.finditer(self.text), *table.CONFIRMED.finditer(self.text)]
         found.sort(key=re.Match.start, reverse=True)
         for match in found[:_LATEST_DECLARATIONS]:
@@ -189,20 +189,20 @@ class _Reply:
         return named if table.NOTHING.match(self.text, named.end) else None
 
     def yes_or_no(self) -> _Named | None:
-        """Match yes or no at the start of a reply, where these are the options."""
+        """Match yes or no at the start of a reply, if the options are yes and no."""
         keys = {text.casefold(): key for key, text in self.options.items()}
         said = yes_or_no(self.text) if keys.keys() == {"yes", "no"} else None
         return _Named(keys[said.value], said.span, said.span[1]) if said else None
 
     def _labelled(self, line: str) -> bool:
-        """Return whether a line begins with an option's letter and punctuation, or is no more than the letter."""
+        """Return whether a line is an option's letter, or begins with one and punctuation."""
         letter = _LETTER.match(line, _skip(table.OPENING, line, 0))
         if letter is None or letter[0] not in self.letters:
             return False
         return bool(_mark(line, letter.end()) or _LINE_END.match(line, letter.end()))
 
     def _corrected(self, named: _Named) -> bool:
-        """Return whether the reply takes the option back later and goes on to another: "A. No wait, it's B"."""
+        """Return whether the reply retracts the option later and names another: "A. No wait, it's B"."""
         back = table.CORRECTION.search(self.text, named.end)
         if back is None:
             return False
@@ -244,7 +244,7 @@ class _Reply:
         return False
 
     def _explained(self, key: str | None, at: int) -> bool:
-        """Return True if the rest of the sentence supports a label: it explains it, or refuses another."""
+        """Return True if the rest of the sentence explains the label's option, or refuses another option."""
         if key is None or self._contrasted(key, at):
             return key is not None
         own = frozenset(words_of(self.options[key]))

@@ -37,7 +37,9 @@ _ABOUT_THE_PICTURE = re.compile(
     r"|[图圖画畫]|照片|写真|画像|그림|이미지|사진",
     re.IGNORECASE,
 )
-"""Begins a statement about the picture: an article or a quantifier. One about the option itself may refuse it."""
+"""Begins a statement about the picture: an article or a quantifier. Statements about the option are excluded, as they
+may refuse it.
+"""
 _STATEMENT = re.compile(
     rf"(?!(?:But|However|Perhaps|Maybe|Or|Possibly|Although|Though|Unless|Actually|Wait|Hmm|No|Not)(?!{_L}))"
     rf"(?!(?:It|This|That|They)\s(?:might|could|may)(?!{_L}))"

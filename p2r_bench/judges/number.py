@@ -77,7 +77,7 @@ class Number:
 
     Attributes:
         value: A fraction, or a float for a root or a multiple of π.
-        percent: It is written as a percentage.
+        percent: True if the number is written as a percentage.
         match: The number in plain characters, words as digits, with its place in the answer.
     """
 
@@ -176,8 +176,8 @@ def _doubted(answer: str, at: int) -> bool:
 def _stands(answer: str, match: re.Match[str]) -> bool:
     """Return whether the text after a number and its unit supports it: "3, because …", not "3, I doubt it".
 
-    The full rule holds for a number that begins the answer. Elsewhere the sentence may go on in any way but a doubt of
-    the speaker's.
+    The full rule holds for a number that begins the answer. After any other number, any text but a doubt of the
+    speaker's may follow.
     """
     unit = _UNIT.match(answer, match.end())
     at = unit.end() if unit else match.end()

@@ -86,7 +86,7 @@ def read_text(text: str) -> Plain:
 
 
 def blank_thoughts(text: str) -> str:
-    """Return the text with its thoughts as empty lines, so that places stay what they are."""
+    """Return the text with its thoughts blanked out, so that positions in the text stay the same."""
     parts: list[str] = []
     last = 0
     for start, end in spoken(text):

@@ -84,7 +84,7 @@ class Verifier:
         timeout: Seconds for one attempt.
         retries: Further attempts after a failure that may pass.
         concurrency: Most requests in flight.
-        transport: Replaces the network, for tests.
+        transport: HTTP transport that replaces the network in tests.
 
     Raises:
         UserError: A parameter is not usable.

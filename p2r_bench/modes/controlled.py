@@ -1,4 +1,4 @@
-"""The two calls of p2r with a changed second request, shared by its controls."""
+"""The two calls of p2r with a changed second request, shared by p2r's controls."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def draw(row: Row, verdicts: Sequence[Row], path: Path) -> None:
 
     Args:
         row: A row of `samples.parquet`.
-        verdicts: Its rows of `verdicts.parquet`.
+        verdicts: The sample's rows of `verdicts.parquet`.
         path: Target file; the suffix decides the format.
 
     Raises:

@@ -262,7 +262,7 @@ class _Canaries:
         )
 
     async def _reply(self, colour: str, number: int = 0) -> Completion:
-        """Return the reply about one image. It is asked for once per number, so that two canaries share it."""
+        """Return the reply about one image. Each number is asked once, so that two canaries share its reply."""
         key = (f"{colour}/{self._nonce}", number)
         if key not in self._replies:
             text = f"Picture {self._nonce}. Which colour is it? Answer with one word."

@@ -112,7 +112,7 @@ def check_capabilities(
         max_images: Most images one request of the mode holds.
 
     Raises:
-        UserError: Names the engine, the profile's field and what to change.
+        UserError: An engine cannot honour a field; the message names engine and field, and says what to change.
     """
     for role, engine in engines.items():
         where = f"engine {choices[role].engine!r} for role {role!r} of profile {profile.name!r}"

@@ -26,7 +26,7 @@ class Options(RunOptions):
 
         Args:
             values: By field. None and () mean that the option is unset.
-            place: Their source, for messages, such as "sweep.toml: run 2: "; "" for the command line.
+            place: Source of the options, for messages, such as "sweep.toml: run 2: "; "" for the command line.
 
         Raises:
             UserError: An unknown option, or a value that is not allowed.

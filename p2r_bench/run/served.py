@@ -206,7 +206,7 @@ def _matching(runs: Iterable[Manifest], prints: Mapping[str, Fingerprint]) -> Ma
 
 
 def _apart(run: Manifest, prints: Mapping[str, Fingerprint]) -> str | None:
-    """Return the first difference between a run's models and those served now; None if they are equal."""
+    """Return the first difference between a run's models and the models served now; None if they are equal."""
     for role, now in prints.items():
         before = stored(run, role)
         if before is None:

@@ -21,7 +21,7 @@ OUTCOMES = (
     "perception and reasoning error",
     "wrong without localisation",
 )
-"""Outcomes of a sample; the last one stands for the third and the fifth where no oracle run is known."""
+"""Outcomes of a sample. Without an oracle run, the last one replaces the third and the fifth."""
 
 Corners = tuple[float, float, float, float]
 

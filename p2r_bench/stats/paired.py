@@ -25,7 +25,7 @@ class Difference:
         before, after: Share of right rows, or mean score, 0 to 1.
         low, high: 95 % interval of the difference, by clusters.
         p: Two-sided mid-p value of the sign-flip test on clusters.
-        p_mcnemar: Two-sided p of the exact McNemar test, which takes rows for independent.
+        p_mcnemar: Two-sided p of the exact McNemar test, which assumes independent rows.
         gained, lost: Rows in which only the second, or only the first, is better.
         rows, clusters: Number of each.
         detectable: Smallest true difference that this comparison would find with 80 % power; see `detectable`.

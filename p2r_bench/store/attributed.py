@@ -63,7 +63,7 @@ def cases_of(run: ScoredRun, oracle: ScoredRun | None) -> tuple[list[Case], Coun
 def _reason(
     row: Mapping[str, Any], key: Key, run: ScoredRun, oracle: ScoredRun | None
 ) -> str | None:
-    """Return why a sample is no case, or None."""
+    """Return the reason why a sample is no case, or None."""
     if not row["gt_boxes"]:
         return "without ground-truth boxes"
     if key not in run.scores:

@@ -43,7 +43,7 @@ class Disagreement:
     readings: tuple[Reading, ...]
 
     def shown(self, reading: Reading) -> str:
-        """Return the answer around a reading's span on one line, the span between « and »."""
+        """Return part of the answer around a reading's span, on one line, with the span between « and »."""
         answer = self.answer or ""
         if reading.span is None:
             return "no answer found" if reading.extracted is None else f"«{reading.extracted}»"

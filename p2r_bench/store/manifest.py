@@ -51,7 +51,7 @@ class Manifest:
         *,
         lost_sessions: int = 0,
     ) -> Manifest:
-        """Write and return the manifest of a new run, or of one whose manifest is gone.
+        """Write and return the manifest of a new run, or of a run whose manifest is lost.
 
         Args:
             lost_sessions: Number of sessions that recorded the samples of a run whose manifest is gone. Nothing is
@@ -190,7 +190,7 @@ class Manifest:
         return len(self.sessions) - 1
 
     def end_session(self, position: int) -> None:
-        """Set the end of a session."""
+        """Record the end of a session."""
         self.sessions[position]["ended"] = now()
         self.write()
 
@@ -208,7 +208,7 @@ class Manifest:
         scorer: str | Mapping[str, str],
         complete: bool,
     ) -> None:
-        """Set that the parquet files, as they are now, hold the journal's first `journal_bytes` bytes.
+        """Record that the current parquet files hold the journal's first `journal_bytes` bytes.
 
         Args:
             samples: Number of rows of samples.parquet.

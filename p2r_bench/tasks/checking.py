@@ -82,7 +82,7 @@ def check(
 
     Args:
         decode: Decode every image; otherwise only headers are read, which misses truncated files.
-        tick: Called after each row.
+        tick: Function called after each row.
 
     Raises:
         UserError: No data is found.

@@ -119,8 +119,8 @@ class ParquetColumn:
     def _cursor(self, row: int) -> _Cursor:
         """Return the nearest open pass before `row` in its row group, or a new one; the returned one moves to the end.
 
-        A pass does not skip far ahead while another may be opened. Rows requested in turn from a few parts of the file,
-        such as the four rotations of a question, then cost one pass per part.
+        A pass does not skip far ahead while another may be opened. Rows requested alternately from a few parts of the
+        file, such as the four rotations of a question, then cost one pass per part.
         """
         group = bisect_right(self._starts, row) - 1
         near = [c for c in self._cursors if self._starts[group] <= c.row <= row]

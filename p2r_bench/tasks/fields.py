@@ -21,7 +21,7 @@ _ANSWER = re.compile(rf"[(（]?\s*({LETTER})\s*(?:[)）]?\s*[.．:：]?)?\s*(.*)
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a file, without its image. `number` counts from 0 and is None for a file that is one row."""
+    """One row of a file, without its image. `number` counts from 0; it is None for a file that holds a single row."""
 
     file: Path
     number: int | None
@@ -74,7 +74,7 @@ class Row:
         """Return the letter of one of `options`; "b", "(B)", "B." and "B. TEXT OF B" are read as "B".
 
         Raises:
-            UserError: None of them.
+            UserError: The value is none of the options.
         """
         value = self.text(field)
         if match := _ANSWER.fullmatch(value):

@@ -59,7 +59,7 @@ def read_or_render(path: Path) -> bytes:
     if not (number.isdecimal() and len(number) <= _DIGITS):
         raise OSError(f"{path} is not the name of an image of Synth-HR")
     if recipe["fingerprint"] != fingerprint(recipe["seed"], recipe["split"]):
-        raise OSError(f"{path} was to be rendered by another version of Synth-HR")
+        raise OSError(f"{path} belongs to another version of Synth-HR's renderer")
     data = _render(recipe, int(number))
     _write(path, data)
     _write(checksum, _sha256(data))

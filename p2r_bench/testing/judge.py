@@ -27,7 +27,7 @@ UNUSUAL_ANSWERS = (
 
 
 class JudgeContract:
-    """Subclass it and name the judge's scorer; pytest then checks what the runner relies on.
+    """Contract of judges. Subclass it and name the judge's scorer; pytest then runs the checks.
 
         class TestLenient(JudgeContract):
             judge = "lenient"

@@ -34,7 +34,7 @@ UNUSUAL_REPLIES = (
 
 
 class ModeContract:
-    """Subclass it and name the mode; pytest then checks what the runner relies on.
+    """Contract of modes. Subclass it and name the mode; pytest then runs the checks.
 
         class TestMajority(ModeContract):
             mode = "majority"

@@ -13,7 +13,7 @@ from p2r_bench.families import Family
 
 
 def plugin_of(**members: Any) -> ModuleType:
-    """Return a plugin with these hooks (marked with `hookimpl`) and attributes, as a module would be one."""
+    """Return a module that is a plugin with these hooks (marked with `hookimpl`) and attributes."""
     module = ModuleType("inline_plugin")
     vars(module).update(members)
     return module

@@ -13,7 +13,7 @@ Reply = str | Exception
 Replies = (
     Reply | Sequence[Reply] | Mapping[str, Reply | Sequence[Reply]] | Callable[[Request], Reply]
 )
-"""One reply to everything; a sequence, one for each call of a sample in turn; either of them by role;
+"""One reply to everything; a sequence with a reply for each call of a sample; a mapping from role to either;
 or a function of the request."""
 
 

@@ -1,4 +1,4 @@
-"""A cache with a limit in bytes: each value is computed once, leased to its users, and evicted when nobody holds it.
+"""A cache with a limit in bytes: each value is computed once, leased to its users, and evicted when no lease holds it.
 
 Own code, since no library combines leases, waiting by priority, and entries that shrink once their size is known.
 """
@@ -46,7 +46,9 @@ class Entry(Generic[V]):
         self._value = value
 
     def begin(self, coming: asyncio.Future[Any], part: int | None = None) -> None:
-        """Take the value from a future, or from one part of its list. It is computed even if nobody waits."""
+        """Take the value from a future, or from one part of the future's list. The value is computed even if nobody
+        waits.
+        """
         self._coming = coming
         self._part = part
 
@@ -197,7 +199,7 @@ class SizedCache(Generic[V]):
             raise
 
     def make_room(self) -> None:
-        """Evict entries that are not leased until the rest fits."""
+        """Evict entries that are not leased, until the others fit."""
         room = min(self._capacity - self.held, self._idle_capacity) + self._spare()
         while self._idle_size > room and (self._idle or self._spent):
             if self._spent:  # their rows are at their last stage

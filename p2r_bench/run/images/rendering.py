@@ -265,7 +265,7 @@ class _WeakList(list[Sendable]):
 
 
 class _Shared:
-    """Images of one request, shared with others. Their lease ends when the engine drops the list."""
+    """Images of one request, shared with other requests. The lease ends when the engine drops the list."""
 
     def __init__(
         self, images: list[Sendable], lease: Lease[Sendable], waited: float, worked: float
@@ -324,7 +324,7 @@ def decoded_source(recipe: Recipe, source: EncodedImage) -> Image.Image:
     """Return the pixels of a recipe's source.
 
     Raises:
-        ImageError: It cannot be decoded, or its size is not the recipe's.
+        ImageError: The source cannot be decoded, or its size is not the recipe's.
     """
     try:
         image = decode(source.data, exif=recipe.exif, alpha=recipe.alpha)

@@ -28,7 +28,7 @@ from p2r_bench.types import ErrorInfo, Judge, Prediction
 BATCH_ROWS = 16
 """Most rows of one image in one call."""
 LOSSES = 3
-"""Lost replicas after which a batch is recorded as an error, since it may be their cause."""
+"""Number of replicas lost while solving a batch, after which the batch is recorded as an error."""
 RESTART_WAIT_S = 1.0
 NOTICE_S = 60.0
 _WRITES_WAITING = 1024

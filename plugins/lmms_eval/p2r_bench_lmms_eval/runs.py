@@ -1,4 +1,4 @@
-"""Documents through p2r-bench's pipeline, each task into a run folder of its own."""
+"""Runs of documents through p2r-bench's pipeline. Each task has its own run folder."""
 
 from __future__ import annotations
 

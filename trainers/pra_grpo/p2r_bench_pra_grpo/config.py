@@ -216,7 +216,8 @@ class Evaluation:
         tasks, modes: Tasks and modes of the evaluation; the first mode's accuracy decides about early stopping.
         engine, engine_args: Engine of the models, also for the load tests.
         data_dir, task_params, limit, seed, scorer: Options of `p2r-bench run`; the scorer judges rollouts as well.
-        stop_after: End after so many rounds in a row without a gain of `gain`; None never stops early.
+        stop_after: Number of consecutive rounds without a gain of `gain` after which the training ends; None never
+            stops early.
         gain: Smallest gain that counts, in points of accuracy, 0 to 100.
         out: Folder of runs and leaderboard; None for `results` below the training's folder.
     """

@@ -26,7 +26,7 @@ from p2r_bench_pra_grpo.stage import Backend, View
 Say = Callable[[str], None]
 Moment = Literal["begins", "done", "recorded"]
 Watch = Callable[[Step, Moment], None]
-"""Called for every step when it begins, when it is done, and when its result is on disk."""
+"""Function called for every step when it begins, when it is done, and when its result is on disk."""
 
 
 def _heed_termination() -> None:
@@ -45,9 +45,9 @@ class Rounds:
     """A training.
 
     Args:
-        say: Called with a line of text when something begins or ends.
-        view: Called with the metrics of every step of a stage.
-        watch: For tests.
+        say: Function called with a line of text when something begins or ends.
+        view: Function called with the metrics of every step of a stage.
+        watch: Function called at each moment of a step, for tests.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class Rounds:
         return replace(self.config, model=str(folder.resolve()), profile=named)
 
     def _named(self, step: Step) -> str:
-        """Return the model at a round's end by its name in results; the start has the configured name."""
+        """Return the name, in results, of the model at a round's end. The start model has its configured name."""
         if step.round == 0:
             return self.config.model
         return str(model_of(self.config, step.round))

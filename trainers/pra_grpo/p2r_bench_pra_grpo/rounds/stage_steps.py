@@ -52,7 +52,7 @@ class StageSteps:
         self._say = say
 
     def take(self, kind: Kind) -> Result:
-        """Take one step and return its record."""
+        """Run one step and return its record."""
         steps = {
             "serve": self.serve,
             "boxes": self.boxes,

@@ -24,7 +24,7 @@ class ServiceManager:
     """Manager of the servers of a training.
 
     Args:
-        samples: Their answer forms decide whether the verifier is needed.
+        samples: Training samples; their answer forms decide whether the verifier is needed.
     """
 
     def __init__(self, config: Config, samples: Sequence[Sample], say: Say) -> None:

@@ -59,7 +59,7 @@ class Row:
 
 
 class Batch:
-    """Rows that decode together. Clear it after an exception from the model."""
+    """Rows that decode together. Call `clear` after an exception from the model."""
 
     def __init__(
         self,

@@ -17,7 +17,8 @@ from p2r_bench_pra_grpo.backends.embedded.loading import load
 
 
 def write_model(start: Path, parameters: Mapping[str, Tensor], target: Path) -> None:
-    """Write the start model with trained parameters, in the precision of its own weights, and swap it in.
+    """Write the start model with trained parameters, in the precision of its own weights, replacing `target`
+    atomically.
 
     Args:
         start: Folder whose configuration, tokenizer and chat template are taken over.

@@ -82,7 +82,7 @@ def open_model(folder: Path, *, device: str, dtype: str) -> tuple[Loaded, Prompt
     """Load a model folder, and return the model and its prompt builder.
 
     Raises:
-        UserError: It cannot be loaded.
+        UserError: The model cannot be loaded.
     """
     loaded = load(folder, device=device, dtype=dtype)
     template = chat_template(folder, loaded.tokenizer)
@@ -130,7 +130,7 @@ class Gathered:
         return await future
 
     def leave(self) -> None:
-        """Count one caller less."""
+        """Record that one caller has asked its last request."""
         self._callers -= 1
         self._answer_if_all_wait()
 

@@ -1,6 +1,6 @@
 """The arithmetic of GRPO, on tensors alone (arXiv 2402.03300; figures as verl's `core_algos` gives them).
 
-Shapes: n rollouts of at most t tokens. `mask` is (n, t), 1 where a rollout has a token of its own.
+Shapes: n rollouts of at most t tokens. `mask` is (n, t): 1 for a rollout's tokens, 0 for padding.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def group_advantages(
         ValueError: A reward is not finite, or a rollout is alone in its group.
     """
     if not bool(torch.isfinite(rewards).all()):
-        raise ValueError("a reward that is not finite would poison its group")
+        raise ValueError("a reward is not finite, so its group has no advantages")
     if not bool(complete_groups(groups).all()):
         raise ValueError("a rollout alone in its group has no advantage: leave it out")
     _, member_of, sizes = torch.unique(groups, return_inverse=True, return_counts=True)

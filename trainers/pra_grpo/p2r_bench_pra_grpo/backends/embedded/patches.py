@@ -37,7 +37,7 @@ class Patches:
 
     @property
     def factor(self) -> int:
-        """Pixels of which width and height must be multiples."""
+        """Number of pixels that must divide width and height."""
         return self.patch * self.merge
 
     def grid(self, width: int, height: int) -> tuple[int, int, int]:

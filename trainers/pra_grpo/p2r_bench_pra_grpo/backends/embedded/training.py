@@ -31,8 +31,9 @@ class StepOutcome:
     """Outcome of a step.
 
     Attributes:
-        row: Its row of the metrics.
-        groups: Its samples and their rewards in the order of the rollouts; None where a rollout has none.
+        row: The step's row of the metrics.
+        groups: The step's samples, each with its rewards in the order of the rollouts; None for a rollout without a
+            reward.
     """
 
     row: dict[str, Any]

@@ -89,7 +89,7 @@ class Journal:
 
 
 def reward_from(line: Mapping[str, Any]) -> Reward | None:
-    """Return the reward of a line, as far as metrics need it; None for a rollout that failed."""
+    """Return the reward of a line, with the fields that metrics need; None for a rollout that failed."""
     if "failed" in line:
         return None
     boxes = tuple(Box(tuple(corners)) for corners in line["boxes"])

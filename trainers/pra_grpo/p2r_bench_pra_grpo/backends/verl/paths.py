@@ -42,7 +42,7 @@ class StagePaths:
 
     @property
     def checkpoints(self) -> Path:
-        """verl's checkpoints of this stage and no other: it resumes from the newest one it finds."""
+        """Folder of verl's checkpoints of this stage only, since verl resumes from the newest one in the folder."""
         return self.folder / "checkpoints"
 
     @property

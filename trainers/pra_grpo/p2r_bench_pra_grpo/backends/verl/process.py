@@ -27,7 +27,7 @@ def run(
     """Run a command with its output in a file, and return its exit status.
 
     Args:
-        meanwhile: Called about once a second while it runs, and once at its end. When it raises, the
+        meanwhile: Function called about once a second while the command runs, and once at its end. When it raises, the
             command is stopped.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
