@@ -183,11 +183,11 @@ def run_all(
 
     Args:
         ended: Function called with each result as its run ends.
-        samples: For each spec, samples used instead of its task's rows, or None.
+        samples: For each spec, the samples to use instead of the task's rows, or None.
 
     Raises:
         UserError: Something the caller can put right.
-        Interrupted: A signal came between samples: while a model was loaded, or at the end of a run.
+        Interrupted: A signal came while no sample was running, such as during the loading of a model.
     """
     sets = [None] * len(specs) if samples is None else [*samples]
     pairs = list(zip(specs, sets, strict=True))

@@ -458,7 +458,7 @@ class Metric:
 
 
 Cell = tuple[str | None, str | None]
-"""(subset, category) of a reported figure; (None, None) is the task's overall."""
+"""(subset, category) of a reported figure; (None, None) is the task's overall figure."""
 
 
 @dataclass(frozen=True)

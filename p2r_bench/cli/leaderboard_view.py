@@ -37,8 +37,8 @@ class View:
     """One table to show.
 
     Attributes:
-        facts: Facts that hold for all its runs, as "name: value".
-        columns: The most important first.
+        facts: Facts shared by all runs of the table, as "name: value".
+        columns: Columns of the table, the most important first.
         hidden: Columns without information about single lines: all equal, all zero, or empty.
     """
 

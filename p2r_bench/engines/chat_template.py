@@ -1,4 +1,4 @@
-"""A checkpoint's chat template, and requests as token ids by it, for all engines in this process."""
+"""A checkpoint's chat template, and its use to convert requests to token ids."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def _checked(value: str, what: str) -> str:
 
 
 def way_out(error: EngineError, arguments: Arguments, fields: Collection[str]) -> str:
-    """Return the way out of a server's refusal at start, or an empty text.
+    """Return advice for a server's refusal at start, or an empty text.
 
     Args:
         fields: Request fields that were sent and could be left out.

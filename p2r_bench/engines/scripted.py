@@ -1,7 +1,6 @@
 """An engine that answers by a rule instead of a model, for tests and for timing the rest of the pipeline.
 
-Not registered by the core: a test registers `p2r_bench.engines.scripted:ScriptedEngine` under a name
-of its own.
+A test registers `p2r_bench.engines.scripted:ScriptedEngine` under any name; the core does not register it.
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ class Worker:
         """Free the device's memory after a failure of the model.
 
         Raises:
-            EngineDead: The device fails as well, or the same failure came too often in a row.
+            EngineDead: The device fails as well, or the same failure came `SAME_FAILURES` times in a row.
         """
         try:
             self._free_memory()

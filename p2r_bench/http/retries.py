@@ -21,7 +21,7 @@ from p2r_bench.redaction import hidden, redacted_url
 
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 LOADING = frozenset({502, 503, 504})
-"""Statuses of a server, or of a proxy in front of it, that is still loading its model."""
+"""HTTP statuses of a server that is still loading its model, or of a proxy in front of it."""
 LONGEST_WAIT_S = 60.0
 LONGEST_ORDERED_WAIT_S = 600.0
 LOADING_WAIT_S = 5.0

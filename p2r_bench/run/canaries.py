@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one canary: `unclear` when the request failed or the reply decides nothing."""
+    """The outcome of one canary. It is `unclear` if the request failed or the reply cannot be interpreted."""
 
     name: str
     result: Result
@@ -198,7 +198,7 @@ class _Canaries:
         )
 
     async def tokens(self) -> tuple[Result, str]:
-        """Check that a larger image adds as many prompt tokens as its size says."""
+        """Check that a larger image adds the number of prompt tokens that follows from its size."""
         factor = self._engine.capabilities().factor
         text = "Say yes."
         small, large = self._sizes()

@@ -25,7 +25,7 @@ class Options(RunOptions):
         """Check a set of options.
 
         Args:
-            values: By field. None and () mean that the option is unset.
+            values: Option values by field. None and () mean that the option is unset.
             place: Source of the options, for messages, such as "sweep.toml: run 2: "; "" for the command line.
 
         Raises:

@@ -174,7 +174,7 @@ async def fingerprints(
 
 
 def runs_like(out: Path, base: RunIdentity, roles: Iterable[str]) -> Iterator[Manifest]:
-    """Return the runs that differ from an identity only in the fingerprints of these roles, oldest first."""
+    """Return the runs, oldest first, that differ from an identity only in the fingerprints of these roles."""
     wanted = _without_fingerprints(asdict(base), roles)
     manifests = []
     for path in sorted((out / "runs").glob("*/manifest.json")):

@@ -145,7 +145,7 @@ def listening(grace_s: float | None = None) -> Iterator[Stopper]:
     Outside the main thread no signal is handled.
 
     Args:
-        grace_s: Seconds after which a signal that came while nothing was running ends the process; None: never.
+        grace_s: Seconds until a signal inside `starting` ends the process; None: never.
     """
     global _listening
     if threading.current_thread() is not threading.main_thread():

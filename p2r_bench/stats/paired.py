@@ -45,7 +45,7 @@ class Difference:
 
     @property
     def value(self) -> float:
-        """after − before."""
+        """Difference: `after` − `before`."""
         return self.after - self.before
 
 

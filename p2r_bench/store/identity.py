@@ -40,7 +40,7 @@ class RunIdentity:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all fields, in hex."""
+        """SHA-256, in hex, of all fields."""
         return digest_of(asdict(self))
 
 

@@ -117,7 +117,8 @@ class ParquetColumn:
         self._window.forget(self._owner)
 
     def _cursor(self, row: int) -> _Cursor:
-        """Return the nearest open pass before `row` in its row group, or a new one; the returned one moves to the end.
+        """Return the nearest open pass before `row` in its row group, or a new one. The returned pass becomes the most
+        recently used.
 
         A pass does not skip far ahead while another may be opened. Rows requested alternately from a few parts of the
         file, such as the four rotations of a question, then cost one pass per part.

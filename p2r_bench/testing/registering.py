@@ -21,7 +21,7 @@ def plugin_of(**members: Any) -> ModuleType:
 
 @contextmanager
 def registered_family(family: Family) -> Iterator[Family]:
-    """Serve a model family under its name inside the block, whether or not a plugin registers it."""
+    """Register a model family inside the block."""
     others = families._made
 
     def made(name: str) -> Family:

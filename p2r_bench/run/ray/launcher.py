@@ -1,4 +1,6 @@
-"""A run over the replicas of a Ray cluster: replicas solve, Ray restarts lost ones, the driver judges and writes."""
+"""A run over the replicas of a Ray cluster. Replicas solve samples; the driver judges and writes; Ray restarts
+replicas.
+"""
 
 from __future__ import annotations
 
@@ -100,7 +102,7 @@ class RayLauncher:
             )
 
     def canaries(self) -> Mapping[str, Any]:
-        """Return the outcomes of one replica, whose engines are like all others'."""
+        """Return the canaries' outcomes of one replica, since all replicas have equal engines."""
         return self._ready[0].canaries
 
     def accounting(self) -> dict[str, Any]:

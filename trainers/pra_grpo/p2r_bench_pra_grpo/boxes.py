@@ -48,7 +48,7 @@ class BoxStore:
         """Return the perceiver's completion for a sample.
 
         Raises:
-            KeyError: The file has none.
+            KeyError: The file has no completion for the sample.
         """
         return self.answer(self._two.perceive_request(sample))
 
@@ -56,7 +56,7 @@ class BoxStore:
         """Return the perceiver's completion for a request.
 
         Raises:
-            KeyError: The file has none.
+            KeyError: The file has no completion for the request.
         """
         request = _unseeded(request)
         stored = self._texts[request.digest]
