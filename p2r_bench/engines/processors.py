@@ -21,14 +21,14 @@ from p2r_bench.families import Budget, Family
 from p2r_bench.types import Request, Size
 
 PROBE_SIZE = (300, 200)
-"""Size in pixels of the image that is processed at start, before the family fits it."""
+"""Size in pixels of the test image at start, before the family fits it."""
 PROBE_BUDGET = Budget(1 << 16, 1 << 20)
 
 
 def load_processor(folder: Path, config: Any, name: str) -> ProcessorMixin:
     """Return the checkpoint's processor, without video and audio parts that cannot be loaded.
 
-    The video processors of transformers need torchvision, which image work does without.
+    The video processors of transformers need torchvision, which images do not need.
 
     Args:
         config: The checkpoint's configuration.

@@ -59,7 +59,7 @@ class Checkpoint:
         return budget
 
     def probe_sizes(self, max_pixels: int, context: int) -> list[Size]:
-        """Return sizes to check at start: the smallest, the largest that fits the context, and long ones."""
+        """Return image sizes to check at start: the smallest, the largest that fits the context, and long, narrow ones."""
         least = self.family.alignment**2
         while True:
             budget = Budget(least, max_pixels)

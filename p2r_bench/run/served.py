@@ -33,7 +33,7 @@ class Identified:
         prints: Fingerprints, taken in this session, of served models without a revision, by role.
         known: Digests of the models in the run's identity, by role: of a matching earlier fingerprint, else of
             `prints`.
-        unreachable: The reason why no fingerprint could be taken. A complete run may still be reported.
+        unreachable: The reason why no fingerprint could be taken, or None. A complete run can still be reported.
         notice: A warning to show beside the figures, or None.
     """
 

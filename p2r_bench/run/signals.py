@@ -37,7 +37,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Stopper:
-    """Converter of the first signal into a cancellation of the current work.
+    """Handler of signals: the first one cancels the current work.
 
     Attributes:
         requested: True once a signal has come.
@@ -51,7 +51,7 @@ class Stopper:
         self._in_start = True
 
     async def finishes(self, work: Coroutine[Any, Any, object]) -> bool:
-        """Await work that a signal cancels; return False when it did.
+        """Await work that a signal cancels; return False if a signal cancelled it.
 
         Raises:
             BaseException: Errors of the work. Cancelling the caller cancels the work.

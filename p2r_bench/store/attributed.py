@@ -24,7 +24,7 @@ _COLUMNS = (
 
 
 def cases_of(run: ScoredRun, oracle: ScoredRun | None) -> tuple[list[Case], Counter[str]]:
-    """Return a run's cases, and how many samples are none, by reason.
+    """Return a run's cases, and the number of samples that are no case, by reason.
 
     Args:
         oracle: Run of mode `oracle`. If it is given, only samples that it has scored are cases.

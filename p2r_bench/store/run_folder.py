@@ -90,7 +90,7 @@ class RunFolder:
         restored from the parquet files, and a missing manifest is made anew.
 
         Raises:
-            UserError: Another process has the run open (its pid is named), the journal or the manifest is
+            UserError: Another process has the run open; the message names its pid. Or the journal or the manifest is
                 damaged or of a newer version, recorded samples are lost, or the seed has more than 64 bits.
         """
         if identity.seed not in INT64:

@@ -20,7 +20,7 @@ def load_rows(
         skip_bad: Leave bad rows out; only possible for a `ScannedTask`.
 
     Raises:
-        UserError: Missing data; bad rows that may not or cannot be left out; or no good row.
+        UserError: Data is missing, bad rows are not left out, or there is no good row.
     """
     if not isinstance(task, ScannedTask):
         try:

@@ -86,7 +86,8 @@ class Row:
     def boxes(self, field: str = "boxes") -> tuple[Box, ...] | None:
         """Return ground-truth boxes in thousandths; None if the row lacks the field.
 
-        Either x1, y1, x2, y2 or `{"bbox_2d": [x1, y1, x2, y2], "label": "…"}` each, as a list or as its JSON text.
+        The field is a list or its JSON text. A box is [x1, y1, x2, y2] or `{"bbox_2d": [x1, y1, x2, y2], "label":
+        "…"}`.
 
         Raises:
             UserError: Any other value.

@@ -45,7 +45,8 @@ def prepare_folder(base: Path, seed: int, split: str, resolution: str) -> Path:
 
 
 def read_or_render(path: Path) -> bytes:
-    """Return the bytes of an image in such a folder, written first if missing or damaged.
+    """Return the bytes of an image in a folder made by `prepare_folder`. Render the image first if it is missing or
+    damaged.
 
     Raises:
         OSError: A failed read or write, or a folder of another version of the renderer.

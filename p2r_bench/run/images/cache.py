@@ -1,6 +1,6 @@
 """A cache with a limit in bytes: each value is computed once, leased to its users, and evicted when no lease holds it.
 
-Own code, since no library combines leases, waiting by priority, and entries that shrink once their size is known.
+No library combines leases, waiting by priority, and entries that shrink once their size is known.
 """
 
 from __future__ import annotations

@@ -50,8 +50,8 @@ class Prepared(Protocol):
     """Images of one request. They occupy the cache until `release`.
 
     Attributes:
-        waited: Seconds until their rendering began.
-        worked: Seconds that their rendering took.
+        waited: Seconds until the rendering of the images began.
+        worked: Seconds that the rendering of the images took.
     """
 
     waited: float

@@ -35,7 +35,7 @@ class CircuitBreaker:
         self.tripped: UserError | None = None
 
     def note(self, prediction: Prediction) -> None:
-        """Count one outcome; set `tripped` at the limit."""
+        """Count one prediction; set `tripped` at the limit."""
         error = prediction.error
         if error is None:
             self._succeeded, self._failed = True, 0

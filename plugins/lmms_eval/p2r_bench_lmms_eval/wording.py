@@ -27,7 +27,7 @@ class Wording:
 
     Attributes:
         question: The text without the recognised options and instruction.
-        instruction: The text removed beside the options.
+        instruction: The instruction that was removed from the text.
     """
 
     question: str

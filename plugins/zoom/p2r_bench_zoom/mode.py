@@ -91,7 +91,7 @@ class _Talk:
         return Request(self.sample.id, ROLE, tuple(self.messages), sampling, priority=-turn)
 
     def hear(self, reply: Completion) -> tuple[Box | Mistake, ...]:
-        """Add a reply, and return the tool calls that it ends with."""
+        """Add a reply, and return the tool calls at its end."""
         self.completions.append(reply)
         self.messages.append(Message("assistant", (reply.text,)))
         calls = read_calls(reply.text)

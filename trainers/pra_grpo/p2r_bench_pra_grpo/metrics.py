@@ -154,7 +154,9 @@ def boxes_of(reward: Reward) -> tuple[Any, ...]:
 
 
 def found_share(sample: Sample, reward: Reward) -> float | None:
-    """Return the mean over ground-truth boxes of the best IoU with a box, 0 to 1; None without ground truth."""
+    """Return the mean, over ground-truth boxes, of the best IoU with a predicted box, 0 to 1; None without ground
+    truth.
+    """
     if not sample.boxes:
         return None
     boxes = boxes_of(reward)

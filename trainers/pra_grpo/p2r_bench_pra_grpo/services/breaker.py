@@ -19,7 +19,7 @@ SHORTEST_TRY_S = 10.0
 """Fewest seconds that the first attempt may take, however small the limit."""
 
 REFUSES_EVERYBODY = frozenset({"http_401", "http_403", "http_404"})
-"""Kinds of failures that a retry does not change and the request does not cause."""
+"""Kinds of failures that every request would meet and no retry repairs."""
 
 T = TypeVar("T")
 

@@ -151,7 +151,7 @@ class Training:
         drawn: Sequence[Sequence[Rollout]],
         rewards: Sequence[Sequence[Reward | None]],
     ) -> list[Group]:
-        """Return the groups that can be learned from, with advantages."""
+        """Return the groups of at least two rollouts with a reward, with their advantages."""
         kept = [
             (place, rollout, reward.value)
             for place, (group, earned) in enumerate(zip(drawn, rewards, strict=True))

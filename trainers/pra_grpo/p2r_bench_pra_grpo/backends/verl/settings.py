@@ -31,7 +31,7 @@ REFUSED: Mapping[str, str] = {
         for name in ("lora", "lora_rank", "lora_adapter_path")
     },
 }
-"""Override that verl ignores or misapplies, to the reason."""
+"""Override that verl ignores or misapplies, to the reason for refusing it."""
 
 
 @dataclass(frozen=True, config=TABLE)
