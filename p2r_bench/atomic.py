@@ -36,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def swapping(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to. Sync it and move it to `path` when the block succeeds.
 
-    Temporary files of `path` that nobody has written to for an hour, left by killed processes, are removed.
+    Temporary files of `path` that killed processes left more than an hour ago are removed.
 
     Raises:
         OSError: The file cannot be written; `path` is unchanged.

@@ -139,7 +139,9 @@ def choose_device(asked: str) -> str:
 
 
 def choose_dtype(asked: str, device: str) -> str:
-    """Return the requested dtype. "auto" is bfloat16 or else float16 on CUDA, float16 on mps, float32 on the CPU."""
+    """Return the requested dtype. "auto" is bfloat16 on CUDA if supported, else float16; float16 on mps; float32 on the
+    CPU.
+    """
     if asked != "auto":
         return asked
     if device.startswith("cuda"):

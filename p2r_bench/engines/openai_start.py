@@ -31,7 +31,7 @@ T = TypeVar("T")
 LIFE_SIGN_S = 15.0
 
 MakeBody = Callable[[Request, Sequence["Image.Image"], bool], Awaitable[Body]]
-"""Function that makes a request's body. Its last argument is True to include `EXTRA_FIELDS`."""
+"""Function that makes a request's body. Its last argument is True to include `openai_format.EXTRA_FIELDS`."""
 
 
 @dataclass

@@ -25,7 +25,7 @@ WRAPPING = 8
 """Most tokens that a chat template may put around an image."""
 
 Send = Callable[[Request, Sequence[Image.Image], bool], Awaitable[Completion]]
-"""Function that sends a request. Its last argument is True to include `EXTRA_FIELDS`."""
+"""Function that sends a request. Its last argument is True to include `openai_format.EXTRA_FIELDS`."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Found:
     """Capabilities of a server.
 
     Attributes:
-        extra: True if the server takes `EXTRA_FIELDS`.
+        extra: True if the server takes `openai_format.EXTRA_FIELDS`.
         schema: True if the server enforces JSON schemas.
         min_pixels, max_pixels: Limits between which the server does not resize images; None if they were not tested.
     """
@@ -155,7 +155,7 @@ async def _text(send: Send) -> tuple[bool, Completion]:
 
 
 def _is_refusal(error: EngineError) -> bool:
-    """Return whether a server refuses the request itself, and is not just busy or unreachable for a while."""
+    """Return whether a server refuses the request itself. A busy or unreachable server does not."""
     if error.kind == OTHER_MODEL:
         return False
     return not error.retryable or error.kind in ("http_500", "bad_response", "error_body")

@@ -27,7 +27,7 @@ class Wording:
 
     Attributes:
         question: The text without the recognised options and instruction.
-        instruction: The instruction that was removed from the text.
+        instruction: The text removed in addition to the options.
     """
 
     question: str

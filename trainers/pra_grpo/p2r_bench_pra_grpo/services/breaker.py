@@ -16,7 +16,7 @@ Check = Callable[[], Awaitable[object]]
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
 SHORTEST_TRY_S = 10.0
-"""Fewest seconds that the first attempt may take, however small the limit."""
+"""Least time limit of the first attempt, in seconds."""
 
 REFUSES_EVERYBODY = frozenset({"http_401", "http_403", "http_404"})
 """Kinds of failures that every request would meet and no retry repairs."""
