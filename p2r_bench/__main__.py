@@ -1,4 +1,4 @@
-"""The process of `p2r-bench`: signals and standard streams, before anything that takes time is imported."""
+"""Entry point of `p2r-bench`: sets up signals and standard streams before slow imports."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _leave_silently(*_: object) -> None:
 
 
 def _open_closed_streams() -> None:
-    """Open streams that the caller has closed (`>&-`), so that no file takes their numbers and gets their text."""
+    """Open standard streams that the caller has closed (`>&-`), so that no other file gets their descriptors."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)

@@ -17,7 +17,7 @@ _ABANDONED_SECONDS = 3600.0
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """As `swapping`, with a UserError for the user's own files.
+    """Yield a temporary path as `swapping` does, but raise UserError on failure; for the user's own files.
 
     Raises:
         UserError: The file cannot be written; `path` is unchanged.
@@ -36,7 +36,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def swapping(path: Path) -> Iterator[Path]:
     """Yield a temporary path to write to. Sync it and move it to `path` when the block succeeds.
 
-    Temporary files of `path` that nobody has written to for an hour, left by killed processes, are removed.
+    Temporary files of `path` that killed processes left more than an hour ago are removed.
 
     Raises:
         OSError: The file cannot be written; `path` is unchanged.
@@ -58,8 +58,8 @@ def remove_temporaries(folder: Path, name: str = "*", *, older_than: float = 0.0
     """Remove temporary files of `replacing` that killed processes left in a folder.
 
     Args:
-        name: Name of the file that they were to become; default: any file.
-        older_than: Age in seconds of their last write. 0 is for folders that the caller has locked.
+        name: Name of the final file; default: any file.
+        older_than: Least age of the last write in seconds. 0 is for folders that the caller has locked.
     """
     pattern = name if name == "*" else glob.escape(name)
     for path in folder.glob(f".{pattern}.[0-9]*.tmp"):
@@ -69,10 +69,10 @@ def remove_temporaries(folder: Path, name: str = "*", *, older_than: float = 0.0
 
 
 def make_folder(path: Path) -> None:
-    """Make a folder with its parents, as `mkdir -p` does, so that a power failure does not take them away.
+    """Make a folder with its parents, as `mkdir -p` does. The folders survive a power failure.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: The folder cannot be made.
     """
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     path.mkdir(parents=True, exist_ok=True)

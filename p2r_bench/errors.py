@@ -1,4 +1,4 @@
-"""Errors that users meet. Any other exception is a bug and shows its traceback."""
+"""Errors raised on purpose. Any other exception is a bug and shows its traceback."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ hookspec = pluggy.HookspecMarker("p2r_bench")
 
 
 class Register(Protocol):
-    """Adds one name; `target` is "package.module:Class" and is imported on first use."""
+    """Function that adds one name. `target` is "package.module:Class" and is imported on first use."""
 
     def __call__(self, name: str, target: str) -> None: ...
 

@@ -1,6 +1,6 @@
 """Optional members of modes, tasks, judges and engines, one protocol each, and the defaults without them.
 
-A plugin's class needs no base class: it has a member by defining it.
+A plugin's class needs no base class; it only defines the members that it has.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class HasRoles(Protocol):
-    """A mode that names the roles it calls. Others may call all built-in roles."""
+    """A mode that names the roles it calls. Other modes may call all built-in roles."""
 
     roles: tuple[str, ...]
 
 
 @runtime_checkable
 class HasMaxImages(Protocol):
-    """A mode with its own limit of images in one request. Others have `Profile.max_images`."""
+    """A mode with its own limit of images in one request. The limit of other modes is `Profile.max_images`."""
 
     def max_images(self, profile: Profile) -> int:
         """Return the most images that one request holds."""
@@ -34,7 +34,7 @@ class HasMaxImages(Protocol):
 
 @runtime_checkable
 class HasPrepare(Protocol):
-    """A mode that changes samples before they are asked, judged and stored. Others take them as they are."""
+    """A mode that changes samples before they are asked, judged and stored."""
 
     def prepare(self, sample: Sample) -> Sample:
         """Return the sample with the same id; depends on the sample and the mode's parameters alone."""
@@ -42,7 +42,7 @@ class HasPrepare(Protocol):
 
 @runtime_checkable
 class HasScorer(Protocol):
-    """A task with its own headline scorer. Others have `strict`."""
+    """A task with its own headline scorer. The headline scorer of other tasks is `strict`."""
 
     scorer: str
 
@@ -60,7 +60,7 @@ class HasFiles(Protocol):
     """A task whose data is in files."""
 
     def files(self, source: DataSource) -> Sequence[tuple[str, Path]]:
-        """Return the files with the names they are known by. Raises UserError when one is missing."""
+        """Return the files, each with its label. Raises UserError when a file is missing."""
 
 
 @runtime_checkable
@@ -72,7 +72,7 @@ class HasKnownImages(Protocol):
 
 @runtime_checkable
 class HasCheck(Protocol):
-    """A judge that can be set up wrongly. Others are always set up."""
+    """A judge with a check of its set-up. Other judges are always set up."""
 
     def check(self) -> None:
         """Raise UserError when the judge is not set up."""
@@ -83,19 +83,19 @@ class HasClose(Protocol):
     """A judge that holds connections or files open."""
 
     async def close(self) -> None:
-        """Close them; safe to call twice."""
+        """Close connections and files; safe to call twice."""
 
 
 @runtime_checkable
 class HasMetric(Protocol):
-    """A judge that gives partial credit, and names its measure. Others give 1 or 0."""
+    """A judge that gives partial credit, and names its measure. Other judges give 1 or 0."""
 
     metric: str
 
 
 @runtime_checkable
 class HasIdentifiesWeights(Protocol):
-    """An engine that says whether `identify()` is a digest of the weights. Others are taken to give one."""
+    """An engine that says whether `identify()` is a digest of the weights. For other engines it is assumed to be one."""
 
     identifies_weights: bool
 

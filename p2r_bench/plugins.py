@@ -172,7 +172,7 @@ class Registry:
         """Refuse names that two plugins registered.
 
         Raises:
-            UserError: Lists them with the distributions, and the way out.
+            UserError: Two plugins registered a name; the message lists the names, the distributions and the way out.
         """
         if self.clashes:
             raise UserError(
@@ -216,7 +216,7 @@ def report(strict: bool = False) -> None:
     """Log one line for each plugin that failed; once per process.
 
     Raises:
-        UserError: `strict`, and one failed.
+        UserError: `strict` is true and a plugin failed.
     """
     failures = discover().failures
     if strict and failures:

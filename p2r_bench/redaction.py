@@ -36,7 +36,7 @@ def usable_key(value: str | None, variable: str) -> str | None:
 
 
 def hidden(text: str, secrets: Iterable[str]) -> str:
-    """Return the text with `***` for every secret in it. Servers repeat keys that they refuse."""
+    """Return the text with `***` for every secret in it, since servers repeat keys that they refuse."""
     for secret in secrets:
         text = text.replace(secret, HIDDEN)
     return text

@@ -1,6 +1,6 @@
-"""The public interface for runs: open a session, see what is missing, run it, finish it.
+"""The public interface for runs: open a session, list missing samples, run them, finish.
 
-`evaluate` does all of it for every mode and task; `Session` and `AsyncSession` do it step by step for one run.
+`evaluate` does this for every mode and task; `Session` and `AsyncSession` do it step by step for one run.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class Session:
         return self._session.missing
 
     def run(self) -> bool:
-        """Run what is missing and record it; return False when a signal stopped it."""
+        """Run and record the missing samples; return False if a signal stopped the run."""
         return _call(self._loop, self._session.run)
 
     def finish(self) -> RunResult:
@@ -144,7 +144,7 @@ def evaluate(
 
     Args:
         mode: Names of modes, in a list or separated by commas; "panel" stands for all built-in ones.
-        tasks: Names of tasks, likewise.
+        tasks: Names of tasks, in a list or separated by commas.
         model: Local folder, hub id, or the bundled model's name.
         engine_args: Arguments of the engine, such as {"dtype": "bfloat16"}.
         data_dir: Folder with the task's data; None for the default folder of `data fetch`.
@@ -182,12 +182,12 @@ def run_all(
     An engine is started once for consecutive runs that use it, and closed when no later run needs it.
 
     Args:
-        ended: Called with each result as its run ends.
-        samples: For each spec, samples used instead of its task's rows, or None.
+        ended: Function called with each result as its run ends.
+        samples: For each spec, the samples to use instead of the task's rows, or None.
 
     Raises:
         UserError: Something the caller can put right.
-        Interrupted: A signal came between samples: while a model was loaded, or at the end of a run.
+        Interrupted: A signal came while no sample was running, such as during the loading of a model.
     """
     sets = [None] * len(specs) if samples is None else [*samples]
     pairs = list(zip(specs, sets, strict=True))

@@ -10,7 +10,7 @@ import re
 import click
 
 GONE = (errno.EPIPE, errno.EIO)
-"""Errors of writing to a pipe that nobody reads, and to a terminal that is closed."""
+"""Error numbers of writing to a closed pipe or a closed terminal."""
 
 
 def printable(text: str) -> str:

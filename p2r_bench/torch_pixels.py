@@ -1,7 +1,7 @@
 """The pixel route `fast`: torch's antialiased bicubic filter on 8-bit pixels, several times faster than Pillow's.
 
-Both use the same filter. torch rounds its weights to fewer bits, so about one value in a hundred differs by one level,
-and a few in a million by two (three at most).
+Torch and Pillow use the same filter. Torch rounds the weights to fewer bits, so about one value in a hundred differs by
+one level, and a few in a million by two (three at most).
 """
 
 from __future__ import annotations

@@ -48,9 +48,9 @@ R = TypeVar("R")
 
 
 def changed(record: R, **changes: Any) -> R:
-    """`dataclasses.replace` in a quarter of the time, for frozen records without `__post_init__`.
+    """Return a changed copy, like `dataclasses.replace` but faster, of a frozen record without `__post_init__`.
 
-    Cached properties are copied too: the caller drops those that the changes invalidate.
+    Cached properties are copied too; the caller must drop those that the changes invalidate.
     """
     made = object.__new__(type(record))
     vars(made).update(vars(record), **changes)
@@ -113,7 +113,8 @@ class Sample:
         answer_form: Form of the answer, which decides its prompt and scorer.
         boxes: Ground-truth regions, or None when the dataset publishes none.
         group: Cluster of the intervals; None means the image's digest.
-        question_id: Rows that ask the same question with rotated options share it; None means alone.
+        question_id: Id shared by rows that ask the same question with rotated options; None for a row without
+            rotations.
         rotation: Number of the row's rotation of the options, or None.
         published_question: Question with its options, as the published P2R evaluation sends it; None
             means it is built from `question` and `options`.
@@ -246,7 +247,7 @@ class Request:
     """One call to a model.
 
     Attributes:
-        id: For logs; unique among different requests of a run.
+        id: Name for logs; different requests of a run have different ids.
         role: Purpose of the call; decides the engine, the prompt and the sampling.
         priority: Lower values run earlier in engines with an ordered queue.
         schema: JSON schema the output must follow, or None.
@@ -457,7 +458,7 @@ class Metric:
 
 
 Cell = tuple[str | None, str | None]
-"""(subset, category) of a reported figure; (None, None) is the task's overall."""
+"""(subset, category) of a reported figure; (None, None) is the task's overall figure."""
 
 
 @dataclass(frozen=True)
@@ -579,8 +580,8 @@ class ImageEncoder:
 
     Attributes:
         name: Encoders with equal names produce equal bytes.
-        encode: Called with a recipe and an RGB image, from several threads at once. The image is at its final size, as
-            the model receives it; for a recipe with `lossy_file` it is the image before compression.
+        encode: Function of a recipe and an RGB image, called from several threads at once. The image is at its final
+            size, as the model receives it; for a recipe with `lossy_file` it is the image before compression.
     """
 
     name: str
@@ -594,7 +595,7 @@ class Capabilities:
     Attributes:
         sampling: Names of the Sampling fields that are honoured.
         schema: True when JSON schemas are enforced.
-        concurrency: Number of requests in flight that keep it full.
+        concurrency: Number of requests in flight that keep the engine busy.
         context_tokens: Longest prompt plus output in tokens, or None when unknown.
         min_pixels, max_pixels, factor: Image sizes that the engine's own processor keeps; None if it keeps any size.
         facts: Recorded per session: name, versions, dtype, attention, device.
@@ -660,12 +661,12 @@ class Engine(Protocol):
     async def generate(self, request: Request, images: Sequence[Image.Image]) -> Completion:
         """Run one request. `images` are RGB at their final size, one per recipe, in order.
 
-        An engine with an `ImageEncoder` receives those or the results of its encoder.
+        An engine with an `ImageEncoder` receives images or the results of its encoder.
 
         Cancelling the task aborts the request.
 
         Raises:
-            EngineError: No usable reply.
+            EngineError: The engine gave no usable reply.
         """
 
     async def close(self) -> None:

@@ -56,7 +56,7 @@ def _line(finding: Any, known: Sequence[str], name: Callable[[str], str]) -> str
 
 
 def expected(finding: Any) -> str:
-    """Return what the value of one of pydantic's findings must be: "must be at least 1"."""
+    """Return the condition that a value violated, from one of pydantic's findings: "must be at least 1"."""
     kind, context = finding["type"], finding.get("ctx", {})
     if kind in _EXPECTED:
         return f"must be {_EXPECTED[kind]}"

@@ -1,4 +1,4 @@
-"""Outlines of boxes on an image: `profiles/*.toml` have colours and width, `pixels` draws."""
+"""Outlines of boxes on an image, with the colours and width of a profile."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def strokes_for(boxes: Sequence[Box], size: Size, profile: Profile) -> tuple[Str
     """Return the outlines of all boxes, in order, with the profile's colours in turn.
 
     Line width is max(min_width, floor(width_fraction * image width)); corners are truncated from
-    coordinate / 1000 * size. Corners far outside are clamped, since Pillow's coordinates have 32 bits. Corners that are
-    no box have no outline.
+    coordinate / 1000 * size. Corners far outside are clamped, since Pillow's coordinates have 32 bits. Invalid corners
+    have no outline.
     """
     width = max(profile.annotate.min_width, math.floor(profile.annotate.width_fraction * size[0]))
     colours = profile.annotate.colours

@@ -20,7 +20,7 @@ def extract_answer(text: str, role: str, profile: Profile) -> str | None:
     Thoughts are cut first, by the profile's `thoughts`. Then the policy for the role applies: "tag" takes only the
     content of the first or last `<answer>…</answer>` pair (`answers.pair`); "whole" takes all of the text;
     "tag_or_whole" prefers the tag, and without one takes all of the text, as the published training code does. An empty
-    answer, or one whose tag never closes, is no answer.
+    answer counts as none, and so does an answer whose tag never closes.
     """
     text = said(text, profile.thoughts)
     answers = profile.answers

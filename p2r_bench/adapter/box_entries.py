@@ -155,7 +155,7 @@ def _unfenced(text: str) -> str:
 def _entries(value: object, key: str) -> list[Any]:
     """Yield the entries of a decoded value: objects with the key, and values in their place.
 
-    Lists, and objects that hold lists or objects instead, are entered. An empty list holds no entry.
+    Lists, and objects without the key that hold lists or objects, are searched. An empty list holds no entry.
     """
     entries: list[Any] = []
     waiting = [value]

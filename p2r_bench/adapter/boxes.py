@@ -79,7 +79,7 @@ def check_boxes(boxes: Iterable[Box]) -> BoxReading:
 
 
 def valid_corners(corners: Sequence[object]) -> Corners | str:
-    """Return x1, y1, x2, y2 as finite floats with x1 < x2 and y1 < y2, or the reason why they are no box."""
+    """Return x1, y1, x2, y2 as finite floats with x1 < x2 and y1 < y2, or the reason why they are invalid."""
     if len(corners) != 4:
         return "not four numbers"
     numbers: list[float] = []

@@ -19,7 +19,8 @@ EXACT = "exact"
 
 
 def narrow_width(recipe: Recipe, size: Size) -> int | None:
-    """Return the width of a narrowed source from which a recipe can be rendered; None if it needs the source itself.
+    """Return the width of a narrowed source from which a recipe can be rendered; None if the recipe needs the whole
+    source.
 
     Args:
         size: (width, height) of the decoded source.

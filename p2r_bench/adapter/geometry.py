@@ -17,7 +17,7 @@ def crop_rect(box: Box, size: Size, profile: Profile) -> Rect | None:
 
     The rule of the published method (arXiv 2607.01191): each side moves out by min(pad_fraction, pad_pixels / side) of
     the side's length, up to the image's border; pixel edges are truncated. The result is None if the rectangle is empty
-    or outside the image, and for corners that are no box.
+    or outside the image, or the corners are invalid.
 
     Args:
         box: Corners in thousandths of the image.

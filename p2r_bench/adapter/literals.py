@@ -27,7 +27,7 @@ class Constant:
 
 
 class _Refused(Exception):
-    """Raised for an expression whose text is only known by executing it."""
+    """Raised for an expression whose text cannot be known without executing it."""
 
 
 _Literal = str | dict[str, "_Literal"] | _Refused | None
@@ -40,7 +40,7 @@ def text_constants(source: bytes, origin: str) -> dict[str, Constant]:
     of other types are left out.
 
     Raises:
-        UserError: No valid Python.
+        UserError: `source` is not valid Python.
     """
     try:
         tree = ast.parse(source, origin)

@@ -23,7 +23,7 @@ _UPRIGHT = {
 }
 """Pillow's operation that makes an image upright, by EXIF orientation."""
 _INVERSE = {6: 8, 8: 6}
-"""The orientation that undoes another; the rest are their own inverse."""
+"""Orientation to its inverse; every other orientation is its own inverse."""
 
 
 def decode(data: bytes, *, exif: str = "apply", alpha: str = "white") -> Image.Image:

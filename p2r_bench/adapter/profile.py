@@ -47,7 +47,9 @@ class ImagePolicy:
 
 @dataclass(frozen=True)
 class AnnotatePolicy:
-    """Outlines of boxes: colours in turn; width max(min_width, floor(width_fraction * image width)) pixels."""
+    """Outlines of boxes. The colours alternate. The width is max(min_width, floor(width_fraction * image width))
+    pixels.
+    """
 
     colours: tuple[str, ...]
     min_width: int
@@ -105,7 +107,7 @@ class SamplingPolicies:
 
 @dataclass(frozen=True)
 class Profile:
-    """A complete protocol. `name` is only a label; `hash` tells profiles apart (see `identity` for what it covers).
+    """A complete protocol. `name` is only a label; `hash` identifies the profile by the values of `identity`.
 
     Attributes:
         structured_boxes: Ask the engine to enforce the JSON schema of boxes on the perceiver.

@@ -189,7 +189,7 @@ def _toml(texts: Mapping[str, list[str]]) -> str:
 def _template(text: str) -> str:
     """Return a published text as a template of a pack.
 
-    A text that is a format string for the question stays as it is; in every other one braces are literal.
+    A format string for the question is returned unchanged. In any other text braces are escaped.
     """
     if _is_format_string(text):
         return text

@@ -1,4 +1,4 @@
-"""Removal of thoughts from a reply: a thought holds no answers, boxes or verdicts."""
+"""Removal of thoughts from a reply, so that answers, boxes and verdicts are not read in them."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from p2r_bench.errors import ImageError
 from p2r_bench.types import Box, Evidence, Message, Recipe, Rect, Request, Sample, Sampling, Stroke
 
 REASON_FIRST = -1
-"""Priority of stage 2 and single calls: samples are finished before others are begun."""
+"""Priority of stage 2 and single calls, so that samples are finished before others are begun."""
 
 
 class TwoStage:
@@ -67,7 +67,7 @@ class TwoStage:
     def shown_request(
         self, sample: Sample, images: Sequence[Recipe], role: str = "reason", **sampling: Any
     ) -> Request:
-        """One call on these images, or on none, in the wording of role "think", which mentions no regions."""
+        """Return a request with these images, or with none, in the wording of role "think", which mentions no regions."""
         return self._request(sample, role, "think", images, sampling)
 
     def answer(self, text: str, role: str = "reason") -> str | None:

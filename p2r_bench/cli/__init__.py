@@ -85,7 +85,7 @@ def _first(error: Exception) -> Exception:
 
 
 def _of_the_system(error: OSError) -> str:
-    """Return a message for a failure of the disk or the network without an explanation of its own."""
+    """Return the message for a failure of the disk or the network that no other code explains."""
     where = f"{error.filename}: " if error.filename else ""
     ways = {
         errno.ENOSPC: "; make room and run the same command again",

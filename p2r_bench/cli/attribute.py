@@ -42,8 +42,8 @@ def command(runs: tuple[str, ...], scorer: str | None, bins: int, as_json: bool,
     """Attribute the errors of stored runs to perceiving or reasoning, on samples with ground-truth boxes.
 
     A sample is localised when every ground-truth box has at least 90 % of its area in one crop. Each RUN is set against the
-    oracle run with the same reasoner, data and profile: one of the RUNs, or one in OUT. Without one, wrong answers without
-    localisation are not told apart.
+    oracle run with the same reasoner, data and profile: one of the RUNs, or one in OUT. Without an oracle run, wrong
+    answers on samples that are not localised are a single group.
 
     \b
     p2r-bench attribute p2r-tiny-p2r
@@ -59,7 +59,7 @@ def command(runs: tuple[str, ...], scorer: str | None, bins: int, as_json: bool,
     others = [run for run in found if run.mode != ORACLE]
     if not others:
         raise UserError(
-            "name at least one run whose mode perceives, such as p2r, beside the oracle"
+            "name at least one run of a mode that names boxes, such as p2r, besides the oracle run"
         )
     blocks, records = [], []
     for run in others:

@@ -193,7 +193,7 @@ def _key(key: Key) -> str:
 
 
 def _left_out(runs: Sequence[ScoredRun], common: Sequence[Key]) -> list[dict[str, int]]:
-    """Return for each run how many samples of any run it cannot compare, by reason."""
+    """Return, for each run, the number of samples without a score in this run, by reason."""
     every = dict.fromkeys(key for run in runs for key in run.places)
     compared, counts = set(common), []
     for run in runs:

@@ -1,6 +1,6 @@
 """Escaping of text from models, datasets and plugins: one function for each output format.
 
-All of them apply `printable`, so no name can move a cursor, colour a terminal or hide itself.
+Every function applies `printable`, so that no text can contain terminal control codes.
 """
 
 from __future__ import annotations

@@ -83,7 +83,7 @@ def command(
 
     A run is ranked if it is complete, not mixed and on published data, among runs with the same data, profile and
     scorer (version and parameters included). Other runs are shown with the reason. Figures on synthetic, partial or
-    unknown data have separate tables. Reported figures come from publications.
+    unknown data have separate tables. Figures marked "reported" come from publications.
 
     Figures shipped with p2r-bench are shown beside those of the runs in OUT. A column with one value for all runs of a
     table becomes a line above it. Columns left out to fit the width the terminal are left out.

@@ -33,14 +33,14 @@ def chosen(shown: Sequence[View], names: Sequence[str]) -> list[View]:
 
 
 def widened(view: View) -> View:
-    """Return the view with every column that has a cell, including those with one value; none may be left out."""
+    """Return the view with every column that has a cell, including those with one value. No column may be left out."""
     filled = [column for column in view.hidden if any(cell is not None for cell in column.cells)]
     columns = tuple(replace(column, fixed=True) for column in (*view.columns, *filled))
     return replace(view, columns=columns)
 
 
 def as_text(shown: Iterable[View], columns: int | None) -> str:
-    """Return tables that fit a terminal of so many columns; None for no limit.
+    """Return tables that fit a terminal with this number of columns; None for no limit.
 
     Columns are left out from the last one on; then model names are shortened.
     """

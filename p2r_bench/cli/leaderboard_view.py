@@ -1,4 +1,4 @@
-"""Leaderboard rows as the tables of a paper: one per task, subset and kind of data, figures across."""
+"""Leaderboard rows as tables like those of a paper: one table per task, subset and kind of data."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ class View:
     """One table to show.
 
     Attributes:
-        facts: Facts that hold for all its runs, as "name: value".
-        columns: The most important first.
+        facts: Facts shared by all runs of the table, as "name: value".
+        columns: Columns of the table, the most important first.
         hidden: Columns without information about single lines: all equal, all zero, or empty.
     """
 
@@ -177,7 +177,7 @@ def _percent(row: Row | None, *, with_n: bool) -> str | None:
 
 
 def _notes(lines: Sequence[_Line]) -> tuple[str | None, ...]:
-    """Return for each line its source, if sources differ, and why it is not ranked. The title names the data."""
+    """Return, for each line, its source if sources differ, and the reason why it has no rank."""
     leads = [line.lead for line in lines]
     several = len({source_of(row) for row in leads if row["source"]}) > 1
     return tuple(_note(row, several=several) if row["source"] else None for row in leads)
@@ -191,7 +191,7 @@ def _note(row: Row, *, several: bool) -> str | None:
 
 
 def _bounds(row: Row) -> str | None:
-    """Return the value if all missing and failed samples were wrong, and if they were right."""
+    """Return the value that follows if all missing and failed samples are wrong, and if all are right."""
     if row["complete"] is not False or row["value_low"] is None or row["value_high"] is None:
         return None
     return f"{100 * row['value_low']:.1f}–{100 * row['value_high']:.1f}"

@@ -138,7 +138,7 @@ def _constants(path: Path, which: PathName) -> dict[str, Constant]:
 
 
 def _recognised(constants: dict[str, Constant]) -> PathName:
-    """Return the path of which the larger share of constants is present."""
+    """Return the published path, evaluation or training, that has the larger share of its constants present."""
     return min(get_args(PathName), key=lambda which: len(missing(constants, which)))
 
 

@@ -44,7 +44,7 @@ def options_of(kind: Any, complete: Mapping[str, Completer]) -> Callable[[Comman
 
 
 def _type(hint: Any, least: int | None) -> Any:
-    """Return click's type for a field's; None takes text, or a flag for a bool."""
+    """Return click's type for a field's type; None for text, and for the flag of a bool."""
     if get_origin(hint) in (Union, UnionType):
         hint = next(part for part in get_args(hint) if part is not NoneType)
     if hint is Path:

@@ -94,7 +94,7 @@ def command(
     from p2r_bench.store.reader import find_run
 
     if show_all and predictions is not None:
-        raise UserError("--all is about runs; --predictions judges by one scorer")
+        raise UserError("--all applies to runs only; --predictions judges by one scorer")
     params = judge_params(judge_args)
     if predictions is not None:
         errors = _predictions(predictions, scorer, profile, params, as_json)

@@ -21,7 +21,7 @@ class Column:
     """One column of a table that fits a width.
 
     Attributes:
-        name: Its name for options such as `--columns`.
+        name: Name of the column, for options such as `--columns`.
         cells: One for each line; None for an empty cell.
         right: Align to the right, as for numbers.
         fixed: Keep it when the table does not fit. Other columns are left out from the last one on.
@@ -37,7 +37,7 @@ class Column:
 
 
 def fitting_table(columns: Sequence[Column], room: int | None) -> tuple[str, list[str]]:
-    """Return the table within so many terminal columns (None: no limit), and the names of the columns left out.
+    """Return the table within `room` terminal columns (None: no limit), and the names of the columns left out.
 
     Long names are shortened first, then columns are left out, then names are shortened further.
     """
@@ -126,7 +126,7 @@ def width(text: str) -> int:
 
 
 def shortened(text: str, columns: int) -> str:
-    """Return the text within so many columns; "…" replaces the middle of a longer one."""
+    """Return the text within `columns` terminal columns; "…" replaces the middle of a longer text."""
     if width(text) <= columns:
         return text
     tail = text[-max(1, columns // 2) :]
@@ -137,7 +137,7 @@ def shortened(text: str, columns: int) -> str:
 
 
 def wrapped(text: str, room: int | None) -> list[str]:
-    """Return lines of at most so many terminal columns (None: one line); none for an empty text."""
+    """Return lines of at most `room` terminal columns (None: one line); no line for an empty text."""
     text = one_line(text)
     if not text or room is None:
         return [text] if text else []

@@ -1,4 +1,4 @@
-"""Engines, and what they share: requests as chat messages and as token ids, checked images, stop strings."""
+"""Engines, and their shared code: requests as chat messages and token ids, checks of images, stop strings."""
 
 from p2r_bench.engines.chat import chat_messages, check_images
 from p2r_bench.engines.chat_template import PromptText, chat_template, check_length

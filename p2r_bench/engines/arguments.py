@@ -42,7 +42,7 @@ def read_arguments(kind: type[T], pairs: Mapping[str, str], engine: str) -> T:
     `argument(...)`.
 
     Raises:
-        UserError: A name is unknown, or a value is not of the field's type. Names the known ones.
+        UserError: A name is unknown, or a value is not of the field's type. The message lists the known names.
     """
     hints = get_type_hints(kind)
     known: dict[str, Any] = {f.name: f for f in fields(kind)}  # type: ignore[arg-type]
@@ -71,7 +71,7 @@ def read_arguments(kind: type[T], pairs: Mapping[str, str], engine: str) -> T:
 
 
 def describe(kind: type) -> list[str]:
-    """Return one line per argument: name, type, default and what it is for."""
+    """Return one line per argument: name, type, default and purpose."""
     hints = get_type_hints(kind)
     shown = [(f, getattr(kind(), f.name)) for f in fields(kind)]
     return [
@@ -106,7 +106,7 @@ def _type_name(hint: Any) -> str:
 
 
 def _from_text(hint: Any) -> Any:
-    """Return the conversion that pydantic applies first; its ValueError says what the text must be."""
+    """Return the function that converts a text before pydantic checks the value."""
 
     def convert(text: str) -> Any:
         inner = _inner(hint)

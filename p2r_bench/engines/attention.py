@@ -14,15 +14,15 @@ IMPLEMENTATION = {"flash-attn": "flash_attention_2", "sdpa": "sdpa", "eager": "e
 
 
 def choose_attention(asked: Attention, *, device: str, dtype: str, model_class: type) -> str:
-    """The implementation to load the model with, by transformers' name.
+    """Return transformers' name of the attention implementation to load the model with.
 
     Args:
-        device: "cuda", "cuda:1", "mps", "cpu".
+        device: Torch device, such as "cuda:1", "mps" or "cpu".
         dtype: "float32", "bfloat16" or "float16".
-        model_class: Says by `_supports_flash_attn` and `_supports_sdpa` what the model can use.
+        model_class: Class of the model; `_supports_flash_attn` and `_supports_sdpa` say what it can use.
 
     Raises:
-        UserError: One was asked for by name and cannot run here; says why.
+        UserError: The implementation asked for by name cannot run here; the message says why.
     """
     refusals = {
         "flash-attn": flash_attention_missing(device, dtype, model_class),

@@ -40,10 +40,10 @@ def chat_messages(
 def check_images(
     request: Request, images: Sequence[Image.Image | WireImage], factor: int | None
 ) -> None:
-    """Images must be what the recipes promise: RGB, at their final size, a multiple of `factor`.
+    """Check that every image is RGB, has its recipe's final size, and has sides that are multiples of `factor`.
 
     Raises:
-        EngineError: One is not; the model would see other pixels than those that are recorded.
+        EngineError: An image differs, so that the model would see other pixels than the recorded ones.
     """
     recipes = request.recipes
     if len(images) != len(recipes):

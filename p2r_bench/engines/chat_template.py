@@ -1,4 +1,4 @@
-"""A checkpoint's chat template, and requests as token ids by it, for all engines in this process."""
+"""A checkpoint's chat template, and its use to convert requests to token ids."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def prompt_text(request: Request, tokenizer: Any, template: str, image_token: st
 
 
 class PromptText:
-    """Reads the text of requests. Not for several threads at once.
+    """Converter of a request's text to token ids. Not thread-safe.
 
     Attributes:
         image_id: Token that stands for an image in the prompt.
@@ -62,13 +62,13 @@ class PromptText:
 
 
 def check_length(request: Request, prompt_tokens: int, context: int) -> None:
-    """Prompt and output must fit.
+    """Check that prompt and output fit the model's context.
 
     Args:
         context: Longest prompt and output together, in tokens.
 
     Raises:
-        EngineError: They do not.
+        EngineError: Prompt and output exceed the context.
     """
     if prompt_tokens + request.sampling.max_tokens > context:
         raise EngineError(
@@ -80,10 +80,10 @@ def check_length(request: Request, prompt_tokens: int, context: int) -> None:
 
 
 def chat_template(folder: Path, tokenizer: Any) -> str:
-    """Return the chat template of a model folder: a file of its own before the one in the tokenizer's configuration.
+    """Return the chat template of a model folder: the template file's, else the tokenizer configuration's.
 
     Raises:
-        UserError: The folder has no template, or one that cannot be used.
+        UserError: The folder has no usable template.
     """
     template = _stored_template(folder, tokenizer)
     if not template:

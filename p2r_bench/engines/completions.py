@@ -1,4 +1,4 @@
-"""The rule for which completions are answers: they came to an end by themselves or at the cap, and hold text."""
+"""Check that a completion is an answer: it ended by itself or at the token cap, and has text."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FINISHED = {
     # Mistral: the end of the context.
     "model_length": "length",
 }
-"""Finish reasons, in lower case, of a whole answer or one that was cut at the cap, and the standard word for each."""
+"""Finish reason, in lower case, of an answer that ended by itself or at the token cap, to its standard word."""
 
 REFUSED = frozenset({"content_filter", "safety", "refusal", "recitation", "prohibited_content"})
 """Finish reasons of an answer that the server held back."""
@@ -33,14 +33,14 @@ ABORTED = frozenset({"abort", "aborted", "cancelled", "canceled", "error"})
 
 
 def finish_word(reason: object, where: str) -> str:
-    """The standard word, "stop", "length" or "unknown", for an engine's finish reason.
+    """Return the standard word for an engine's finish reason: "stop", "length" or "unknown".
 
     Args:
-        where: Start of error messages: who was asked, or what.
+        where: Start of error messages, such as a server's URL or a request's id.
 
     Raises:
-        EngineError: The answer was "refused" (held back by a filter), "aborted" (broken off) or is "unfinished"
-            (ended for another reason, such as a call of a tool).
+        EngineError: The error's kind is "refused" (a filter held the answer back), "aborted" (the answer was broken
+            off) or "unfinished" (it ended for another reason, such as a tool call).
     """
     word = reason.lower() if isinstance(reason, str) else ""
     if word in FINISHED:
@@ -59,22 +59,22 @@ def finish_word(reason: object, where: str) -> str:
 
 
 SAID_NOTHING = "said_nothing"
-"""Engine fact of a completion whose only token is the model's end token: its answer is empty, and no failure."""
+"""Engine fact of a completion whose only token is the end token: an empty answer, not a failure."""
 
 
 def checked(completion: Completion, where: str) -> Completion:
     """Return the completion with the standard word for its finish reason.
 
     Raises:
-        EngineError: See `finish_word`; or it has no text ("empty"), unless `SAID_NOTHING` is among its engine facts.
+        EngineError: As `finish_word`; or the completion has no text (kind "empty") and no engine fact `SAID_NOTHING`.
     """
     word = finish_word(completion.finish_reason, where)
     if not completion.text.strip() and not completion.engine.get(SAID_NOTHING):
         count = completion.output_tokens
         tokens = "" if count is None else f" after {count} token{'s' * (count != 1)}"
         raise EngineError(
-            f"{where}: the answer has no text (finish_reason {word!r}{tokens}). Tokens that are not shown, as of "
-            "a hidden thought, count for max_tokens of the profile; a server's reasoning parser may take the "
+            f"{where}: the answer has no text (finish_reason {word!r}{tokens}). Hidden tokens, such as a "
+            "thought's, count towards the profile's max_tokens. A server's reasoning parser may also have taken the "
             "answer for a thought",
             kind="empty",
         )
@@ -84,6 +84,6 @@ def checked(completion: Completion, where: str) -> Completion:
 
 
 def cut_at_stop(text: str, stop: Sequence[str]) -> str:
-    """Return the text up to the first stop string, which is left out; the same text without one."""
+    """Return the text before the first stop string, or the whole text if it has none."""
     cuts = [at for string in stop if (at := text.find(string)) >= 0]
     return text[: min(cuts)] if cuts else text

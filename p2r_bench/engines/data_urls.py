@@ -32,12 +32,12 @@ def url_encoder(png_level: int) -> ImageEncoder:
 
 
 def png_url(image: Image.Image, level: int) -> WireImage:
-    """The data URL of an image as the model is to receive it, as PNG."""
+    """Return an image as the data URL of a PNG file."""
     return _wire(image, "png", png(image, level))
 
 
 def wire_images(images: Sequence[Image.Image | WireImage], level: int) -> list[WireImage]:
-    """Data URLs of images that may be encoded already; takes as long as encoding does."""
+    """Return images as data URLs. Images that are encoded already are returned unchanged."""
     return [i if isinstance(i, WireImage) else png_url(i, level) for i in images]
 
 
@@ -49,7 +49,7 @@ def check_bytes(images: Sequence[object], most: int, where: str) -> None:
         where: Start of the error's message.
 
     Raises:
-        EngineError: Names the profile's fields.
+        EngineError: A file is too large; the message names the profile's fields to change.
     """
     for number, image in enumerate(images):
         if most and isinstance(image, WireImage):
@@ -59,8 +59,8 @@ def check_bytes(images: Sequence[object], most: int, where: str) -> None:
                 kind = head.removeprefix(b"data:image/").partition(b";")[0].decode()
                 raise EngineError(
                     f"{where}: image {number}, {image.size[0]}×{image.size[1]} pixels, has {size} bytes as {kind}, and the "
-                    f'profile\'s image.max_bytes is {most}. Under image.transport = "jpeg:85" or a smaller '
-                    "image.max_pixels it has fewer",
+                    f"profile's image.max_bytes is {most}. Files are smaller under image.transport = "
+                    '"jpeg:85" or a smaller image.max_pixels',
                     kind="image_bytes",
                     retryable=False,
                 )

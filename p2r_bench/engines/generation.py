@@ -17,7 +17,7 @@ from p2r_bench.types import Sampling
 
 @dataclass(eq=False)
 class Row:
-    """One request.
+    """A request in a batch, with its output so far.
 
     Attributes:
         output: Token ids chosen so far, the end token included.
@@ -33,7 +33,7 @@ class Row:
 
     @property
     def longest(self) -> int:
-        """Tokens of the prompt and the longest output."""
+        """Number of tokens of the prompt and of the longest allowed output."""
         return self.prompt.length + self.sampling.max_tokens
 
 
@@ -64,10 +64,10 @@ class Generator:
     def run(
         self, rows: Sequence[Row], cancelled: Callable[[Row], bool] = lambda row: False
     ) -> None:
-        """Fill in the outputs of rows, which decode together.
+        """Decode rows as one batch, and fill in their outputs.
 
         Args:
-            cancelled: Asked after every token; a cancelled row ends.
+            cancelled: Function called for a row after each of its tokens; True ends the row.
         """
         for row in rows:
             row.output.clear()
@@ -103,7 +103,7 @@ def collate(prompts: Sequence[Prompt], padding_id: int) -> dict[str, torch.Tenso
 
 
 class _Batch:
-    """The state that the hooks of one call of `generate` share."""
+    """State shared by the hooks of one call of `generate`."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class _Batch:
         self.cancelled = cancelled
 
     def append(self, row: Row, token: int) -> None:
-        """Add a token to a row, and end it where it must."""
+        """Add a token to a row. End the row at an end token, a stop string or the token cap."""
         row.output.append(token)
         if token in self.generator.end_ids:
             row.finish = "stop"
@@ -135,7 +135,7 @@ class _Batch:
 
 
 class _Choice(LogitsProcessor):
-    """Gives every row's next token the only finite score."""
+    """Logits processor that leaves a finite score to each row's chosen token only."""
 
     def __init__(self, batch: _Batch) -> None:
         self.batch = batch
@@ -164,7 +164,7 @@ class _Choice(LogitsProcessor):
 
 
 class _Finished(StoppingCriteria):
-    """Ends the rows that are finished."""
+    """Stopping criterion that ends finished rows."""
 
     def __init__(self, batch: _Batch) -> None:
         self.batch = batch

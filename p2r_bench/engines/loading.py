@@ -26,12 +26,11 @@ from p2r_bench.families import Family, family_serving
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model and what belongs to it.
+    """A loaded model with its processor, special tokens and limits.
 
     Attributes:
         family: The model family that serves the checkpoint's `model_type`.
-        end_ids: Tokens that end an answer: those of the tokenizer, the configuration and the generation
-            configuration, of which nothing else is used.
+        end_ids: Tokens that end an answer, from the tokenizer, the configuration and the generation configuration.
         suppressed_ids: Tokens that are never sampled.
         context: Longest prompt and output in tokens.
     """
@@ -140,7 +139,9 @@ def choose_device(asked: str) -> str:
 
 
 def choose_dtype(asked: str, device: str) -> str:
-    """bfloat16 on CUDA devices that have it, else float16; float16 on mps; float32 on the CPU."""
+    """Return the requested dtype. "auto" is bfloat16 on CUDA if supported, else float16; float16 on mps; float32 on the
+    CPU.
+    """
     if asked != "auto":
         return asked
     if device.startswith("cuda"):
@@ -166,7 +167,7 @@ def _with_lora(model: Any, path: str) -> Any:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Without progress bars, and without the loading report, which `check_all_loaded` replaces."""
+    """Return a context without progress bars and without the loading report, which `check_all_loaded` replaces."""
     transformers_logging: Any = _transformers_logging
     shown = transformers_logging.is_progress_bar_enabled()
     level = transformers_logging.get_verbosity()

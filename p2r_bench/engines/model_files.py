@@ -12,19 +12,19 @@ from p2r_bench.errors import UserError
 
 INDEX = "model.safetensors.index.json"
 TOKENIZER = (("tokenizer.json",), ("vocab.json", "merges.txt"))
-"""Sets of files of which one set must be there whole."""
+"""Alternative sets of tokenizer files. A model folder needs every file of one set."""
 IMAGE_PROCESSOR = ("preprocessor_config.json", "processor_config.json")
-"""Files of which one must be there."""
+"""Alternative image processor files. A model folder needs one of them."""
 
 
 def check_model_files(folder: Path, text_files: Iterable[str]) -> None:
-    """Check that nothing of a model folder is missing, truncated, a Git LFS pointer or unreadable.
+    """Check that no file of a model folder is missing, truncated, a Git LFS pointer or unreadable.
 
     Args:
         text_files: Names of the configuration and tokenizer files; those that are absent are passed over.
 
     Raises:
-        UserError: Names the file and what to do.
+        UserError: A file fails the check; the message names it and says what to do.
     """
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no config.json; not a model folder.")
@@ -38,7 +38,7 @@ def check_processor_files(folder: Path) -> None:
     """Check that a model folder has a tokenizer and an image processor.
 
     Raises:
-        UserError: Names what is missing and where to get it.
+        UserError: A file is missing; the message names it and says where to get it.
     """
     if not any(all((folder / name).is_file() for name in names) for names in TOKENIZER):
         raise UserError(
@@ -59,10 +59,10 @@ def _check_text(path: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file.
+    """Return the JSON object in a file.
 
     Raises:
-        UserError: It cannot be read or holds something else.
+        UserError: The file cannot be read or holds no JSON object.
     """
     try:
         value = json.loads(path.read_bytes())
@@ -74,7 +74,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def _check_weights(folder: Path) -> None:
-    """Every file of weights must be whole, and every tensor of an index must be in its shard."""
+    """Check that every weight file is whole, and that every tensor of the index is in its shard."""
     if (folder / INDEX).is_file():
         listed = read_json(folder / INDEX).get("weight_map")
         if not isinstance(listed, dict) or not all(isinstance(v, str) for v in listed.values()):
@@ -102,7 +102,7 @@ def _check_weights(folder: Path) -> None:
 
 
 def some(names: Iterable[str], most: int = 5) -> str:
-    """The first few names, and how many more there are."""
+    """Return the first few names, and the number of further ones."""
     listed = list(names)
     more = len(listed) - most
     return ", ".join(listed[:most]) + (f" and {more} more" if more > 0 else "")

@@ -34,17 +34,17 @@ def check_model_path(model: str) -> None:
     """Check, without reading anything, that a model given as a path is a folder.
 
     Raises:
-        UserError: It is not.
+        UserError: The path is not a folder.
     """
     if model.startswith((".", "~", "/")) and not Path(model).expanduser().is_dir():
         raise _no_model(model)
 
 
 def model_folder(model: str, revision: str | None = None) -> Path:
-    """Local folder of a model: a bundled name, a folder, or a hub id, which is downloaded once.
+    """Return the local folder of a model: a bundled name, a folder, or a hub id, which is downloaded once.
 
     Raises:
-        UserError: There is no such model, it cannot be fetched, or its files are not whole
+        UserError: The model does not exist or cannot be fetched, or its files are not whole
             (`check_model_files`).
     """
     resolved = resolve_model(model)
@@ -99,7 +99,7 @@ def model_digest(folder: Path) -> str:
 
 
 def _samples(stream: BinaryIO, path: Path) -> Iterator[bytes]:
-    """Header of a safetensors file, and two pieces of each of its tensors."""
+    """Yield the header of a safetensors file, and two pieces of each of its tensors."""
     header = read_header(path)
     yield header.text
     for _, entry in sorted(header.tensors.items()):
@@ -110,7 +110,7 @@ def _samples(stream: BinaryIO, path: Path) -> Iterator[bytes]:
 
 
 def lora_digest(folder: str | Path) -> str:
-    """SHA-256, in hex, of a LoRA adapter: its configuration and its weights, whole.
+    """Return the SHA-256, in hex, of all bytes of a LoRA adapter's configuration and weights.
 
     Raises:
         UserError: The folder holds no adapter.

@@ -101,14 +101,14 @@ class OpenAIEngine:
         self._gives_logprobs = True
 
     async def identify(self) -> str:
-        """The name that the server knows, at the revision that the user says it serves.
+        """Return the model's name on the server, with the revision that the user gave.
 
-        The server is not asked, so that a finished run is recognised when it is gone.
+        The server is not asked, so that a finished run is recognised after the server has stopped.
         """
         return f"{self.config.model}@{self.config.revision or 'served'}"
 
     async def start(self) -> None:
-        """Check on every server that it serves the model and what it can honour; see `Engine.start`."""
+        """Check that every server serves the model, and find the servers' capabilities; see `Engine.start`."""
         from p2r_bench.engines.openai_answer import ReplyModel
         from p2r_bench.engines.openai_start import Start
         from p2r_bench.http.retries import Endpoints
@@ -191,7 +191,7 @@ class OpenAIEngine:
 
     @property
     def _not_taken(self) -> frozenset[str]:
-        """Sampling fields that the server does not know; those that the user omits are the user's business."""
+        """Sampling fields that the server does not know, except those that the user omits."""
         assert self._found is not None
         return frozenset() if self._found.extra else EXTRA_FIELDS - self._dialect.omit
 
@@ -240,12 +240,12 @@ class OpenAIEngine:
     async def ask_each(
         self, request: Request, images: Sequence[Image.Image]
     ) -> Mapping[str, Completion]:
-        """The completion of each server, by URL; an empty text is a reply here.
+        """Return each server's completion by URL. An empty text is accepted.
 
         Log-probabilities are left out once a server has refused the field.
 
         Raises:
-            EngineError: One of them gives none.
+            EngineError: A server gives no completion.
         """
         if self._endpoints is None or self._found is None:
             raise EngineError("the engine is not running", kind="closed")
@@ -277,7 +277,7 @@ class OpenAIEngine:
         return read_completion(answer)
 
     def _refused_logprobs(self, request: Request, error: EngineError) -> bool:
-        """Return whether an error may be about log-probabilities; if so, they are not requested again."""
+        """Return whether an error may be about log-probabilities. If so, stop requesting them."""
         asked = request.logprobs and self._gives_logprobs
         if asked and error.status in (400, 422):
             self._gives_logprobs = False

@@ -17,13 +17,13 @@ _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 def request_headers(arguments: Arguments, *, key_is_wanted: bool) -> dict[str, str]:
-    """The key's header and those of `headers`, with `${NAME}` replaced by environment variables.
+    """Return the API key's header and those of `headers`, with `${NAME}` replaced by environment variables.
 
     Args:
-        key_is_wanted: The user named the key's variable, so that it must be set.
+        key_is_wanted: True if the user named the key's variable, which must then be set.
 
     Raises:
-        UserError: A variable is not set, or a value is not one that a header can hold.
+        UserError: A variable is not set, or a header cannot hold a value.
     """
     headers: dict[str, str] = {}
     variable, name = arguments.api_key_env, arguments.api_key_header
@@ -43,12 +43,12 @@ def request_headers(arguments: Arguments, *, key_is_wanted: bool) -> dict[str, s
 
 
 def query(arguments: Arguments) -> dict[str, str]:
-    """Query parameters of every call."""
+    """Return the query parameters of every call."""
     return {"api-version": arguments.api_version} if arguments.api_version else {}
 
 
 def dialect(arguments: Arguments) -> Dialect:
-    """The form in which a server takes requests.
+    """Return the form in which a server takes requests.
 
     Raises:
         UserError: `omit` names an unknown field, or `extra_body` one that comes from the profile.
@@ -89,7 +89,7 @@ def _checked(value: str, what: str) -> str:
 
 
 def way_out(error: EngineError, arguments: Arguments, fields: Collection[str]) -> str:
-    """Return the way out of a server's refusal at start, or an empty text.
+    """Return advice for a server's refusal at start, or an empty text.
 
     Args:
         fields: Request fields that were sent and could be left out.

@@ -1,4 +1,4 @@
-"""The answer of a chat completions server as a completion, or as the error that it is."""
+"""Conversion of a chat completions server's answer to a completion or an error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from p2r_bench.http.retries import RETRIED
 from p2r_bench.types import Completion, changed
 
 OTHER_MODEL = "other_model"
-"""Kind of the error of a reply by another model than the first reply's."""
+"""Kind of the error raised when a reply names another model than the first reply."""
 
 
 class ReplyModel:
@@ -32,7 +32,7 @@ class ReplyModel:
         """Compare an answer's `model` with that of the first reply.
 
         Raises:
-            EngineError: They differ.
+            EngineError: The names differ.
         """
         name = answer.get("model") if isinstance(answer, Mapping) else None
         if not isinstance(name, str) or not name or not answer.get("choices"):
@@ -40,18 +40,18 @@ class ReplyModel:
         self.name = self.name or name
         if self._checked and name != self.name:
             raise EngineError(
-                f"a reply is by the model {name!r}, the first one was by {self.name!r}: one run is one model. Request "
-                "the dated or full name with --model; or --engine-arg reply_model=unchecked accepts both",
+                f"a reply names the model {name!r}, the first reply named {self.name!r}; a run must have one model. Request "
+                "the dated or full name with --model, or accept both with --engine-arg reply_model=unchecked",
                 kind=OTHER_MODEL,
                 retryable=False,
             )
 
 
 def read_completion(answer: Any) -> Completion:
-    """The completion in a server's answer; reasoning that the server split off is put back in front.
+    """Return the completion in a server's answer, with split-off reasoning put back in front.
 
     Raises:
-        EngineError: It is not a whole answer with a text (`completions.checked`), or not an answer at all.
+        EngineError: The answer is cut off or has no text (`completions.checked`), or is no chat completion.
     """
     completion, thought = parse_answer(answer)
     word = finish_word(completion.finish_reason, "the server")
@@ -63,10 +63,10 @@ def read_completion(answer: Any) -> Completion:
 
 
 def parse_answer(answer: Any) -> tuple[Completion, str | None]:
-    """Text, finish reason and counts as they are, whether or not they make an answer; and split-off reasoning.
+    """Return the completion as the server sent it, unchecked, and the reasoning that the server split off.
 
     Raises:
-        EngineError: The server reports an error or a refusal, or this is not the JSON of a chat completion.
+        EngineError: The server reports an error or a refusal, or the answer is not the JSON of a chat completion.
     """
     if isinstance(answer, Mapping) and answer.get("error"):
         raise _error_body(answer["error"])
@@ -107,7 +107,7 @@ def parse_answer(answer: Any) -> tuple[Completion, str | None]:
 
 
 def _logprobs(value: Any) -> tuple[float, ...] | None:
-    """Log-probabilities of the output's tokens, or None where the server gives none."""
+    """Return the log-probabilities of the output's tokens, or None where the server gives none."""
     tokens = value.get("content") if isinstance(value, Mapping) else None
     if not isinstance(tokens, list) or not tokens:
         return None
@@ -118,7 +118,7 @@ def _logprobs(value: Any) -> tuple[float, ...] | None:
 
 
 def _joined(parts: Sequence[Any], answer: Any) -> tuple[str, str, str]:
-    """Text, reasoning and refusal of a content that comes in parts."""
+    """Return the text, reasoning and refusal of a content that comes in parts."""
     texts, thoughts, refusals = [], [], []
     for part in parts:
         match part:
@@ -138,7 +138,7 @@ def _joined(parts: Sequence[Any], answer: Any) -> tuple[str, str, str]:
 
 
 def _error_body(error: Any) -> EngineError:
-    """The error that a server reports with status 200; its code may be an HTTP status."""
+    """Return the error that a server reports under status 200. Its code may be an HTTP status."""
     code = error.get("code") if isinstance(error, Mapping) else None
     message = error.get("message") if isinstance(error, Mapping) else None
     text = message if isinstance(message, str) else str(error)
@@ -152,7 +152,7 @@ def _error_body(error: Any) -> EngineError:
 
 
 def _count(value: Any) -> int | None:
-    """A count of tokens; None where it is none that a run can store."""
+    """Return a count of tokens, or None for a value that a run cannot store."""
     fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 63
     return value if fits else None
 

@@ -34,7 +34,7 @@ STANDARD_FIELDS = frozenset(
         "stream",
     }
 )
-"""Fields that go with every request unless they are omitted."""
+"""Fields of every request unless the user omits them."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class Dialect:
     """The form in which one server takes requests.
 
     Attributes:
-        max_tokens_field: Its name of the token cap.
-        omit: Fields of `STANDARD_FIELDS` and `EXTRA_FIELDS` that it does not take: its own defaults decide.
+        max_tokens_field: Name of the field for the token cap.
+        omit: Fields of `STANDARD_FIELDS` and `EXTRA_FIELDS` that are not sent, so that the server's defaults apply.
         extra_body: Further fields of every request.
     """
 
@@ -60,7 +60,7 @@ def chat_body(
     extra: bool,
     dialect: Dialect = Dialect(),
 ) -> Body:
-    """The body of a request: every sampling field is in it, so that no default of the server decides.
+    """Return the body of a request. Sampling fields are always explicit, so that no default of the server applies.
 
     Args:
         urls: Data URL of each image, in order.

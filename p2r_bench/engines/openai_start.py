@@ -1,4 +1,4 @@
-"""The start of the `openai` engine: wait for a server, look the model up, find out what it can do."""
+"""Start of the `openai` engine: wait for a server, look the model up, and find the server's capabilities."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ T = TypeVar("T")
 LIFE_SIGN_S = 15.0
 
 MakeBody = Callable[[Request, Sequence["Image.Image"], bool], Awaitable[Body]]
-"""The body of a request; the last argument says whether the extra sampling fields go with it."""
+"""Function that makes a request's body. Its last argument is True to include `openai_format.EXTRA_FIELDS`."""
 
 
 @dataclass
 class Start:
-    """The questions of one start of the engine to its servers.
+    """Requests to the servers during one start of the engine.
 
     Attributes:
-        body: Makes bodies.
-        reply_model: Compares the models that replies name.
+        body: Function that makes a request's body.
+        reply_model: Check that all replies name the same model.
         family: Name of the model family, or None for the default one.
         max_images: Images that one request must be able to hold.
     """
@@ -58,7 +58,7 @@ class Start:
         self._said = float("-inf")
 
     async def look_up(self, endpoint: Endpoint) -> Mapping[str, Any]:
-        """The server's entry for the model; empty when it is not to be checked.
+        """Return the server's entry for the model, or an empty one if the check is switched off.
 
         Raises:
             UserError: The server cannot be reached, or does not list the model.
@@ -85,7 +85,7 @@ class Start:
         """Return the server's capabilities; see `server_probe.probe`.
 
         Raises:
-            UserError: It does not answer, or cannot serve this run.
+            UserError: The server does not answer, or cannot serve this run.
         """
 
         def read(answer: Any) -> Completion:
@@ -108,7 +108,7 @@ class Start:
             raise self._refusal(endpoint, "does not answer a simple request", error) from error
 
     def sized_family(self) -> SmartResize | None:
-        """Return the family by whose visual tokens image sizes are checked; None where they are not."""
+        """Return the family whose counts of visual tokens are checked, or None without a check."""
         if self.arguments.pixels == "unchecked":
             return None
         family = find_family(self.family or DEFAULT)
@@ -139,7 +139,7 @@ class Start:
 
 
 def _entries(answer: Any) -> dict[str, Mapping[str, Any]]:
-    """Entries of a list of models by their id."""
+    """Return the entries of a list of models by id."""
     entries = answer.get("data") if isinstance(answer, Mapping) else None
     if not isinstance(entries, list) or not all(
         isinstance(entry, Mapping) and "id" in entry for entry in entries

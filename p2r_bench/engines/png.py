@@ -14,7 +14,7 @@ FAST = 1
 
 
 def png(image: Image.Image, level: int) -> bytes:
-    """An RGB image as a PNG file.
+    """Return an RGB image as a PNG file.
 
     Args:
         level: 0 stores the pixels. 1 filters rows upwards and codes run lengths with zlib-ng, as small as Pillow's level 1 and

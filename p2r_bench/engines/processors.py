@@ -21,14 +21,14 @@ from p2r_bench.families import Budget, Family
 from p2r_bench.types import Request, Size
 
 PROBE_SIZE = (300, 200)
-"""Size in pixels of the image that is processed at start, before the family fits it."""
+"""Size in pixels of the test image at start, before the family fits it."""
 PROBE_BUDGET = Budget(1 << 16, 1 << 20)
 
 
 def load_processor(folder: Path, config: Any, name: str) -> ProcessorMixin:
-    """Return the checkpoint's processor; without its video and audio parts where these cannot be loaded.
+    """Return the checkpoint's processor, without video and audio parts that cannot be loaded.
 
-    The video processors of transformers need torchvision, which image work does without.
+    The video processors of transformers need torchvision, which images do not need.
 
     Args:
         config: The checkpoint's configuration.
@@ -107,7 +107,7 @@ class Prompt:
 
     @property
     def length(self) -> int:
-        """Tokens of the prompt."""
+        """Number of tokens of the prompt."""
         return self.tensors["input_ids"].shape[1]
 
     @property
@@ -118,7 +118,7 @@ class Prompt:
 
     @property
     def kind(self) -> tuple[tuple[int, ...], ...]:
-        """Equal for prompts without images, and for those whose images can be concatenated."""
+        """Key of prompts that can share a batch: equal if their images can be concatenated, or if they have none."""
         return tuple(
             tuple(value.shape[1:])
             for key, value in sorted(self.tensors.items())
@@ -127,7 +127,7 @@ class Prompt:
 
 
 class PromptBuilder:
-    """Makes prompts with a checkpoint's processor and chat template. Not for several threads at once.
+    """Makes prompts with a checkpoint's processor and chat template. Not thread-safe.
 
     Args:
         template: The chat template.
@@ -187,7 +187,7 @@ class PromptBuilder:
         """Check at start that the processor makes as many visual tokens of an image as the family's rule says.
 
         Raises:
-            UserError: It makes another number.
+            UserError: The processor makes another number.
         """
         size = self.family.fit(PROBE_SIZE, PROBE_BUDGET)
         expected = self._expected([size])
@@ -205,12 +205,12 @@ class PromptBuilder:
             )
 
     def _expected(self, sizes: Sequence[Size]) -> int | None:
-        """Return the visual tokens by the family's rule; None when it does not know them."""
+        """Return the visual tokens by the family's rule, or None if the rule does not give them."""
         counts = [self.family.visual_tokens(size) for size in sizes]
         return None if None in counts else sum(count or 0 for count in counts)
 
     def _process(self, text: str, images: Sequence[Image.Image]) -> dict[str, torch.Tensor]:
-        """Return the processor's tensors, pixels in the model's precision."""
+        """Return the processor's tensors, with pixels in the model's precision."""
         found = self.processor(
             text=[text],
             images=[list(images)] if images else None,

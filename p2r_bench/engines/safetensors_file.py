@@ -38,7 +38,7 @@ def read_header(path: Path) -> Header:
     """Read the header, after checking that the file is whole.
 
     Raises:
-        UserError: A Git LFS pointer, a truncated file, or not a safetensors file.
+        UserError: The file is a Git LFS pointer, truncated, or not a safetensors file.
     """
     refuse_lfs_pointer(path)
     try:

@@ -1,4 +1,4 @@
-"""Tokens of a batch whose rows have settings and random numbers of their own."""
+"""Choice of tokens in a batch whose rows each have their own settings and random numbers."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ class OutputPenalties(LogitsProcessor):
 class RowSampler:
     """Chooses the tokens of one row.
 
-    Temperature 0 takes the likeliest token. Otherwise the n-th token of a row uses the n-th number of its own
-    generator, by inverting the cumulative distribution: the outcome depends on the seed and the logits, never on
-    the other rows or the device's generator.
+    Temperature 0 takes the likeliest token. Otherwise the n-th number of the row's own generator draws the n-th token,
+    by inverting the cumulative distribution. The outcome depends on the seed and the logits, never on the other rows or
+    the device's generator.
 
     Args:
         prompt_tokens: Tokens of the prompt without padding.
@@ -76,7 +76,7 @@ class RowSampler:
 
     @property
     def is_plain(self) -> bool:
-        """True when the likeliest token is taken without penalties."""
+        """True if the row takes the likeliest token, without penalties."""
         return self._generator is None and not self._penalties
 
     def choose(self, ids: Any, scores: Any, suppressed: torch.Tensor) -> torch.Tensor:

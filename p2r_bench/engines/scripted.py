@@ -1,7 +1,6 @@
-"""An engine that answers by a rule instead of a model: for tests and for measuring everything else.
+"""An engine that answers by a rule instead of a model, for tests and for timing the rest of the pipeline.
 
-Not registered by the core: a test registers `p2r_bench.engines.scripted:ScriptedEngine` under a name
-of its own.
+A test registers `p2r_bench.engines.scripted:ScriptedEngine` under any name; the core does not register it.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Script = Callable[[Request], str]
-"""The answer to a request; may raise EngineError."""
+"""Function that returns the answer to a request. It may raise EngineError."""
 
 Latency = Callable[[Request, str], float]
-"""Seconds that the engine is busy with a request and its answer, in one of its places."""
+"""Function from a request and its answer to the seconds that answering occupies one of the engine's slots."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class ScriptedEngine:
     """Answers every request by a rule; equal requests get equal answers.
 
     Args:
-        script, latency: Used instead of those that the arguments name.
+        script, latency: Functions used instead of those that the arguments name.
     """
 
     def __init__(
@@ -131,7 +130,7 @@ def by_digest(request: Request) -> str:
 
 
 def share_of(request: Request) -> float:
-    """A number from 0 to 1, evenly spread over requests and fixed for each."""
+    """Return a number from 0 to 1: fixed for a request, evenly spread over requests."""
     return int(hashlib.sha256(request.digest.encode()).hexdigest()[:8], 16) / 0xFFFFFFFF
 
 

@@ -18,14 +18,14 @@ from p2r_bench.http.retries import CallError
 from p2r_bench.types import Completion, Message, Recipe, Request, Sampling
 
 SMALL = (4, 8, 16, 64)
-"""Sizes in visual tokens at which a lower limit of the server's image processor is looked for."""
+"""Sizes, in visual tokens, that are tried to find the lower limit of the server's image processor."""
 LONGEST_STRIP = 128
-"""Widest aspect ratio of an image that is tried. So every number of tokens up to this can be."""
+"""Largest aspect ratio of a test image. Every number of tokens up to this one can be tried, as a strip."""
 WRAPPING = 8
-"""Most tokens that a chat template may put around an image; the family's puts two."""
+"""Most tokens that a chat template may put around an image."""
 
 Send = Callable[[Request, Sequence[Image.Image], bool], Awaitable[Completion]]
-"""Sends a request; the last argument says whether the extra sampling fields go with it."""
+"""Function that sends a request. Its last argument is True to include `openai_format.EXTRA_FIELDS`."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Found:
     """Capabilities of a server.
 
     Attributes:
-        extra: It takes the sampling fields that the standard has not.
-        schema: It enforces JSON schemas.
-        min_pixels, max_pixels: Sizes between which it leaves images alone; None when not looked for.
+        extra: True if the server takes `openai_format.EXTRA_FIELDS`.
+        schema: True if the server enforces JSON schemas.
+        min_pixels, max_pixels: Limits between which the server does not resize images; None if they were not tested.
     """
 
     extra: bool
@@ -56,8 +56,8 @@ async def probe(
         max_pixels: Largest image size to try.
 
     Raises:
-        UserError: It takes too few images, or resizes images of every size.
-        EngineError: It does not answer, or refuses a sampling field that the standard has.
+        UserError: The server takes too few images, or resizes images of every size.
+        EngineError: The server does not answer, or refuses a sampling field of the standard.
     """
     extra, text_only = await _text(send)
     schema = await _schema(send, extra)
@@ -70,7 +70,7 @@ async def probe(
         )
 
     async def surplus(tokens: int, count: int = 1) -> int | None:
-        """Prompt tokens of `count` images beyond their visual ones; None when the server refuses them."""
+        """Return the prompt tokens of `count` images beyond their visual tokens, or None if the server refuses them."""
         try:
             answer = await send(*_request(tokens, count, family.factor), extra)
         except EngineError as error:
@@ -98,7 +98,7 @@ Surplus = Callable[[int], Awaitable[int | None]]
 
 @dataclass(frozen=True)
 class _Kept:
-    """Sizes, in visual tokens, that a server leaves alone, and the tokens it puts around each image."""
+    """Sizes, in visual tokens, that a server does not resize, and the number of tokens around each image."""
 
     smallest: int
     largest: int
@@ -107,10 +107,10 @@ class _Kept:
 
 
 async def _kept_sizes(surplus: Surplus, most: int, where: str, family: str) -> _Kept:
-    """The sizes between a processor's limits.
+    """Return the sizes that the server's processor does not resize.
 
-    Below the lower limit images are enlarged and have a larger surplus than the rest, above the
-    upper one they are shrunk and have a smaller one; all in between have the same.
+    Images below the processor's lower limit are enlarged, so that their surplus is larger. Images above the upper limit
+    are shrunk, so that their surplus is smaller. All images between the limits have the same surplus.
     """
     found = dict(zip(SMALL, await asyncio.gather(*map(surplus, SMALL)), strict=True))
     found[most] = await surplus(most)
@@ -132,9 +132,9 @@ async def _kept_sizes(surplus: Surplus, most: int, where: str, family: str) -> _
             for size in sizes
         )
         raise UserError(
-            f"{where} counts other visual tokens than the family {family} ({counts}): its processor resizes the "
-            "images, and the model would not see the recorded pixels; or the model is of another family, which "
-            "--family names. --engine-arg pixels=unchecked goes on all the same; this is recorded."
+            f"{where} counts other visual tokens than the family {family} ({counts}). If the model is of "
+            "another family, name it with --family. Otherwise the server resizes images, and the model would not see "
+            "the recorded pixels; --engine-arg pixels=unchecked continues all the same, and the run records it."
         )
     kept = [size for size in sizes if found[size] == wrapping]
     good, bad = kept[-1], next((size for size in sizes if size > kept[-1]), None)
@@ -155,7 +155,7 @@ async def _text(send: Send) -> tuple[bool, Completion]:
 
 
 def _is_refusal(error: EngineError) -> bool:
-    """Return whether a server refuses the request, unlike one that is busy or out of reach for a while."""
+    """Return whether a server refuses the request itself. A busy or unreachable server does not."""
     if error.kind == OTHER_MODEL:
         return False
     return not error.retryable or error.kind in ("http_500", "bad_response", "error_body")
@@ -187,20 +187,20 @@ async def _schema(send: Send, extra: bool) -> bool:
 
 
 def _reachable(tokens: int) -> int:
-    """The most visual tokens, up to this many, of the images that `_request` makes."""
+    """Return the largest size, up to `tokens`, of which `_request` can make an image."""
     rows = _rows(tokens)
     return tokens // rows * rows
 
 
 def _rows(tokens: int) -> int:
-    """Height in tokens of an image of so many: the squarest rectangle, where there is one that is not a thread."""
+    """Return the height, in tokens, of the squarest image of `tokens` tokens that is no longer than `LONGEST_STRIP`."""
     square = math.isqrt(tokens)
     rows = next((rows for rows in range(square, 0, -1) if tokens % rows == 0), 1)
     return rows if tokens <= LONGEST_STRIP * rows * rows else square
 
 
 def _request(tokens: int, count: int, factor: int) -> tuple[Request, list[Image.Image]]:
-    """A request with `count` white images of so many visual tokens of factor × factor pixels each."""
+    """Return a request with `count` white images of `tokens` visual tokens, each of factor × factor pixels."""
     rows = _rows(tokens)
     size = (tokens // rows * factor, rows * factor)
     recipe = Recipe("probe", "apply", "white", (), None, (size,))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 _PLACEHOLDER = re.compile(r"(image|video|vision|audio|boi|eoi|boa|eoa)\w*_token_(id|index)")
-"""Keys of a configuration that hold ids of placeholders."""
+"""Keys of a configuration that hold ids of placeholder tokens."""
 
 # Placeholders of images and videos: sampled, they would name pixels that are not there.
 VISION_TOKENS = (
@@ -20,7 +20,7 @@ VISION_TOKENS = (
 
 
 def end_ids(tokenizer: Any, config: Any, generation_config: Any) -> tuple[int, ...]:
-    """End tokens of the tokenizer, the configuration and the generation configuration (None where there is none)."""
+    """Return the end tokens of the tokenizer, the configuration and the generation configuration, which may be None."""
     ends = {tokenizer.eos_token_id}
     for source in (config, config.get_text_config(), generation_config):
         ids = getattr(source, "eos_token_id", None)
@@ -31,7 +31,7 @@ def end_ids(tokenizer: Any, config: Any, generation_config: Any) -> tuple[int, .
 def suppressed_ids(
     tokenizer: Any, config: Any, names: Iterable[str] = VISION_TOKENS
 ) -> tuple[int, ...]:
-    """Return the tokens that stand for images, videos and audio: by name, and by what the configuration says."""
+    """Return the tokens that stand for images, videos and audio, by name and by the configuration's ids."""
     vocabulary = tokenizer.get_vocab()
     ids = {vocabulary[name] for name in names if name in vocabulary}
     ids |= {

@@ -51,7 +51,7 @@ class TransformersEngine:
     """Runs a checkpoint of a known model family with transformers.
 
     Model: a bundled name, a local folder or a hub id. Sampled requests draw from their own seed, so
-    a request's tokens do not depend on the rest of its batch, but for the last digits of its logits.
+    a request's tokens do not depend on the rest of its batch, except for rounding of the logits.
     """
 
     def __init__(self, config: EngineConfig) -> None:
@@ -131,7 +131,7 @@ class TransformersEngine:
         self._loaded = loaded
 
     def capabilities(self) -> Capabilities:
-        """Every sampling field; no schemas; images are taken at the size at which they come."""
+        """All sampling fields, no enforced schemas, and images of any size."""
         if self._loaded is None:
             raise RuntimeError("the engine has not been started")
         arguments = self.arguments
@@ -207,13 +207,13 @@ class TransformersEngine:
 
 
 def _is_cancelled() -> bool:
-    """Return whether somebody has cancelled the current task."""
+    """Return whether the current task has been cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 def _room(model: Any) -> int:
-    """Tokens of keys and values that fit beside the weights: three fifths of what is free, or 2¹⁸ off CUDA."""
+    """Return the number of tokens whose keys and values fit in three fifths of the free CUDA memory; else 2¹⁸."""
     import torch
 
     if model.device.type != "cuda":

@@ -75,7 +75,7 @@ class VLLMEngine:
 
     @property
     def _key(self) -> tuple[object, ...]:
-        """Equal for engines that one vLLM can serve."""
+        """Key that is equal for engines that one vLLM can serve."""
         config = self.config
         base = replace(self.arguments, lora=None)
         return (config.model, config.revision, base, config.max_images)
@@ -127,10 +127,10 @@ class VLLMEngine:
         return shared
 
     async def _check_sizes(self) -> None:
-        """Check by visual tokens that vLLM's processor leaves images of the family's sizes alone.
+        """Check, by counts of visual tokens, that vLLM's processor does not resize images of the family's sizes.
 
         Raises:
-            UserError: It resizes one, and the family says that it would not.
+            UserError: The processor resizes an image whose size the family keeps.
         """
         assert self._format is not None
         checkpoint, most = self._format.checkpoint, self.arguments.max_pixels
@@ -152,7 +152,7 @@ class VLLMEngine:
             return
 
     async def _count(self, size: Size) -> int:
-        """Visual tokens that vLLM makes of an image of this size."""
+        """Return the number of visual tokens that vLLM makes of an image of this size."""
         from PIL import Image
 
         assert self._shared is not None and self._format is not None
@@ -167,7 +167,7 @@ class VLLMEngine:
         return self._format.image_tokens(rendered)
 
     def capabilities(self) -> Capabilities:
-        """Every sampling field, schemas, and images of the family's sizes up to `max_pixels`."""
+        """All sampling fields, enforced schemas, and images of the family's sizes up to `max_pixels`."""
         if self._shared is None or self._format is None:
             raise RuntimeError("the engine has not been started")
         arguments, family = self.arguments, self._format.checkpoint.family

@@ -22,7 +22,7 @@ RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """Values of vLLM's `max_lora_rank`."""
 
 VISION = ("visual.", "vision", "multi_modal_projector", "image_newline")
-"""Parts of tensor names outside of the language model."""
+"""Parts of the names of tensors outside the language model."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Checkpoint:
         """Return the pixels between which images keep their size.
 
         Raises:
-            UserError: The family cannot work within them.
+            UserError: The family cannot work within these limits.
         """
         budget = Budget(self.family.alignment**2, max_pixels)
         if problem := self.family.problem(budget):
@@ -59,7 +59,7 @@ class Checkpoint:
         return budget
 
     def probe_sizes(self, max_pixels: int, context: int) -> list[Size]:
-        """Return sizes to check at start: the smallest, the largest that fits the context, and long ones."""
+        """Return image sizes to check at start: the smallest, the largest that fits the context, and long, narrow ones."""
         least = self.family.alignment**2
         while True:
             budget = Budget(least, max_pixels)
@@ -76,7 +76,7 @@ def read_checkpoint(folder: Path, name: str) -> Checkpoint:
     """Read a model folder's configuration, tokenizer and chat template.
 
     Raises:
-        UserError: No model family serves it, or a file is missing or unusable.
+        UserError: No model family serves the model, or a file is missing or unusable.
     """
     import transformers
 
@@ -122,7 +122,7 @@ def check_tensors(checkpoint: Checkpoint) -> None:
     reads headers only. Quantized checkpoints are not checked.
 
     Raises:
-        UserError: Lists the tensors.
+        UserError: A tensor is missing or has no place; the message lists the tensors.
     """
     import transformers
     from transformers.utils import logging as untyped_logging
@@ -152,7 +152,7 @@ class Adapter:
     """A LoRA adapter's folder.
 
     Attributes:
-        digest: Identity of its configuration and weights.
+        digest: Digest of its configuration and weights.
         rank: Largest rank of its matrices.
     """
 

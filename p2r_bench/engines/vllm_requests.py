@@ -42,7 +42,7 @@ class Format:
         """Return the visual tokens of a prompt, and check that no image was resized.
 
         Raises:
-            EngineError: The count is not the family's, and the family's sizes settle.
+            EngineError: The count differs from the family's, whose processor keeps images of these sizes.
         """
         counted, expected = self.image_tokens(rendered), self.expected_tokens(request)
         if counted != expected and self.checkpoint.family.settles:
@@ -55,7 +55,7 @@ class Format:
         return counted
 
     def tokens(self, messages: list[dict[str, Any]]) -> list[int]:
-        """Return the token ids of chat messages; an image is one token. Not for several threads at once."""
+        """Return the token ids of chat messages; an image is one token. Not thread-safe."""
         tokenizer = self.checkpoint.tokenizer
         text = tokenizer.apply_chat_template(
             messages,
@@ -165,10 +165,10 @@ class Format:
 
 
 def lost_image(output: Any) -> bool:
-    """Return whether vLLM's engine process had evicted an image that this process took for cached.
+    """Return whether vLLM's engine process had evicted an image that this process expected in the cache.
 
-    The two may drift apart when the cache is full or a request is cancelled. vLLM forgets the image here then, and the
-    request can be sent again.
+    This may happen when the cache is full or a request is cancelled. vLLM then drops the image in this process too, and
+    the request can be sent again.
     """
     (answer,) = output.outputs
     return answer.finish_reason == "error" and not answer.token_ids

@@ -16,7 +16,7 @@ from p2r_bench.engines.vllm_checkpoint import Adapter, Checkpoint, reserved_rank
 from p2r_bench.errors import UserError
 
 TEXT_ROOM = 4096
-"""Tokens reserved for the text of a prompt and its output when the context length is chosen here."""
+"""Tokens reserved for a prompt's text and output when the user sets no context length."""
 
 SHUTDOWN_S = 10.0
 """Seconds that vLLM's processes get to end."""
@@ -113,8 +113,8 @@ class Shared:
     Attributes:
         llm: The AsyncLLM. It belongs to the event loop in which it was started.
         context: Longest prompt and output in tokens.
-        facts: Recorded per session.
-        room: Digests of the adapters that it can serve.
+        facts: Facts about the engine, recorded per session.
+        room: Digests of the adapters that this vLLM can serve.
         copies: Copies of the model.
         adapters: LoRARequest of each loaded adapter, by digest.
     """
@@ -132,11 +132,13 @@ class Shared:
         self._place = lru_cache(4096)(lambda source: next(turns))
 
     def rank(self, source: str | None) -> int | None:
-        """Return the copy whose caches know an image, or for a new image the next copy in turn; None lets vLLM choose."""
+        """Return the copy of the model that has an image in its cache, or the next copy for a new image; None lets vLLM
+        choose.
+        """
         return self._place(source) if self.copies > 1 and source is not None else None
 
     async def lora_request(self, adapter: Adapter) -> Any:
-        """Load an adapter, once, and return the LoRARequest that selects it.
+        """Load an adapter unless it is loaded, and return the LoRARequest that selects it.
 
         Raises:
             UserError: vLLM cannot load it.
@@ -162,7 +164,7 @@ _running: dict[tuple[object, ...], Shared] = {}
 def acquire(
     key: tuple[object, ...], adapter: Adapter | None, start: Callable[[], Shared]
 ) -> Shared:
-    """Return the vLLM of a key, started if there is none or if it has no room for the adapter."""
+    """Return the running vLLM of a key; start one if there is none or it has no room for the adapter."""
     shared = _running.get(key)
     if shared is None or (adapter is not None and adapter.digest not in shared.room):
         shared = _running[key] = start()
@@ -171,7 +173,7 @@ def acquire(
 
 
 def release(shared: Shared) -> None:
-    """Count one user less, and stop vLLM after the last one."""
+    """Decrease the number of users, and stop vLLM after the last one."""
     shared.users -= 1
     if shared.users:
         return
@@ -237,7 +239,7 @@ def start_vllm(checkpoint: Checkpoint, arguments: Arguments, keywords: dict[str,
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Keep a terminal's Ctrl-C from the processes started here, which inherit the mask: `close` stops them."""
+    """Return a context in which started processes do not receive a terminal's Ctrl-C; `close` stops them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -246,6 +248,6 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def _line(error: Exception) -> str:
-    """An error's text on one line that ends with a full stop."""
+    """Return an error's text on one line that ends with a full stop."""
     line = " ".join(str(error).split()) or type(error).__name__
     return line if line.endswith(".") else f"{line}."

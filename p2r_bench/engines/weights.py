@@ -14,7 +14,7 @@ _MEANINGS = {
     "unexpected_keys": "in the checkpoint without a place in the model",
     "mismatched_keys": "of another shape than the model's",
 }
-"""Keys of transformers' loading info to what they mean."""
+"""Key of transformers' loading info to its meaning."""
 
 
 def check_all_loaded(model: Any, info: Mapping[str, Any], folder: Path, name: str) -> None:
@@ -27,7 +27,7 @@ def check_all_loaded(model: Any, info: Mapping[str, Any], folder: Path, name: st
         name: The name that the user gave the model, for the message.
 
     Raises:
-        UserError: Lists the tensors.
+        UserError: The check fails; the message lists the tensors.
     """
     problems = [
         f"{len(keys)} {meaning}: {some(sorted(map(_key_text, keys)))}"
@@ -46,13 +46,13 @@ def check_all_loaded(model: Any, info: Mapping[str, Any], folder: Path, name: st
 
 
 def check_finite(model: Any, folder: Path, name: str, dtype: str) -> None:
-    """Check that no weight is NaN or infinite: such a model answers nothing.
+    """Check that no weight is NaN or infinite.
 
     Args:
         dtype: Precision of the weights in memory, for the message.
 
     Raises:
-        UserError: Lists the tensors.
+        UserError: The check fails; the message lists the tensors.
     """
     import torch
 
@@ -73,7 +73,7 @@ def check_finite(model: Any, folder: Path, name: str, dtype: str) -> None:
 
 
 def _check_tied_head(model: Any, folder: Path, name: str) -> None:
-    """The configuration decides whether the output head is the embedding; a checkpoint may not contradict it."""
+    """Check that a model whose configuration ties the output head to the embedding stores no other head."""
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
     if head is None or embedding is None or not getattr(model.config, "tie_word_embeddings", False):
         return
@@ -90,7 +90,7 @@ def check_adapter_loaded(expected: Iterable[str], found: Iterable[str], folder: 
     """Check that a LoRA adapter's file holds the tensors that its configuration asks for, and no others.
 
     Raises:
-        UserError: Lists the tensors.
+        UserError: The check fails; the message lists the tensors.
     """
     expected, found = set(expected), set(found)
     problems = [
@@ -110,7 +110,7 @@ def check_adapter_loaded(expected: Iterable[str], found: Iterable[str], folder: 
 
 
 def _key_text(key: Any) -> str:
-    """A tensor's name; for one of another shape, with both shapes."""
+    """Return a tensor's name, with both shapes if they differ."""
     if isinstance(key, str):
         return key
     name, *shapes = key

@@ -35,7 +35,7 @@ class Finished:
 
 @dataclass(eq=False)
 class Job:
-    """A row and the future of its caller. Cancelling `future` ends the row."""
+    """A row and the future that its caller awaits. Cancelling `future` ends the row."""
 
     priority: int
     number: int
@@ -49,7 +49,7 @@ class Worker:
 
     A batch starts with the most urgent row, by priority, then arrival. Rows of its priority that are nearest in length
     join first, then those of later priorities. It starts once it is full, or once no request is being prepared and
-    none has arrived for a moment.
+    none has arrived for `LINGER_SECONDS`.
 
     Args:
         rows: Most rows of a batch.
@@ -113,7 +113,7 @@ class Worker:
         self._thread.join()
 
     def _run(self) -> None:
-        """Work until closed or dead, and leave no future pending."""
+        """Run batches until the worker is closed or dead, and leave no future pending."""
         end = EngineError("the engine was closed", kind="closed")
         try:
             while (batch := self._next()) is not None:
@@ -134,7 +134,7 @@ class Worker:
                 self._fail(job, end)
 
     def _next(self) -> list[Job] | None:
-        """Wait for a batch; None once closed."""
+        """Wait for a batch and return it, or None once the worker is closed."""
         with self._changed:
             while not self._closing:
                 self._waiting = [job for job in self._waiting if not job.future.cancelled()]
@@ -198,7 +198,7 @@ class Worker:
         """Free the device's memory after a failure of the model.
 
         Raises:
-            EngineDead: The device fails as well, or the same failure came too often in a row.
+            EngineDead: The device fails as well, or the same failure came `SAME_FAILURES` times in a row.
         """
         try:
             self._free_memory()
@@ -214,7 +214,7 @@ class Worker:
             ) from error
 
     def _shrink(self, batch: Sequence[Job], error: Exception) -> None:
-        """Queue the rows of a batch without memory again, for batches of half its size; fail a row that was alone."""
+        """Return the rows of a batch that ran out of memory to the queue, in halves. A batch of one row fails."""
         self._free_memory()
         device = self.generator.device
         if len(batch) == 1:
@@ -231,7 +231,7 @@ class Worker:
             self._waiting.extend(batch)
 
     def _free_memory(self) -> None:
-        """Free the device's memory; raises what a device in a sticky error state raises."""
+        """Free the device's memory. Raises the device's error if the device no longer works."""
         if self.generator.device.type == "cuda":
             torch.cuda.synchronize(self.generator.device)
             torch.cuda.empty_cache()

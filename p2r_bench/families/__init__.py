@@ -13,7 +13,7 @@ from p2r_bench.families.notation import BoxNotation
 AUTO = "auto"
 """Name that a profile gives for the family of the checkpoint."""
 DEFAULT = "qwen3-vl"
-"""Family of the published checkpoints (arXiv 2607.01191); "auto" means it where no checkpoint is known."""
+"""Family of the published checkpoints (arXiv 2607.01191). "auto" is this family if no checkpoint is known."""
 
 __all__ = ["AUTO", "DEFAULT", "BoxNotation", "Budget", "Family", "family_serving", "find_family"]
 

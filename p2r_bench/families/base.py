@@ -1,4 +1,4 @@
-"""The rules that a model family fixes."""
+"""Base class of model families, and the pixel budget of an image."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Family:
     Attributes:
         name: Name in profiles.
         version: Raised when a rule changes; part of every profile hash.
-        model_types: `model_type`s in `config.json` of the checkpoints that it serves.
+        model_types: Values of `model_type` in `config.json` of the family's checkpoints.
         names: Regular expression that finds the family's models by their hub id or served name.
         boxes: The notation of the boxes that the models write.
-        never_sampled: Special tokens that stand for pixels and are never sampled, since no pixels belong to a sampled
-            one.
+        never_sampled: Special tokens that stand for pixels. They are never sampled, since a sampled one would have no
+            pixels.
         settles: True if the models' own processor keeps the size of an image whose size is a result of `fit`. If not,
             an engine must disable its resizing, or the counts of visual tokens show the difference.
         alignment: Both sides of a result of `fit` are multiples of this number of pixels.
@@ -56,7 +56,9 @@ class Family:
         raise NotImplementedError
 
     def visual_tokens(self, size: Size) -> int | None:
-        """Return the visual tokens of an image of a final size, without those around it; None when not known."""
+        """Return the visual tokens of an image of a final size, without the special tokens around it; None if not
+        known.
+        """
         raise NotImplementedError
 
     def problem(self, budget: Budget) -> str | None:

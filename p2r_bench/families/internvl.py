@@ -64,7 +64,9 @@ class InternVL(Family):
 
 @lru_cache(4096)
 def _grid(size: Size, most: int) -> tuple[int, int]:
-    """Return columns and rows of tiles. Of grids with the same ratio the larger wins, up to twice the image's area."""
+    """Return columns and rows of tiles. Among grids with the same ratio the larger one is chosen, up to twice the
+    image's area.
+    """
     width, height = size
     ratio, area = width / height, width * height
     grids = [

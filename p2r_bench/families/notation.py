@@ -62,7 +62,7 @@ class BoxNotation:
 
     @property
     def example(self) -> str:
-        """Return one entry with names in place of numbers, for the prompt."""
+        """Return one entry for the prompt, with names such as x1 instead of numbers."""
         corners = ", ".join(
             ("x1", "y1", "x2", "y2") if self.order == "xyxy" else ("y1", "x1", "y2", "x2")
         )
@@ -88,7 +88,7 @@ class BoxNotation:
         return text.join(_BOX_TOKENS) if self.form == "box_tokens" else text
 
     def in_order(self, values: Sequence[object]) -> Sequence[object]:
-        """Return four values as x1, y1, x2, y2; any other number of values as they are."""
+        """Return four values as x1, y1, x2, y2; any other number of values is returned unchanged."""
         if self.order == "xyxy" or len(values) != 4:
             return values
         y1, x1, y2, x2 = values
@@ -113,7 +113,7 @@ class BoxNotation:
         return x1 * across, y1 * down, x2 * across, y2 * down
 
     def as_json(self, text: str) -> str:
-        """Return a reply with its boxes as JSON objects of this notation's key; JSON replies come back as they are.
+        """Return a reply with its boxes as JSON objects of this notation's key; JSON replies are returned unchanged.
 
         Every whole list of corners counts, also in a reply that the token limit cut off.
         """
@@ -156,7 +156,7 @@ def _between(text: str, begin: str, end: str) -> Iterator[str]:
 
 
 def _value(text: str) -> Any:
-    """Return a JSON list; the text of an unreadable one, which is no box."""
+    """Return the value of a JSON list, or the text itself if it is not valid JSON."""
     try:
         return json.loads(text)
     except ValueError:

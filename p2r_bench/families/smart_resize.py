@@ -25,7 +25,7 @@ class SmartResize(Family):
         The rule rounds both sides to multiples of the factor, then scales down, rounding down, when the area is
         above the budget, or up, rounding up, when it is below. For extreme shapes its result can miss the budget or
         have an aspect ratio that it would itself refuse. It is therefore applied until nothing changes, so that a
-        processor with the same budget leaves the image alone.
+        processor with the same budget does not resize the image.
         """
         width, height = size
         if max(width, height) > MAX_ASPECT_RATIO * min(width, height):

@@ -1,1 +1,1 @@
-"""Calls to chat servers: which server to ask, when to ask again, and bodies of many megabytes."""
+"""Calls to chat servers: choice of the server, retries, and bodies of many megabytes."""

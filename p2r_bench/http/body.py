@@ -1,15 +1,15 @@
-"""Request bodies of many megabytes, sent from where their parts lie."""
+"""Request bodies of many megabytes, sent without copying their parts."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 
 CHUNK_BYTES = 256 << 10
-"""Bytes given to the connection at a time: it copies what the network does not take at once."""
+"""Bytes given to the connection at a time. The connection copies bytes that the network does not take at once."""
 
 
 class Body:
-    """A body in parts, which are shared and never joined. Can be sent again."""
+    """A body whose parts are shared and never joined. It can be sent several times."""
 
     def __init__(self, parts: Sequence[bytes]) -> None:
         self._parts = parts

@@ -21,12 +21,12 @@ from p2r_bench.redaction import hidden, redacted_url
 
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 LOADING = frozenset({502, 503, 504})
-"""Statuses of a server, or of a proxy in front of it, that is still loading its model."""
+"""HTTP statuses of a server that is still loading its model, or of a proxy in front of it."""
 LONGEST_WAIT_S = 60.0
 LONGEST_ORDERED_WAIT_S = 600.0
 LOADING_WAIT_S = 5.0
 LARGEST_ANSWER = 64 << 20
-"""Bytes of an answer, beyond which it is given up."""
+"""Most bytes of an answer; a larger one is an error."""
 _TOO_LONG = (
     "maximum context length",
     "context length",
@@ -36,7 +36,7 @@ _TOO_LONG = (
 )
 
 SAID_WAIT_S = 30.0
-"""Seconds of an ordered wait, from which on it is logged."""
+"""Shortest wait ordered by a server that is logged, in seconds."""
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Endpoint:
         in_flight: Number of requests in progress.
         rests_until: Time (`time.monotonic`) until which other servers are preferred.
         said_until: Time until which an ordered wait has been logged.
-        reached: True once it has answered.
+        reached: True once the server has answered.
     """
 
     address: str
@@ -78,11 +78,11 @@ class Endpoint:
 
 @dataclass
 class Patience:
-    """Patience with servers that are still loading.
+    """Limit of the wait for servers that are still loading.
 
     Attributes:
         until: Time (`time.monotonic`) until which a server that cannot be reached or is loading is asked again.
-        notify: Called with each such failure.
+        notify: Function called with each failure of a server that is not ready.
     """
 
     until: float
@@ -90,17 +90,18 @@ class Patience:
 
 
 class Endpoints:
-    """Client of several servers: asks the least busy one, and repeats temporary failures, on another one if possible.
+    """Client of several servers. A call goes to the least busy one; temporary failures are repeated, on another if
+    possible.
 
     Waits grow exponentially with full jitter from `first_wait_s`; a `Retry-After` of the server is
     obeyed instead.
 
     Args:
-        headers: Sent with every call.
+        headers: Headers of every call.
         params: Query of every call, beside that of a server's own URL.
         retries: Most repetitions of a failed call.
         timeout_s: Seconds for a whole answer.
-        transport: Replaces the network, for tests.
+        transport: HTTP transport that replaces the network in tests.
     """
 
     def __init__(
@@ -132,10 +133,11 @@ class Endpoints:
         """Return the result of `read` on a server's JSON answer, and the server.
 
         Args:
-            read: Raises EngineError when the answer is none; a retryable one is asked for again.
+            read: Function that raises EngineError for an unusable answer; the call is repeated if the error is
+                retryable.
 
         Raises:
-            EngineError: All tries failed, or the failure is one that another try would not change.
+            EngineError: All tries failed, or another try would fail as well.
         """
         return await self._repeat(self._choose, "POST", path, body, read, None)
 
@@ -148,9 +150,9 @@ class Endpoints:
         read: Callable[[Any], T],
         patience: Patience | None = None,
     ) -> T:
-        """The same from one server, which may still be loading while there is patience.
+        """Return the result of `read` on one server's JSON answer. `patience` waits for a server that is still loading.
 
-        A server that has never been reached and refuses the connection is not asked again otherwise.
+        Without it, a server that has never been reached and refuses the connection is not asked again.
 
         Raises:
             EngineError: As `post`.
@@ -198,7 +200,7 @@ class Endpoints:
             attempt += 1
 
     def _wait(self, endpoint: Endpoint, failure: EngineError, attempt: int) -> float:
-        """Seconds until the next try, which may go to another server."""
+        """Return the seconds until the next try, which may go to another server."""
         endpoint.failed()
         ordered = failure.retry_after_s if isinstance(failure, CallError) else None
         if ordered is None:
@@ -216,10 +218,10 @@ class Endpoints:
     async def _call(
         self, endpoint: Endpoint, method: str, path: str, body: Body | None = None
     ) -> Any:
-        """The JSON of one HTTP call, without retries.
+        """Return the JSON answer of one HTTP call, without retries.
 
         Raises:
-            CallError: It failed.
+            CallError: The call failed.
         """
         where = endpoint.url + path
         try:
@@ -283,7 +285,7 @@ class Endpoints:
 
 
 class CallError(EngineError):
-    """An HTTP call failed.
+    """Error of a failed HTTP call.
 
     Attributes:
         status: HTTP status, or None when there was no answer.
@@ -305,21 +307,21 @@ class CallError(EngineError):
 
 
 def endpoint_of(url: str, params: Mapping[str, str]) -> Endpoint:
-    """The server at a base URL, whose own query goes with every call."""
+    """Return the server at a base URL, with the URL's own query added to every call."""
     parts = urlsplit(base_url(url))
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     return Endpoint(urlunsplit(parts._replace(query="", fragment="")), {**query, **params})
 
 
 def base_url(url: str) -> str:
-    """A server's base URL: `/v1` is added where there is no path."""
+    """Return a server's base URL, with `/v1` added to a URL without a path."""
     url = url.strip()
     parts = urlsplit(url if "://" in url else f"http://{url}")
     return urlunsplit(parts._replace(path=parts.path.rstrip("/") or "/v1"))
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait according to `Retry-After`, in seconds or as a date; at most ten minutes."""
+    """Return the seconds to wait by `Retry-After` (seconds or a date), at most ten minutes."""
     value = headers.get("retry-after")
     if value is None:
         return None

@@ -37,18 +37,18 @@ class ChatService:
 
     Args:
         url: Base URL of the server, with its version path ("http://localhost:8000/v1").
-        api_key: Sent as a bearer token, or None.
+        api_key: Key sent as a bearer token, or None.
         timeout: Seconds for one attempt, the whole response included.
         retries: Further attempts after a timeout, a broken connection, a passing HTTP status or a bad reply.
         concurrency: Most requests in flight.
         first_wait: Seconds before the second attempt, at most.
-        transport: Replaces the network, for tests.
+        transport: HTTP transport that replaces the network in tests.
 
     Attributes:
         url: The address of requests as it may be shown: without a password or a query's values.
 
     Raises:
-        UserError: No header can hold the key.
+        UserError: The key has a character that is not allowed in HTTP headers.
     """
 
     def __init__(

@@ -131,7 +131,7 @@ class _Reply:
         return named if named and table.NOTHING.match(self.text, named.end) else None
 
     def declared(self) -> _Named | None:
-        """Match the last declaration that speaks of options, even when it names no single one."""
+        """Match the last declaration that is about options, even if it does not name exactly one option."""
         found = [*table.ANNOUNCED.finditer(self.text), *table.CONFIRMED.finditer(self.text)]
         found.sort(key=re.Match.start, reverse=True)
         for match in found[:_LATEST_DECLARATIONS]:
@@ -168,7 +168,7 @@ class _Reply:
         return named if named.whole_text or self._explained(named.key, after) else None
 
     def it_is(self) -> _Named | None:
-        """The reply begins with "It is" and an option."""
+        """Match "It is" and an option at the start of the reply."""
         opened = table.IT_IS.match(self.text, _skip(table.OPENING, self.text, 0))
         named = self._after(opened.end(), lower=False) if opened else None
         if named is None or table.CLEFT.match(self.text, named.end):
@@ -189,20 +189,20 @@ class _Reply:
         return named if table.NOTHING.match(self.text, named.end) else None
 
     def yes_or_no(self) -> _Named | None:
-        """Match yes or no at the start of a reply, where these are the options."""
+        """Match yes or no at the start of a reply, if the options are yes and no."""
         keys = {text.casefold(): key for key, text in self.options.items()}
         said = yes_or_no(self.text) if keys.keys() == {"yes", "no"} else None
         return _Named(keys[said.value], said.span, said.span[1]) if said else None
 
     def _labelled(self, line: str) -> bool:
-        """Return whether a line begins with an option's letter and punctuation, or is no more than the letter."""
+        """Return whether a line is an option's letter, or begins with one and punctuation."""
         letter = _LETTER.match(line, _skip(table.OPENING, line, 0))
         if letter is None or letter[0] not in self.letters:
             return False
         return bool(_mark(line, letter.end()) or _LINE_END.match(line, letter.end()))
 
     def _corrected(self, named: _Named) -> bool:
-        """Return whether the reply takes the option back later and goes on to another: "A. No wait, it's B"."""
+        """Return whether the reply retracts the option later and names another: "A. No wait, it's B"."""
         back = table.CORRECTION.search(self.text, named.end)
         if back is None:
             return False
@@ -244,7 +244,7 @@ class _Reply:
         return False
 
     def _explained(self, key: str | None, at: int) -> bool:
-        """Return True if the rest of the sentence supports a label: it explains it, or refuses another."""
+        """Return True if the rest of the sentence explains the label's option, or refuses another option."""
         if key is None or self._contrasted(key, at):
             return key is not None
         own = frozenset(words_of(self.options[key]))
@@ -254,7 +254,7 @@ class _Reply:
         return explained(self.text, at, Wording(own - others, others - own, negative))
 
     def _contrasted(self, key: str | None, at: int) -> bool:
-        """Return True if another option is refused here: "not A", "rather than the others"."""
+        """Return True if the text at this place refuses another option: "not A", "rather than the others"."""
         contrast = table.CONTRAST.match(self.text, at + len(marks(self.text, at)))
         if contrast is None or contrast[1]:
             return contrast is not None
@@ -277,7 +277,7 @@ class _Reply:
         return None
 
     def _one(self, at: int, *, lower: bool = True) -> _Named | None:
-        """Return the option named here, with key None when another is offered beside it."""
+        """Return the option named at this place; its key is None if the reply offers another beside it."""
         named = self._named(at, lower=lower)
         if named is None:
             return None
@@ -291,7 +291,7 @@ class _Reply:
         return named
 
     def _named(self, at: int, *, lower: bool) -> _Named | None:
-        """Return the option whose text or letter, with or without its text, stands here."""
+        """Return the option whose text, or letter with or without its text, stands at this place."""
         by_text, letter = self._text(at), _LETTER.match(self.text, at)
         if letter is None or (by_text and by_text.end > letter.end()):
             return by_text
@@ -324,7 +324,7 @@ class _Reply:
         )
 
     def _text(self, at: int) -> _Named | None:
-        """Return the option whose text stands here, the longest one; key None when several have it."""
+        """Return the option with the longest text at this place; its key is None if several options have that text."""
         found = [(k, m) for k, p in self.patterns.items() if (m := p.match(self.text, at))]
         lettered = [(k, m) for k, m in found if self._own_letter(k, m.end())]
         found = lettered or [(k, m) for k, m in found if table.TEXT_ENDS.match(self.text, m.end())]
@@ -338,7 +338,7 @@ class _Reply:
         return _Named(longest[0][0] if len(longest) == 1 else None, longest[0][1].span(1), end)
 
     def _own_word(self, key: str, at: int) -> re.Match[str] | None:
-        """Return the word that stands here, if only this option's text has it."""
+        """Return the word at this place, if only this option's text has it."""
         word = _WORD.match(self.text, at)
         if word is None:
             return None

@@ -141,12 +141,12 @@ OWN_LETTER = re.compile(r"[^\S\n]{0,3}[(\[]([A-Za-z])[)\]]")
 COMPARED = re.compile(r"[<>≤≥±]\s?-?\Z")
 """Stands before a number that is a bound: ">4"."""
 CLEFT = re.compile(r",?\s(?:that|which|who)(?![^\W_])", re.IGNORECASE)
-"""Follows an option that the sentence goes on about: "It is B that I would rule out"."""
+"""Follows an option about which the sentence says more: "It is B that I would rule out"."""
 EXPLAINS = re.compile(
     r"[\s,;(.]{0,4}(?:(?:because|since|as|while|whereas|unlike|not)(?![^\W_])|因为|因為)[^.;\n]*",
     re.IGNORECASE,
 )
-"""A reason after an option. The letters in it list nothing."""
+"""A reason after an option. Letters in the reason do not name options."""
 
 CORRECTION = re.compile(
     r"[.!?\n…—–-]\s*(?:(?:oh|hmm+|but)[,.…]*\s)?(?:no|wait|actually|sorry|correction|scratch\sthat|"

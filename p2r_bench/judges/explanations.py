@@ -1,7 +1,7 @@
 """Explanations after an option or a number that begins a reply.
 
-A label proves nothing by itself: "B: nah" begins like "B: blue". After its punctuation only what is listed here, or
-names the option, leaves it standing.
+A label alone does not count as the answer: "B: nah" begins like "B: blue". The text after its punctuation must be an
+explanation of a kind listed here, or name the option.
 """
 
 from __future__ import annotations
@@ -37,14 +37,16 @@ _ABOUT_THE_PICTURE = re.compile(
     r"|[图圖画畫]|照片|写真|画像|그림|이미지|사진",
     re.IGNORECASE,
 )
-"""Begins a statement about the picture: an article or a quantifier. One about the option itself may refuse it."""
+"""Begins a statement about the picture: an article or a quantifier. Statements about the option are excluded, as they
+may refuse it.
+"""
 _STATEMENT = re.compile(
     rf"(?!(?:But|However|Perhaps|Maybe|Or|Possibly|Although|Though|Unless|Actually|Wait|Hmm|No|Not)(?!{_L}))"
     rf"(?!(?:It|This|That|They)\s(?:might|could|may)(?!{_L}))"
     rf"(?!(?:\w+\s){{0,2}}(?:answer|option|choice|possibility|guess|letter|wrong|incorrect|false)(?!{_L}))"
     rf"(?:(?:I|We)\s(?:can\s)?(?:clearly\s)?see|(?!(?:I|We)(?!{_L}))[\w'’-]+\s[\w'’-]+)\s\w"
 )
-"""Begins a sentence of three words or more about anything but the option; the speaker may only see."""
+"""Begins a sentence of three words or more about anything but the option. After "I" or "we" only "see" is accepted."""
 _TAKEN_BACK = re.compile(
     rf"(?:It|This|That)(?:['’]s)?(?:\s\w+)?(?:\s(?:not|never|cannot|ruled|excluded|eliminated)(?!{_L})|n['’]t(?!{_L}))"
 )
@@ -60,13 +62,13 @@ _SPEAKER = re.compile(rf"(?:i|we)(?!{_L})", re.IGNORECASE)
 
 
 def marks(text: str, at: int) -> str:
-    """Return the punctuation that stands here, on this line."""
+    """Return the punctuation at this place, up to the end of the line."""
     match = _MARKS.match(text, at)
     return match[0] if match else ""
 
 
 def of_speaker(text: str, at: int) -> bool:
-    """Return whether the speaker begins a clause here: "I doubt it"."""
+    """Return whether a clause with "I" or "we" as its subject begins at this place: "I doubt it"."""
     return _SPEAKER.match(text, at) is not None
 
 
@@ -86,9 +88,9 @@ class Wording:
 
 
 def explained(text: str, at: int, wording: Wording = Wording()) -> bool:
-    """Return whether the text after an answer, from the punctuation at `at`, lets the answer stand.
+    """Return whether the text after an answer, from the punctuation at `at`, supports the answer.
 
-    It does when the line ends and the next one does not refuse the answer, or when there follows a reason ("because …"),
+    True when the line ends and the next one does not refuse the answer, or when there follows a reason ("because …"),
     a final affirmation ("I think"), one of the answer's own words, a statement about the picture, a sentence in Chinese,
     Japanese or Korean that does not refuse the answer, or a condition.
     """

@@ -9,9 +9,9 @@ from p2r_bench.types import Judge, Prediction, Sample, Verdict, digest_of
 
 
 class Fallback:
-    """The rules of one judge, and the verdict of another when they find nothing in an answer.
+    """A judge's rules, and another judge's verdict where the rules find nothing in an answer.
 
-    The scorer is called `RULES-then-SECOND`, and the rules keep their own figures beside it. Verdicts of the second
+    The scorer is called `RULES-then-SECOND`. The figures of the rules alone are reported too. Verdicts of the second
     judge have `Verdict.fallback` set; its failures are error verdicts. A prediction without an answer stays "no answer"
     and is not sent.
 

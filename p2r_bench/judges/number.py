@@ -77,7 +77,7 @@ class Number:
 
     Attributes:
         value: A fraction, or a float for a root or a multiple of π.
-        percent: It is written as a percentage.
+        percent: True if the number is written as a percentage.
         match: The number in plain characters, words as digits, with its place in the answer.
     """
 
@@ -136,7 +136,7 @@ def read_number(text: str) -> Number | None:
 
 
 def _declared(answer: str, at: int) -> Number | None:
-    """The number that stands here, unless another is offered with it."""
+    """Return the number at this place, unless the answer offers another beside it."""
     match = _NUMBER.match(answer, at) or _NUMBER_WORDS.match(answer, at)
     if match is None or _ALTERNATIVE.match(answer, match.end()):
         return None
@@ -144,7 +144,7 @@ def _declared(answer: str, at: int) -> Number | None:
 
 
 def _only(answer: str, start: int, end: int) -> Number | None:
-    """The one number in a part of the answer, in which no digits may be left over."""
+    """Return the one number in a part of the answer; None if other digits are left over."""
     matches = list(_NUMBER.finditer(answer, start, end))
     if not matches and not re.search(r"\d", answer[start:end]):
         matches = [
@@ -174,10 +174,10 @@ def _doubted(answer: str, at: int) -> bool:
 
 
 def _stands(answer: str, match: re.Match[str]) -> bool:
-    """Return whether what follows a number and its unit leaves it standing: "3, because …", not "3, I doubt it".
+    """Return whether the text after a number and its unit supports it: "3, because …", not "3, I doubt it".
 
-    The full rule holds for a number that begins the answer. Elsewhere it may be followed by other things in the
-    sentence, but not by a doubt of the speaker's.
+    The full rule holds for a number that begins the answer. After any other number, any text but a doubt of the
+    speaker's may follow.
     """
     unit = _UNIT.match(answer, match.end())
     at = unit.end() if unit else match.end()
@@ -193,7 +193,7 @@ def _stands(answer: str, match: re.Match[str]) -> bool:
 
 
 def _value(match: re.Match[str]) -> Number | None:
-    """The value of a match; None when it divides by zero, its words make no number, or the rest takes it back."""
+    """Return the value of a match; None if it divides by zero, its words make no number, or the rest retracts it."""
     if any(after.match(match.string, match.end()) for after in _TAKES_BACK):
         return None
     part = match.groupdict()

@@ -54,7 +54,7 @@ OTHER_SCALES = re.compile(
     r"|(?-i:k)(?![A-Za-z\d])|[十百千拾佰仟万萬만亿億억兆조京경십백천打]|ダース|다스|타스|พัน|หมื่น|แสน|ล้าน)",
     re.IGNORECASE,
 )
-"""Multiplies, divides or blurs the number right before it: a scale, a dozen, a part, in any language listed here."""
+"""A word that changes the number before it: a scale, a dozen or a part, in any language listed here."""
 _WORD = "(?:" + "|".join(sorted([*_VALUES, *SCALES], key=len, reverse=True)) + r")(?![^\W_])"
 _JOINED = rf"(?:(?:(?:[\s-]|,\s){{1,3}})(?:and\s)?{_WORD}){{0,20}}"
 NUMBER_WORDS = re.compile(
@@ -64,9 +64,9 @@ NUMBER_WORDS = re.compile(
 
 
 def value_of(run: str) -> int | None:
-    """Return the value of a run that NUMBER_WORDS found, or None when it is no single number.
+    """Return the value of a run that NUMBER_WORDS found, or None if it is not one number.
 
-    "Two three" and "nineteen eighty-four" are none.
+    "Two three" and "nineteen eighty-four" are not one number.
     """
     total, current, fresh = 0, 0, True
     for word in re.findall(r"[a-z]+", run.casefold()):

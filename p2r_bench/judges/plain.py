@@ -11,7 +11,7 @@ from functools import lru_cache
 from p2r_bench.adapter.thoughts import spoken
 
 LONGEST_ANSWER = 20_000
-"""Characters beyond which a text is no yes, no or word."""
+"""Most characters of a text that is read for a yes, no or word."""
 
 _TYPOGRAPHIC = str.maketrans("’‘−‐‑", "''---")
 _CIRCLED = re.compile("[\U0001f150-\U0001f189]")
@@ -86,7 +86,7 @@ def read_text(text: str) -> Plain:
 
 
 def blank_thoughts(text: str) -> str:
-    """Return the text with its thoughts as empty lines, so that places stay what they are."""
+    """Return the text with its thoughts blanked out, so that positions in the text stay the same."""
     parts: list[str] = []
     last = 0
     for start, end in spoken(text):

@@ -27,7 +27,7 @@ class PredictedRow:
     Attributes:
         index: Position among the file's rows, from 0.
         id: The row's own `id`, or None.
-        sample: The sample, as far as the row has its fields; its id is the row's index.
+        sample: Sample made of the row's fields; its id is the row's index.
         mode: Name of the mode behind the text.
         text: The raw output of the mode's last call.
     """

@@ -1,4 +1,4 @@
-"""Words by which a reply takes back or doubts the answer beside them: "B: wrong", "isn't 3", "if it were blue"."""
+"""Patterns of words with which a reply retracts or doubts an answer: "B: wrong", "isn't 3", "if it were blue"."""
 
 from __future__ import annotations
 

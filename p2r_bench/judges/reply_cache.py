@@ -32,7 +32,7 @@ class ReplyCache:
         """Create the folder.
 
         Raises:
-            UserError: It cannot be created or written to.
+            UserError: The folder cannot be created or written to.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

@@ -80,7 +80,7 @@ def make_judge(name: str, params: Mapping[str, Any]) -> Judge:
     """Return the judge registered under a scorer name.
 
     Raises:
-        UserError: An unknown name, or arguments that the judge does not take; the message names those it takes.
+        UserError: An unknown name, or arguments that the judge does not take; the message names the accepted ones.
     """
     kind = registry().get("judge", name)
     try:

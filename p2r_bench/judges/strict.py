@@ -1,4 +1,4 @@
-"""The scorer `strict`: an option letter or option text named beyond doubt."""
+"""The scorer `strict`: the option that a reply names unambiguously."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ class Token:
     """A word, number or ideograph of a text.
 
     Attributes:
-        folded: Its form for comparison: without case and separators of thousands.
-        start, end: Its place.
+        folded: The token's form for comparison: without case and separators of thousands.
+        start, end: Place of the token in the text.
     """
 
     folded: str

@@ -16,7 +16,7 @@ async def verdict_of(judge: Judge, sample: Sample, prediction: Prediction) -> Ve
     """Return a judge's verdict; an exception of the judge becomes a verdict with status "error".
 
     Raises:
-        UserError: An error of the judge's set-up.
+        UserError: The judge is not set up.
     """
     try:
         return await judge.judge(sample, prediction)

@@ -84,7 +84,7 @@ class Verifier:
         timeout: Seconds for one attempt.
         retries: Further attempts after a failure that may pass.
         concurrency: Most requests in flight.
-        transport: Replaces the network, for tests.
+        transport: HTTP transport that replaces the network in tests.
 
     Raises:
         UserError: A parameter is not usable.
@@ -139,11 +139,11 @@ class Verifier:
         self.params_hash = digest_of({"model": self.model, "prompt": self.prompt_hash})
 
     def check(self) -> None:
-        """Refuse a set-up that cannot judge anything.
+        """Check that server, model, key and cache are usable.
 
         Raises:
             UserError: URL or model is missing or unusable, the key's variable is not set, or the cache
-                cannot be written. Says what to set.
+                cannot be written. The message says what to set.
         """
         for what, value, variable in (
             ("url", self.url, URL_VARIABLE),
@@ -218,7 +218,7 @@ class Verifier:
 
     @cached_property
     def service(self) -> ChatModel:
-        """Client that is asked on a cache miss. Can be replaced by a wrapper, such as the trainer's circuit breaker."""
+        """Client that is called on a cache miss. A wrapper, such as the trainer's circuit breaker, can replace it."""
         return ChatService(
             self.url or "",
             os.environ.get(self._api_key) if self._api_key else None,
@@ -230,7 +230,7 @@ class Verifier:
 
 
 def _asked(sample: Sample) -> dict[str, str]:
-    """Question and reference; with options, both name letters and texts."""
+    """Return question and reference; for a choice question both name letters and texts."""
     if not sample.options:
         return {"question": sample.question, "reference": sample.answer}
     lines = [f"{letter}. {text}" for letter, text in sample.options.items()]

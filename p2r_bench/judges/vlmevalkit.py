@@ -15,7 +15,7 @@ _ARTICLE_WORDS = 3
 
 
 class VLMEvalKit:
-    """Multiple choice by `kit_option`. Where that tool would ask a model, or draw a letter, there is no answer: wrong."""
+    """Multiple choice by `kit_option`. An answer for which VLMEvalKit would ask a model or draw a letter is wrong."""
 
     scorer = "vlmevalkit"
     version = "1"
@@ -41,8 +41,8 @@ def kit_option(text: str, options: Mapping[str, str]) -> Match | None:
     1. Words are separated by spaces and `.()[],:;!*#{}`. If exactly one option letter stands as a word, and stands among
        the last four words where it occurs first, it counts. In an answer of more than three words, A is taken for
        the article, and nothing counts by this rule.
-    2. Otherwise, if exactly one option's text occurs in the answer, upper and lower case alike, it counts; not in an
-       answer longer than twice all option texts together.
+    2. Otherwise, if exactly one option's text occurs in the answer, in any case, it counts. In an answer longer than
+    twice all option texts together nothing counts.
     """
     words = list(_WORD.finditer(text))
     spoken = [word.group() for word in words]

@@ -1,4 +1,4 @@
-"""The scorer `word`."""
+"""The scorer `word`: a single word equal to the right one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The scorer `yes-no`."""
+"""The scorer `yes-no`: yes or no equal to the right answer."""
 
 from __future__ import annotations
 

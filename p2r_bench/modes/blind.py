@@ -7,7 +7,7 @@ from p2r_bench.types import Ask, Prediction, Role, Sample
 
 
 class Blind:
-    """Control: one call without an image. Above chance, the questions give their answers away."""
+    """Control: one call without an image. Accuracy above chance shows that the questions reveal their answers."""
 
     roles: tuple[Role, ...] = ("think",)
 

@@ -1,4 +1,4 @@
-"""The two calls of p2r with a changed second request, shared by its controls."""
+"""The two calls of p2r with a changed second request, shared by p2r's controls."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from p2r_bench.adapter import Profile, TwoStage
 from p2r_bench.types import Ask, Evidence, Prediction, Request, Sample
 
 Change = Callable[[TwoStage, Sample, Evidence], tuple[Evidence, Request]]
-"""Function that returns the reasoner's evidence and request."""
+"""Function from adapter, sample and perceived evidence to the reasoner's evidence and request."""
 
 
 async def solve_with(change: Change, sample: Sample, ask: Ask, profile: Profile) -> Prediction:

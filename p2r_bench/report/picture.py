@@ -33,7 +33,7 @@ def draw(row: Row, verdicts: Sequence[Row], path: Path) -> None:
 
     Args:
         row: A row of `samples.parquet`.
-        verdicts: Its rows of `verdicts.parquet`.
+        verdicts: The sample's rows of `verdicts.parquet`.
         path: Target file; the suffix decides the format.
 
     Raises:
@@ -104,7 +104,7 @@ def outcome(row: Row, verdicts: Sequence[Row]) -> Image.Image:
 def text(
     content: str, size: int, colour: str = INK, width: int = WIDTH - 2 * MARGIN
 ) -> Image.Image:
-    """Return text wrapped to a width in pixels, in Pillow's own font, which lacks the multiplication sign."""
+    """Return an image of text wrapped to a width in pixels, in Pillow's own font, which lacks the multiplication sign."""
     font = ImageFont.load_default(size)
     lines: list[str] = []
     for paragraph in content.splitlines() or [""]:

@@ -1,8 +1,8 @@
 """Start-up checks ("canaries"): a few short requests that show whether an engine mixes up its inputs.
 
-The engine's capabilities say which of them apply. Some are certain: the counts of visual tokens, the identity of
-images, equal replies with and without a cache. Their failure refuses the run. Others depend on the model's abilities: a
-box near a sign, the order of two images. Their failure is a warning.
+The engine's capabilities decide which checks apply. Some checks are certain: the counts of visual tokens, the identity
+of images, equal replies with and without a cache. A failure of one refuses the run. Others depend on the model's
+abilities: a box near a sign, the order of two images. A failure of one is a warning.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome of one canary: `unclear` when the request failed or the reply decides nothing."""
+    """The outcome of one canary. It is `unclear` if the request failed or the reply cannot be interpreted."""
 
     name: str
     result: Result
@@ -64,7 +64,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Policy:
-    """The canaries to skip, and whether a failure that depends on the model's abilities refuses the run."""
+    """Names of the canaries to skip, and the effect of a failure that depends on the model: a warning or a refusal."""
 
     skipped: frozenset[str] = frozenset()
     strict: bool = False
@@ -198,7 +198,7 @@ class _Canaries:
         )
 
     async def tokens(self) -> tuple[Result, str]:
-        """Check that a larger image adds as many prompt tokens as its size says."""
+        """Check that a larger image adds the number of prompt tokens that follows from its size."""
         factor = self._engine.capabilities().factor
         text = "Say yes."
         small, large = self._sizes()
@@ -262,7 +262,7 @@ class _Canaries:
         )
 
     async def _reply(self, colour: str, number: int = 0) -> Completion:
-        """Return the reply about one image. It is asked for once per number, so that two canaries share it."""
+        """Return the reply about one image. Each number is asked once, so that two canaries share its reply."""
         key = (f"{colour}/{self._nonce}", number)
         if key not in self._replies:
             text = f"Picture {self._nonce}. Which colour is it? Answer with one word."

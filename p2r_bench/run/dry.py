@@ -17,10 +17,10 @@ from p2r_bench.types import Completion, Recipe, Request
 
 SAMPLES = 2
 MOST_REQUESTS = 8
-"""A mode of many turns is cut off after so many requests of a sample."""
+"""Most requests shown of one sample."""
 
 STAND_IN = json.dumps([{"bbox_2d": [375, 375, 625, 625], "label": "stand-in"}])
-"""In place of a perceiver's reply: one box in the middle of the image."""
+"""Stand-in for a perceiver's reply: one box in the middle of the image."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Preview:
     samples: dict[str, list[Request] | str]
 
     def as_json(self) -> dict[str, Any]:
-        """The preview as a JSON object."""
+        """Return the preview as a JSON object."""
         samples: list[dict[str, Any]] = []
         for name, sent in self.samples.items():
             if isinstance(sent, str):
@@ -55,7 +55,7 @@ class Preview:
         }
 
     def text(self) -> str:
-        """The preview for people."""
+        """Return the preview as readable text."""
         head = (
             f"{self.title}: {counted(self.rows, 'sample')} to do, profile {self.profile} "
             f"({self.profile_hash[:12]})"
@@ -79,7 +79,7 @@ def preview(spec: RunSpec) -> Preview:
     """Return the requests of the first two samples; fixed stand-ins replace the model's replies.
 
     Raises:
-        UserError: As a real run would before it starts an engine, or an image cannot be read.
+        UserError: A name, a value or the data is wrong, or an image cannot be read.
     """
     resolved = resolve(spec)
     samples = asyncio.run(_first(resolved))

@@ -96,7 +96,7 @@ def roles_of(mode: Mode) -> tuple[str, ...]:
 
 
 def max_images_of(mode: Mode, profile: Profile) -> int:
-    """Return the most images in one request of a mode: its `max_images(profile)`, else the profile's number."""
+    """Return the most images in one request of a mode: the mode's `max_images(profile)`, else the profile's number."""
     return mode.max_images(profile) if isinstance(mode, HasMaxImages) else profile.max_images
 
 
@@ -112,7 +112,7 @@ def check_capabilities(
         max_images: Most images one request of the mode holds.
 
     Raises:
-        UserError: Names the engine, the profile's field and what to change.
+        UserError: An engine cannot honour a field; the message names engine and field, and says what to change.
     """
     for role, engine in engines.items():
         where = f"engine {choices[role].engine!r} for role {role!r} of profile {profile.name!r}"

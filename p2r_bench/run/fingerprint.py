@@ -1,6 +1,6 @@
 """Fingerprint of a served model: its greedy replies to fixed questions.
 
-A server is not its name: the same URL may serve other weights tomorrow. An engine that cannot give a digest of the
+A URL does not identify weights: it may serve others tomorrow. An engine that cannot give a digest of the
 weights (`identifies_weights = False`) answers a few questions, one after the other, before a run is opened and whenever
 it is resumed or reported.
 """
@@ -137,7 +137,7 @@ async def take(engine: Engine, model: str) -> Fingerprint:
     """Ask a started engine the questions, one after the other.
 
     Raises:
-        UserError: It answers none of them, or its servers serve different models.
+        UserError: The engine answers none of the questions, or its servers serve different models.
     """
     replies: dict[str, list[Completion | EngineError]] = {}
     for request, images in questions():

@@ -25,8 +25,8 @@ class Options(RunOptions):
         """Check a set of options.
 
         Args:
-            values: By field. None and () mean that the option is unset.
-            place: Their source, for messages, such as "sweep.toml: run 2: "; "" for the command line.
+            values: Option values by field. None and () mean that the option is unset.
+            place: Source of the options, for messages, such as "sweep.toml: run 2: "; "" for the command line.
 
         Raises:
             UserError: An unknown option, or a value that is not allowed.

@@ -76,7 +76,7 @@ def engine_args(texts: Iterable[str]) -> tuple[dict[str, str], dict[str, dict[st
 
 
 def role(text: str, known: Sequence[str]) -> tuple[str, tuple[str | None, str | None]]:
-    """Read ROLE=MODEL@ENGINE: the role, its model and its engine, of which one may be missing.
+    """Read ROLE=MODEL@ENGINE: the role, its model and its engine. Model or engine may be missing.
 
     Raises:
         UserError: A text of another form, or an unknown role.
@@ -114,7 +114,7 @@ def changes_of(texts: Iterable[str]) -> list[Params]:
     Values are TOML, or plain text where they are not.
 
     Raises:
-        UserError: It is written in another way, or a field is given twice.
+        UserError: A text has another form, or a field is given twice.
     """
     choices: dict[str, list[Any]] = {}
     for text in texts:

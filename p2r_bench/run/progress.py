@@ -25,7 +25,7 @@ class Tally:
     Attributes:
         total: Samples of the whole run, including those of earlier sessions.
         before: Samples that earlier sessions finished.
-        done, errors: Samples that this session finished, and how many of those are errors.
+        done, errors: Samples that this session finished, and the number of errors among them.
         judged, right: Verdicts of the headline scorer in this session, and the right ones among them.
     """
 

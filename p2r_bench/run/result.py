@@ -16,7 +16,7 @@ class RunResult:
         path: The run's folder.
         metrics: Metric rows, with the leaderboard's columns.
         added: Samples that this session ran.
-        interrupted: A signal stopped the run before it was complete.
+        interrupted: True if a signal stopped the run before it was complete.
         accounting: Time and tokens of this session, as in the manifest; None if it ran nothing.
         notice: A warning about the served model, to show beside the figures, or None.
     """

@@ -50,7 +50,7 @@ class AsyncSession:
         samples: Samples used instead of the task's rows.
         progress: Methods called as the run proceeds; None shows nothing.
         engines: Engines shared with other sessions and closed by the caller. None: opened and closed here.
-        launchers: Replicas shared with other sessions, likewise.
+        launchers: Replicas shared with other sessions and closed by the caller. None: opened and closed here.
 
     Raises:
         UserError: `Options` with several modes or tasks.
@@ -156,7 +156,7 @@ class AsyncSession:
         return [one for one in self._work if (one.sample.id, one.repeat) not in skip]
 
     async def run(self) -> bool:
-        """Run what is missing and record it; return False when a signal stopped it.
+        """Run and record the missing samples; return False if a signal stopped the run.
 
         Raises:
             UserError: Something the user can put right; nothing recorded is lost.
@@ -275,7 +275,7 @@ async def run(
     launchers: Launchers | None = None,
     samples: SampleSet | None = None,
 ) -> RunResult:
-    """Open a session, run what is missing and finish it. See `AsyncSession`."""
+    """Open a session, run the missing samples, and finish. See `AsyncSession`."""
     with listening() as stop, stop.starting():
         async with AsyncSession(
             spec, samples, progress=view, engines=engines, launchers=launchers

@@ -17,10 +17,10 @@ class SampleSet:
     Attributes:
         by_index: Position in the data set to sample, in order; images by reference or as bytes.
         digest: Identity of the whole data set. A run continues only with the same one.
-        ids: Ids of all samples of the data set, if it has more than these. The run is complete when each has an
+        ids: Ids of all samples of the data set, if it has more than `by_index`. The run is complete when each has an
             outcome.
         scorer: Headline scorer. None for the default one.
-        judged: False if the answers are judged elsewhere: the run then has no verdicts and no row on the leaderboard.
+        judged: False if the answers are judged elsewhere. The run then has no verdicts and no leaderboard row.
     """
 
     by_index: Mapping[int, Sample]

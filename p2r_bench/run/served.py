@@ -30,10 +30,10 @@ class Identified:
     """The identity of a run, and facts about its served models.
 
     Attributes:
-        prints: Fingerprints taken now of served models without a revision, by role.
-        known: Digests of the models in the run's identity, by role: that of a matching earlier fingerprint, else of
+        prints: Fingerprints, taken in this session, of served models without a revision, by role.
+        known: Digests of the models in the run's identity, by role: of a matching earlier fingerprint, else of
             `prints`.
-        unreachable: The reason why no fingerprint could be taken. A complete run may still be reported.
+        unreachable: The reason why no fingerprint could be taken, or None. A complete run can still be reported.
         notice: A warning to show beside the figures, or None.
     """
 
@@ -44,7 +44,7 @@ class Identified:
     notice: str | None = None
 
     def with_vouched(self, prints: Mapping[str, Fingerprint], notices: Iterable[str]) -> Identified:
-        """Return a copy with what `vouched_for` returned."""
+        """Return a copy with the fingerprints and notices that `vouched_for` returned."""
         parts = [*([self.notice] if self.notice else []), *notices]
         return replace(self, prints={**self.prints, **prints}, notice="; ".join(parts) or None)
 
@@ -174,7 +174,7 @@ async def fingerprints(
 
 
 def runs_like(out: Path, base: RunIdentity, roles: Iterable[str]) -> Iterator[Manifest]:
-    """Return the runs that differ from an identity only in the fingerprints of these roles, oldest first."""
+    """Return the runs, oldest first, that differ from an identity only in the fingerprints of these roles."""
     wanted = _without_fingerprints(asdict(base), roles)
     manifests = []
     for path in sorted((out / "runs").glob("*/manifest.json")):
@@ -206,7 +206,7 @@ def _matching(runs: Iterable[Manifest], prints: Mapping[str, Fingerprint]) -> Ma
 
 
 def _apart(run: Manifest, prints: Mapping[str, Fingerprint]) -> str | None:
-    """Return the first difference between a run's models and those served now; None if they are equal."""
+    """Return the first difference between a run's models and the models served now; None if they are equal."""
     for role, now in prints.items():
         before = stored(run, role)
         if before is None:

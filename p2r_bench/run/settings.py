@@ -23,7 +23,7 @@ _UNITS = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 
 @dataclass(frozen=True)
 class Converted:
-    """Conversion of a value before pydantic checks it; a ValueError says what it must be."""
+    """Conversion of a value before pydantic checks it. A ValueError of the conversion says what the value must be."""
 
     convert: Callable[[Any], Any]
 

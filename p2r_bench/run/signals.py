@@ -37,10 +37,10 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Stopper:
-    """Converter of the first signal into a cancellation of the current work.
+    """Handler of signals: the first one cancels the current work.
 
     Attributes:
-        requested: A signal has come.
+        requested: True once a signal has come.
     """
 
     def __init__(self, grace_s: float | None = None) -> None:
@@ -51,7 +51,7 @@ class Stopper:
         self._in_start = True
 
     async def finishes(self, work: Coroutine[Any, Any, object]) -> bool:
-        """Await work that a signal cancels; return False when it did.
+        """Await work that a signal cancels; return False if a signal cancelled it.
 
         Raises:
             BaseException: Errors of the work. Cancelling the caller cancels the work.
@@ -74,7 +74,7 @@ class Stopper:
 
     @contextmanager
     def finishing(self, doing: str = "writing the results of this run first") -> Iterator[None]:
-        """Return a context in which a signal does not cancel the work; the work after it is not begun."""
+        """Return a context in which a signal does not cancel the current work, but prevents any further work."""
         with self._phase(_nothing, doing):
             yield
 
@@ -130,7 +130,7 @@ _before_leaving: list[Callable[[], None]] = []
 
 @contextmanager
 def leaving(clean_up: Callable[[], None]) -> Iterator[None]:
-    """Return a context in which a signal that ends the process at once calls this first."""
+    """Return a context in which a signal that ends the process at once calls `clean_up` first."""
     _before_leaving.append(clean_up)
     try:
         yield
@@ -145,7 +145,7 @@ def listening(grace_s: float | None = None) -> Iterator[Stopper]:
     Outside the main thread no signal is handled.
 
     Args:
-        grace_s: Seconds after which a signal that came while nothing was running ends the process; None: never.
+        grace_s: Seconds until a signal inside `starting` ends the process; None: never.
     """
     global _listening
     if threading.current_thread() is not threading.main_thread():

@@ -21,7 +21,7 @@ OUTCOMES = (
     "perception and reasoning error",
     "wrong without localisation",
 )
-"""Outcomes of a sample; the last one stands for the third and the fifth where no oracle run is known."""
+"""Outcomes of a sample. Without an oracle run, the last one replaces the third and the fifth."""
 
 Corners = tuple[float, float, float, float]
 
@@ -33,9 +33,9 @@ class Case:
     Attributes:
         cluster: The image.
         area: Area of the smallest ground-truth box as a share of the image.
-        right: Whether the run's answer is right.
-        localised: Whether the crops hold every ground-truth box; see `localised`.
-        oracle: Whether the answer with ground-truth boxes is right; None when not known.
+        right: True if the run's answer is right.
+        localised: True if the crops hold every ground-truth box; see `localised`.
+        oracle: True if the answer with ground-truth boxes is right; None if not known.
     """
 
     cluster: str
@@ -48,8 +48,8 @@ class Case:
     def outcome(self) -> str:
         """One of `OUTCOMES`.
 
-        Wrong although localised is a reasoning error. Wrong without localisation is a perception error where the
-        ground-truth boxes lead to the right answer, and both kinds of error where they do not.
+        A wrong answer on a localised sample is a reasoning error. On any other sample it is a perception error if the
+        ground-truth boxes lead to the right answer, else both kinds of error.
         """
         if self.right:
             return "right" if self.localised else "right without localisation"
@@ -145,7 +145,7 @@ def _bin(cases: Sequence[Case]) -> Bin:
 
 
 def share(cases: Sequence[Case], holds: Sequence[bool]) -> Share:
-    """Return the share of the samples for which something holds, with an interval by image.
+    """Return the share of the samples for which `holds` is True, with an interval by image.
 
     Raises:
         ValueError: There are no samples.

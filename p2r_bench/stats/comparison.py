@@ -114,7 +114,7 @@ def _where(chosen: npt.NDArray[np.bool_], keys: Sequence[Key]) -> tuple[Key, ...
 
 
 def _significant(number: int, pairs: Sequence[Pair]) -> tuple[int, int]:
-    """Return how many runs are significantly better than one, and how many are worse."""
+    """Return the numbers of runs that are significantly better, and worse, than run `number`."""
     better = worse = 0
     for pair in pairs:
         if pair.significant and number in (pair.first, pair.second):

@@ -83,9 +83,9 @@ def interval(credit: npt.ArrayLike, n: npt.ArrayLike) -> tuple[float, float, str
 
     The method is "wilson" when every cluster has one item with a credit of 0 or 1, and "wilson-jackknife" otherwise,
     which is `cluster_wilson`. The jackknife finds no variance over one cluster, or over clusters with equal shares (a
-    model that gives every rotation the same letter). There the method is "wilson-clusters": Wilson's interval with each
-    cluster as a single trial. It is the widest that the data justify, because scores from 0 to 1 vary no more than
-    right and wrong do.
+    model that gives every rotation the same letter). The method is then "wilson-clusters": Wilson's interval with each
+    cluster as a single trial. This is the widest interval that the data justify, because scores from 0 to 1 vary no
+    more than right and wrong do.
 
     Args:
         credit, n: Right items, or sum of the scores, and scored items of each cluster; shape (clusters,).

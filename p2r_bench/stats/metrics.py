@@ -57,9 +57,9 @@ class _Judged:
 
 @dataclass(slots=True)
 class _Tally:
-    """Counts of the units (samples or questions) of one figure, by cluster and outcome.
+    """Counts of one figure's units (samples or questions), by cluster and outcome.
 
-    `credit` is the sum over a cluster's scored units: of 1 for each that is right, or of the scores.
+    `credit` is a cluster's number of right units, or the sum of the scores of its scored units.
     """
 
     credit: dict[str, float] = field(default_factory=lambda: defaultdict(float))

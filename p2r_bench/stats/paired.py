@@ -25,7 +25,7 @@ class Difference:
         before, after: Share of right rows, or mean score, 0 to 1.
         low, high: 95 % interval of the difference, by clusters.
         p: Two-sided mid-p value of the sign-flip test on clusters.
-        p_mcnemar: Two-sided p of the exact McNemar test, which takes rows for independent.
+        p_mcnemar: Two-sided p of the exact McNemar test, which assumes independent rows.
         gained, lost: Rows in which only the second, or only the first, is better.
         rows, clusters: Number of each.
         detectable: Smallest true difference that this comparison would find with 80 % power; see `detectable`.
@@ -45,7 +45,7 @@ class Difference:
 
     @property
     def value(self) -> float:
-        """after − before."""
+        """Difference: `after` − `before`."""
         return self.after - self.before
 
 
@@ -104,7 +104,7 @@ def difference_of(before: Floats, after: Floats, cluster: npt.NDArray[np.int64])
 def difference_interval(
     gains: Floats, sizes: Floats, *, level: float = LEVEL
 ) -> tuple[float, float]:
-    """Return the t-interval of sum(gains) / sum(sizes) over clusters, steadied by one more cluster.
+    """Return the t-interval of sum(gains) / sum(sizes) over clusters, with one artificial cluster added.
 
     The added cluster has the mean size, and counts half as a gain and half as a loss, each as large as the clusters
     that changed are in the root mean square (the whole cluster where none changed). Without it the interval has no width
@@ -133,8 +133,8 @@ def sign_flip(gains: Floats) -> float:
 
     If the runs were alike, the two results of a cluster could be exchanged. p is the share of exchanges with a larger
     absolute difference, and half of those with an equal one: with few clusters the plain share rejects too rarely (H. O.
-    Lancaster, Significance tests in discrete distributions, JASA 56 (1961)). 1 where the runs do not differ. Exact for
-    whole gains; with graded scores over `FLIPS` random exchanges.
+    Lancaster, Significance tests in discrete distributions, JASA 56 (1961)). p is 1 if the runs do not differ. Exact
+    for whole gains; with graded scores over `FLIPS` random exchanges.
 
     Args:
         gains: Sum of the differences of each cluster; shape (clusters,).

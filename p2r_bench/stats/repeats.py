@@ -19,7 +19,7 @@ class Spread:
         mean: avg@k, the mean score over samples and repeats, with its 95 % interval by image.
         within: Standard deviation of a sample's scores around its own mean.
         between: Standard deviation of the samples' true means: the variance of their means less the part that `within`
-            explains; 0 where that is negative.
+            explains; 0 if the difference is negative.
         always, never, mixed: Samples whose scores are all 1, all 0, or neither.
     """
 

@@ -31,8 +31,8 @@ def check_comparable(runs: Sequence[ScoredRun]) -> None:
             a, b = one.identity[field], other.identity[field]
             if a != b:
                 raise UserError(
-                    f"{names} have different {what}: {a[:12]} and {b[:12]}. Only runs over the same samples compare; "
-                    "run one of them again on the other's data"
+                    f"{names} have different {what}: {a[:12]} and {b[:12]}. Only runs over the same samples "
+                    "can be compared; run one of them again on the other's data"
                 )
         if one.protocol != other.protocol:
             raise UserError(
@@ -50,7 +50,7 @@ def _protocol(run: ScoredRun) -> str:
 
 
 def differences(runs: Sequence[ScoredRun]) -> list[tuple[str, list[Any]]]:
-    """Return facts in which the runs differ, each with its value in every run: identity, then fields of the profile.
+    """Return the facts in which runs differ, each with its value in every run: identity, then fields of the profile.
 
     The mode's name and the models' names stand in the runs' labels and are not repeated.
     """

@@ -24,10 +24,10 @@ _COLUMNS = (
 
 
 def cases_of(run: ScoredRun, oracle: ScoredRun | None) -> tuple[list[Case], Counter[str]]:
-    """Return a run's cases, and how many samples are none, by reason.
+    """Return a run's cases, and the number of samples that are no case, by reason.
 
     Args:
-        oracle: The run with ground-truth boxes; only samples that it has scored are cases then.
+        oracle: Run of mode `oracle`. If it is given, only samples that it has scored are cases.
 
     Raises:
         UserError: No sample has ground-truth boxes, or the mode names no boxes.
@@ -63,7 +63,7 @@ def cases_of(run: ScoredRun, oracle: ScoredRun | None) -> tuple[list[Case], Coun
 def _reason(
     row: Mapping[str, Any], key: Key, run: ScoredRun, oracle: ScoredRun | None
 ) -> str | None:
-    """Return why a sample is no case, or None."""
+    """Return the reason why a sample is no case, or None."""
     if not row["gt_boxes"]:
         return "without ground-truth boxes"
     if key not in run.scores:

@@ -23,7 +23,7 @@ class Reading:
 
     Attributes:
         extracted: Value compared with the right answer; None for no answer.
-        span: Its place in the answer, where it is a part of it.
+        span: Place of the value in the answer, if the answer contains it.
     """
 
     scorer: str
@@ -43,7 +43,7 @@ class Disagreement:
     readings: tuple[Reading, ...]
 
     def shown(self, reading: Reading) -> str:
-        """Return the answer around a reading's span on one line, the span between « and »."""
+        """Return part of the answer around a reading's span, on one line, with the span between « and »."""
         answer = self.answer or ""
         if reading.span is None:
             return "no answer found" if reading.extracted is None else f"«{reading.extracted}»"

@@ -20,7 +20,7 @@ def differences(run_a: str | Path, run_b: str | Path, *, ignore: Iterable[str] =
 
     Args:
         run_a, run_b: Run folders with finished parquet files.
-        ignore: Further columns to leave out, such as `engine`.
+        ignore: Further columns that are not compared, such as `engine`.
 
     Raises:
         UserError: A file is missing or damaged.

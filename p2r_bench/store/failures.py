@@ -21,7 +21,7 @@ class Cause:
         type: Type of the error, such as "timeout".
         role: Role of the call that failed, or None.
         scorer: The scorer that failed; None when the sample itself has no prediction.
-        message: The message of the first of them.
+        message: Message of the first of these errors.
         samples: Keys (sample_id, repeat) of the samples with the error, in the dataset's order.
     """
 

@@ -13,7 +13,7 @@ from p2r_bench.types import digest_of
 
 @dataclass(frozen=True)
 class RunIdentity:
-    """All facts that decide which run a command continues. Names and paths are not among them.
+    """All facts that decide which run a command continues. They include no models' names and no paths.
 
     Attributes:
         task: Name of the task.
@@ -40,7 +40,7 @@ class RunIdentity:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all fields, in hex."""
+        """SHA-256, in hex, of all fields."""
         return digest_of(asdict(self))
 
 

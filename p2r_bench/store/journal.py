@@ -33,8 +33,8 @@ class _Pending:
 class Journal:
     """Append records with group commit: one thread writes all pending records and syncs once.
 
-    A group closes `window` seconds after its first record (at most 50 ms), so that many samples share one
-    sync and a single one is hardly delayed. After a failed write no record is accepted any more.
+    A group closes `window` seconds after its first record (at most 50 ms), so that many samples share one sync. After a
+    failed write no record is accepted any more.
     """
 
     GROUP_BYTES = 4 << 20
@@ -72,7 +72,7 @@ class Journal:
         return await asyncio.wrap_future(self.submit(records))
 
     def submit(self, records: Sequence[Mapping[str, Any]]) -> Future[list[Span]]:
-        """Queue records. The future gives their spans once they are on disk, and cannot be cancelled.
+        """Queue records. The future returns their spans once they are on disk, and cannot be cancelled.
 
         NaN and infinity are stored as null: JSON has neither.
 

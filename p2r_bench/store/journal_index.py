@@ -23,7 +23,7 @@ DONE = frozenset(("ok", "not_applicable"))
 
 
 def sample_record(sample: Row, verdicts: Sequence[Row]) -> Row:
-    """Return the journal record of an outcome. It replaces an earlier one of the same key, verdicts included."""
+    """Return the journal record of an outcome. It replaces the key's earlier record and verdicts."""
     return {"kind": "sample", "sample": sample, "verdicts": list(verdicts)}
 
 
@@ -52,7 +52,8 @@ class Entry:
     Attributes:
         index, status, session: As in the sample row.
         spans: The sample record, then the records of verdicts added later.
-        judged: Shared with other entries: replaced, never changed.
+        judged: Protocols of the verdicts. The mapping is shared with other entries, so replace it instead of changing
+            it.
     """
 
     index: int

@@ -30,7 +30,7 @@ class Lock:
             timeout: Seconds to wait for another owner.
 
         Raises:
-            UserError: Another owner holds it, or the folder cannot be written.
+            UserError: Another owner holds the lock, or the folder cannot be written.
         """
         try:
             self._lock.acquire(timeout=timeout)

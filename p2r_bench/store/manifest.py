@@ -51,11 +51,11 @@ class Manifest:
         *,
         lost_sessions: int = 0,
     ) -> Manifest:
-        """Write and return the manifest of a new run, or of one whose manifest is gone.
+        """Write and return the manifest of a new run, or of a run whose manifest is lost.
 
         Args:
             lost_sessions: Number of sessions that recorded the samples of a run whose manifest is gone. Nothing is
-                known of them, so a further session needs `allow_mixed`.
+                known of these sessions, so a further one needs `allow_mixed`.
         """
         created = now()
         lost = {"started": created, "ended": created, "engines": {}, "pinned": {}, "noted": {}}
@@ -83,7 +83,7 @@ class Manifest:
         """Read the manifest of an existing run.
 
         Raises:
-            UserError: It is missing, damaged, or of a newer version.
+            UserError: The manifest is missing, damaged, or of a newer version.
         """
         path = folder / FILE
         try:
@@ -162,10 +162,10 @@ class Manifest:
         """Add a session and return its position.
 
         Args:
-            contributed: Positions of the sessions that samples which are done came from.
+            contributed: Positions of the sessions that made the finished samples.
 
         Raises:
-            UserError: None of those has the same pinned facts, and `allow_mixed` is false.
+            UserError: No contributing session has the same pinned facts, and `allow_mixed` is false.
         """
         # Later sessions are compared with facts that went through JSON.
         pinned = json.loads(json.dumps(dict(session.pinned)))
@@ -190,7 +190,7 @@ class Manifest:
         return len(self.sessions) - 1
 
     def end_session(self, position: int) -> None:
-        """Set the end of a session."""
+        """Record the end of a session."""
         self.sessions[position]["ended"] = now()
         self.write()
 
@@ -208,7 +208,7 @@ class Manifest:
         scorer: str | Mapping[str, str],
         complete: bool,
     ) -> None:
-        """Set that the parquet files, as they are now, hold the journal's first `journal_bytes` bytes.
+        """Record that the current parquet files hold the journal's first `journal_bytes` bytes.
 
         Args:
             samples: Number of rows of samples.parquet.
@@ -226,7 +226,7 @@ class Manifest:
     def is_intact(self, *names: str) -> bool:
         """Return True when the named parquet files are the ones that `finish` recorded, to the byte.
 
-        Page checksums do not cover a parquet file's footer; this does.
+        Page checksums do not cover a parquet file's footer; this check does.
         """
         recorded = (self.finished or {}).get("sha256", {})
         return all(

@@ -27,7 +27,7 @@ class Publication:
 
     Attributes:
         hub: Id of the checkpoint on the hub.
-        reported: Its name in the reference rows.
+        reported: The model's name in the reference rows.
     """
 
     name: str

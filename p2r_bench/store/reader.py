@@ -144,7 +144,7 @@ def _latest(runs: Path) -> Path:
 
 
 def last_begun(manifest: Path) -> str:
-    """Return when a run's last session began, or the run was created; "" for a damaged manifest."""
+    """Return the time at which a run's last session began, or else the run was created; "" for a damaged manifest."""
     try:
         content = Manifest.read(manifest.parent).content
     except UserError:

@@ -40,9 +40,9 @@ def parquet_outcomes(folder: Path) -> Iterator[Outcome]:
 
 
 def lost_records(folder: Path, index: JournalIndex, manifest: Manifest | None) -> Iterator[Row]:
-    """Yield journal records of what the parquet files hold and the journal has lost.
+    """Yield journal records of the rows that the parquet files hold and the journal lacks.
 
-    They are compared when the journal is missing or shorter than when the run was finished, and when the
+    The files are compared when the journal is missing or shorter than when the run was finished, and when the
     manifest is missing.
 
     Raises:

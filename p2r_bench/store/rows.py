@@ -330,7 +330,7 @@ def _boxes(rows: Iterable[Mapping[str, Any]]) -> tuple[Box, ...]:
 
 
 def _total(stages: Sequence[Mapping[str, Any]], name: str) -> Any:
-    """Return the sum over the calls, or None when a call has no value: a part is not a total."""
+    """Return the sum over the calls, or None if a call has no value."""
     values = [stage[name] for stage in stages]
     if not values or None in values:
         return None

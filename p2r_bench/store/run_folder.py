@@ -90,7 +90,7 @@ class RunFolder:
         restored from the parquet files, and a missing manifest is made anew.
 
         Raises:
-            UserError: Another process has the run open (its pid is named), the journal or the manifest is
+            UserError: Another process has the run open; the message names its pid. Or the journal or the manifest is
                 damaged or of a newer version, recorded samples are lost, or the seed has more than 64 bits.
         """
         if identity.seed not in INT64:
@@ -253,7 +253,7 @@ class RunFolder:
 
         Args:
             expected: Sample id to `task.cells(sample)` for **every** sample of the task, those that
-                `--limit` left out as well. Decides what is complete. None: the value of an earlier call;
+                `--limit` left out as well. It decides whether a figure is complete. None: the value of an earlier call;
                 without one, nothing is complete.
             scorer: The headline scorer, or one for each answer form.
             data: Facts about the task's data. None: the value of an earlier call.
@@ -325,7 +325,7 @@ class RunFolder:
 
     @property
     def empty(self) -> bool:
-        """Nothing is recorded. Waits for records that are being written."""
+        """True if nothing is recorded. Waits for records that are being written."""
         self._journal.submit([]).result()
         return not self._index.entries
 

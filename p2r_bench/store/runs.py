@@ -23,8 +23,8 @@ class RunSummary:
         done: Samples that will not run again, repeats included; `errors`: samples that failed.
         expected: Samples of the whole task times repeats; None when not known.
         complete: True when every sample of the task is done and scored.
-        created: When the run was created; `last`: when its last session began. ISO 8601, UTC.
-        problem: Why the folder cannot be read; None for a readable one.
+        created, last: Time at which the run was created, and its last session began. ISO 8601, UTC.
+        problem: Reason why the folder cannot be read, or None.
     """
 
     run_id: str

@@ -33,9 +33,9 @@ class ScoredRun:
     Attributes:
         scorer: Name of the scorer, or of several by answer form joined by +.
         protocol: Versions and parameter hashes of the scorers, by name.
-        scores: Sample and repeat to the credit from 0 to 1; samples that are not scored are not in it.
-        unscored: The others, each with the reason: error, not_applicable, or unjudged.
-        places: Every sample and repeat to where it counts.
+        scores: Sample and repeat to the credit from 0 to 1; samples without a score are left out.
+        unscored: Samples without a score, each with the reason: error, not_applicable, or unjudged.
+        places: Every sample and repeat to its cluster and figures.
     """
 
     reader: RunReader

@@ -85,7 +85,7 @@ def to_arrow(rows: Sequence[Row], schema: Any) -> Any:
 
 
 def write_table(path: Path, table: Table, rows: Iterable[Row]) -> None:
-    """Write a whole file and swap it in.
+    """Write a whole file, replacing the earlier one atomically.
 
     Raises:
         UserError: The file cannot be written; the one before is unchanged.

@@ -17,7 +17,7 @@ _EXACT = 1 << 53
 
 
 def misfit(table: Table, row: Mapping[str, Any]) -> str | None:
-    """Return why parquet cannot hold a row, naming column and value, or None when it can."""
+    """Return the reason why parquet cannot hold a row, with column and value, or None."""
     for column in table.columns:
         value = row[column.name]
         if value is not None and not _check(column.type)(value):

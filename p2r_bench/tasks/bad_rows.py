@@ -17,10 +17,10 @@ def load_rows(
     """Return all samples of a task, and the errors of the rows that were left out.
 
     Args:
-        skip_bad: Leave bad rows out. Only a `ScannedTask` can.
+        skip_bad: Leave bad rows out; only possible for a `ScannedTask`.
 
     Raises:
-        UserError: Missing data; bad rows that may not or cannot be left out; or no good row.
+        UserError: Data is missing, bad rows are not left out, or there is no good row.
     """
     if not isinstance(task, ScannedTask):
         try:

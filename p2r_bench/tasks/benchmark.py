@@ -29,7 +29,8 @@ class Benchmark(ABC):
         datasets: Hub datasets for `data fetch`, the one with the rows first.
         parameters: Names that `DataSource.params` may have.
         known_rows: Numbers of published rows by cell, for the cells whose number is certain.
-        known_images: Numbers of published images by cell, likewise; for HR-Bench those of its questions.
+        known_images: Numbers of published images by cell, for the cells whose number is certain; for HR-Bench numbers
+            of questions.
     """
 
     name: str

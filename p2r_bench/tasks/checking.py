@@ -53,7 +53,7 @@ class Report:
     decoded: bool = True
 
     def as_json(self) -> dict[str, Any]:
-        """The report as JSON-able values."""
+        """Return the report as JSON-able values."""
         return {
             "task": self.task,
             "data_dir": str(self.folder),
@@ -82,7 +82,7 @@ def check(
 
     Args:
         decode: Decode every image; otherwise only headers are read, which misses truncated files.
-        tick: Called after each row.
+        tick: Function called after each row.
 
     Raises:
         UserError: No data is found.

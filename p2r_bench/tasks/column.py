@@ -75,7 +75,7 @@ class ParquetColumn:
         self._lock = Lock()
 
     def value(self, row: int) -> pa.Scalar:
-        """The value of a row.
+        """Return the value of a row.
 
         Raises:
             IndexError: No such row.
@@ -117,10 +117,11 @@ class ParquetColumn:
         self._window.forget(self._owner)
 
     def _cursor(self, row: int) -> _Cursor:
-        """Return the nearest open pass before `row` in its row group, or a new one; the returned one moves to the end.
+        """Return the nearest open pass before `row` in its row group, or a new one. The returned pass becomes the most
+        recently used.
 
-        A pass does not skip far ahead while another may be opened. Rows requested in turn from a few parts of the file,
-        such as the four rotations of a question, then cost one pass per part.
+        A pass does not skip far ahead while another may be opened. Rows requested alternately from a few parts of the
+        file, such as the four rotations of a question, then cost one pass per part.
         """
         group = bisect_right(self._starts, row) - 1
         near = [c for c in self._cursors if self._starts[group] <= c.row <= row]

@@ -21,7 +21,7 @@ _ANSWER = re.compile(rf"[(（]?\s*({LETTER})\s*(?:[)）]?\s*[.．:：]?)?\s*(.*)
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a file, without its image. `number` counts from 0 and is None for a file that is one row."""
+    """One row of a file, without its image. `number` counts from 0; it is None for a file that holds a single row."""
 
     file: Path
     number: int | None
@@ -74,7 +74,7 @@ class Row:
         """Return the letter of one of `options`; "b", "(B)", "B." and "B. TEXT OF B" are read as "B".
 
         Raises:
-            UserError: None of them.
+            UserError: The value is none of the options.
         """
         value = self.text(field)
         if match := _ANSWER.fullmatch(value):
@@ -86,7 +86,8 @@ class Row:
     def boxes(self, field: str = "boxes") -> tuple[Box, ...] | None:
         """Return ground-truth boxes in thousandths; None if the row lacks the field.
 
-        Either x1, y1, x2, y2 or `{"bbox_2d": [x1, y1, x2, y2], "label": "…"}` each, as a list or as its JSON text.
+        The field is a list or its JSON text. A box is [x1, y1, x2, y2] or `{"bbox_2d": [x1, y1, x2, y2], "label":
+        "…"}`.
 
         Raises:
             UserError: Any other value.

@@ -22,7 +22,7 @@ _SUBSET = re.compile(r"(?<![0-9])([48])k(?![a-z0-9])", re.IGNORECASE)
 
 
 class HRBench(Benchmark):
-    """HR-Bench's subsets 4K and 8K: those in the folder, or the one of the parameter `subset`."""
+    """HR-Bench's subsets 4K and 8K: all subsets in the folder, or only the subset of the parameter `subset`."""
 
     name = "HR-Bench"
     metrics = (Metric(), Metric("accuracy_all_rotations", per="question"))

@@ -22,7 +22,7 @@ class HubDataset:
     Attributes:
         id: "owner/name".
         patterns: Patterns of the files to download.
-        folder: Their folder below the task's folder; "" for that folder itself.
+        folder: Folder for these files, below the task's folder; "" for the task's folder itself.
     """
 
     id: str

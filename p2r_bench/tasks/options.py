@@ -174,7 +174,7 @@ def _with_letters(parts: Sequence[str], answer: str | None, *, lines: bool) -> l
 
 
 def _latin(parts: Sequence[str]) -> list[str]:
-    """Return the options with Latin letters in place of labels of another script.
+    """Return the options, with labels of another script replaced by Latin letters.
 
     Cyrillic and Greek labels become the Latin letters that they look like, if every option then has one. Otherwise
     bracketed foreign letters are dropped from the text.

@@ -45,7 +45,8 @@ def prepare_folder(base: Path, seed: int, split: str, resolution: str) -> Path:
 
 
 def read_or_render(path: Path) -> bytes:
-    """Return the bytes of an image in such a folder, written first if missing or damaged.
+    """Return the bytes of an image in a folder made by `prepare_folder`. Render the image first if it is missing or
+    damaged.
 
     Raises:
         OSError: A failed read or write, or a folder of another version of the renderer.
@@ -59,7 +60,7 @@ def read_or_render(path: Path) -> bytes:
     if not (number.isdecimal() and len(number) <= _DIGITS):
         raise OSError(f"{path} is not the name of an image of Synth-HR")
     if recipe["fingerprint"] != fingerprint(recipe["seed"], recipe["split"]):
-        raise OSError(f"{path} was to be rendered by another version of Synth-HR")
+        raise OSError(f"{path} belongs to another version of Synth-HR's renderer")
     data = _render(recipe, int(number))
     _write(path, data)
     _write(checksum, _sha256(data))

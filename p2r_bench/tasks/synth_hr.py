@@ -33,7 +33,7 @@ class SynthHR(HRBench):
     known_images: Mapping[Cell, int] = {}
 
     def files(self, source: DataSource) -> Sequence[tuple[str, Path]]:
-        """Return the files of the data folder; none without one, since the parameters decide everything."""
+        """Return the files of the data folder. Without a folder there are none, since the parameters decide everything."""
         return super().files(source) if _on_disk(source) else ()
 
     def scan(self, source: DataSource) -> Iterator[Scanned]:

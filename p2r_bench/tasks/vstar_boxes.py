@@ -24,7 +24,7 @@ class Annotation:
     """One annotated image.
 
     Attributes:
-        category: Its folder.
+        category: Name of the annotation's folder.
         file: The JSON file.
         image: The image beside it.
         within: See `ImageRef`.
@@ -151,7 +151,7 @@ def join(
         bad_rows, bad_annotations: Numbers of unreadable rows and annotations, whose partners may stay unmatched.
 
     Raises:
-        UserError: Further samples or annotations without exactly one partner.
+        UserError: More samples or annotations than `bad_rows` and `bad_annotations` explain have no unique partner.
     """
     joined: dict[str, Annotation] = {}
     reader = ImageReader(0)

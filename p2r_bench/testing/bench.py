@@ -78,7 +78,7 @@ def scripted_run(
 
 @pytest.fixture
 def tiny_bench(tmp_path: Path) -> Path:
-    """Folder of a tiny benchmark in HR-Bench's format: 8 rows. See `write_bench`."""
+    """Return the folder of a tiny benchmark in HR-Bench's format, with 8 rows. See `write_bench`."""
     return write_bench(tmp_path / "tiny_bench")
 
 

@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class EngineContract:
-    """Subclass it and name the engine and a model; pytest then checks what the runner relies on.
+    """Contract of engines. Subclass it, and name the engine and a model; pytest then runs the checks.
 
         class TestSGLang(EngineContract):
             engine = "sglang"

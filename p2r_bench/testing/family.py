@@ -24,7 +24,7 @@ BOXES = (Box((100.0, 200.0, 400.0, 900.0), "sign"), Box((0.0, 0.0, 1000.0, 500.0
 
 
 class FamilyContract:
-    """Subclass it and name the family; pytest then checks what the adapter relies on.
+    """Contract of model families. Subclass it and name the family; pytest then runs the checks.
 
         class TestMosaic(FamilyContract):
             family = "mosaic"
@@ -140,6 +140,6 @@ class FamilyContract:
 
 
 def _photograph() -> Sample:
-    """Return a sample whose image is said to have 2000×1500 pixels."""
+    """Return a sample whose image reference has a size of 2000×1500 pixels."""
     sample = tiny_sample()
     return replace(sample, image=replace(sample.image, size=(2000, 1500)))

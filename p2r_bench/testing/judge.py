@@ -27,7 +27,7 @@ UNUSUAL_ANSWERS = (
 
 
 class JudgeContract:
-    """Subclass it and name the judge's scorer; pytest then checks what the runner relies on.
+    """Contract of judges. Subclass it and name the judge's scorer; pytest then runs the checks.
 
         class TestLenient(JudgeContract):
             judge = "lenient"
@@ -60,7 +60,7 @@ class JudgeContract:
 
     @property
     def judged(self) -> list[Sample]:
-        """Samples to which the judge applies."""
+        """Return the samples to which the judge applies."""
         judge = self.make()
         return [sample for sample in self.samples if judge.applies(sample)]
 
@@ -130,10 +130,12 @@ class JudgeContract:
 
 
 class ServiceJudgeContract(JudgeContract):
-    """Contract of judges with a service: `make` returns one whose service works, `make_broken` one whose fails."""
+    """Contract of judges with a service. `make` returns a judge with a working service, `make_broken` one with a
+    failing service.
+    """
 
     def make_broken(self) -> Judge:
-        """An instance whose service always fails."""
+        """Return an instance whose service always fails."""
         raise NotImplementedError(f"{type(self).__name__} needs `make_broken`")
 
     def test_a_failing_service_makes_an_error_and_never_a_wrong_answer(self) -> None:
@@ -154,7 +156,7 @@ def _judged(judge: Judge, sample: Sample, answer: str | None) -> Verdict:
 
 
 def check_verdict(verdict: Verdict, answer: str) -> None:
-    """Assert that a verdict on an answer agrees with itself."""
+    """Assert that the fields of a verdict on an answer are consistent."""
     if verdict.status == "error":
         assert verdict.correct is None and verdict.error is not None
         return

@@ -34,7 +34,7 @@ UNUSUAL_REPLIES = (
 
 
 class ModeContract:
-    """Subclass it and name the mode; pytest then checks what the runner relies on.
+    """Contract of modes. Subclass it and name the mode; pytest then runs the checks.
 
         class TestMajority(ModeContract):
             mode = "majority"
@@ -185,7 +185,7 @@ class ModeContract:
 
 
 class _Failing(Script):
-    """An `ask` whose call of this number, from 0, fails."""
+    """Scripted `ask` that fails at one call, whose number counts from 0."""
 
     def __init__(self, replies: Replies, number: int, error: EngineError) -> None:
         super().__init__(replies)

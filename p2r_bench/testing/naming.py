@@ -12,7 +12,7 @@ def named(kind: Kind, target: Any, plugin: object = None) -> Any:
     """Return the class: `target` itself, or the one registered under this name.
 
     Args:
-        plugin: The module with the plugin's hooks, which then need not be installed; None for what is installed.
+        plugin: The module with the plugin's hooks, which need not be installed; None for the installed plugins.
 
     Raises:
         UserError: Nothing registers the name, or the plugin fails.

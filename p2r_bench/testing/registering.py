@@ -13,7 +13,7 @@ from p2r_bench.families import Family
 
 
 def plugin_of(**members: Any) -> ModuleType:
-    """Return a plugin with these hooks (marked with `hookimpl`) and attributes, as a module would be one."""
+    """Return a module that is a plugin with these hooks (marked with `hookimpl`) and attributes."""
     module = ModuleType("inline_plugin")
     vars(module).update(members)
     return module
@@ -21,7 +21,7 @@ def plugin_of(**members: Any) -> ModuleType:
 
 @contextmanager
 def registered_family(family: Family) -> Iterator[Family]:
-    """Serve a model family under its name inside the block, whether or not a plugin registers it."""
+    """Register a model family inside the block."""
     others = families._made
 
     def made(name: str) -> Family:

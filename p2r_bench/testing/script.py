@@ -13,13 +13,13 @@ Reply = str | Exception
 Replies = (
     Reply | Sequence[Reply] | Mapping[str, Reply | Sequence[Reply]] | Callable[[Request], Reply]
 )
-"""One reply to everything; a sequence, one for each call of a sample in turn; either of them by role;
+"""One reply to everything; a sequence with a reply for each call of a sample; a mapping from role to either;
 or a function of the request."""
 
 
 class Script:
-    """Scripted model: `await script(request)` is a mode's `ask`, and `ScriptedEngine(config, script.text)` is an engine
-    that does the same.
+    """Scripted model. `await script(request)` is a mode's `ask`; `ScriptedEngine(config, script.text)` is an engine
+    with the same replies.
 
     Equal requests get equal replies in any order of samples: a sequence is counted per sample, and per role if replies
     are by role.

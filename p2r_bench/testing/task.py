@@ -29,7 +29,7 @@ from p2r_bench.types import (
 
 
 class TaskContract:
-    """Subclass it, name the task and write a little data in its format; pytest then checks what the runner relies on.
+    """Contract of tasks. Subclass it, name the task and write a few rows in its format; pytest then runs the checks.
 
         class TestTreeBench(TaskContract):
             task = "TreeBench"

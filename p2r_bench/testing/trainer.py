@@ -15,7 +15,8 @@ from p2r_bench.types import Trainer
 
 
 class TrainerContract:
-    """Subclass it, name the trainer and return a small configuration; pytest then checks what `train` relies on.
+    """Contract of trainers. Subclass it, name the trainer and return a small configuration; pytest then runs the
+    checks.
 
         class TestSFT(TrainerContract):
             trainer = "sft"

@@ -144,7 +144,7 @@ def test_a_mode_without_boxes_is_refused(
 def test_the_oracle_alone_is_refused(bench: tuple[Path, Path, dict[str, str]]) -> None:
     _, out, runs = bench
     done = invoke("attribute", runs["oracle"], "--out", out)
-    assert done.exit_code == 2 and "beside the oracle" in done.output
+    assert done.exit_code == 2 and "besides the oracle" in done.output
 
 
 def test_an_oracle_under_another_profile_is_not_used(

@@ -43,4 +43,4 @@ def test_the_span_is_shown_in_its_surroundings() -> None:
 
 def test_predictions_have_one_scorer(tmp_path: Path) -> None:
     done = invoke("score", "--predictions", tmp_path / "rows.jsonl", "--all")
-    assert done.exit_code == 2 and "--all is about runs" in done.output
+    assert done.exit_code == 2 and "--all applies to runs" in done.output

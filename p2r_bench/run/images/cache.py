@@ -1,6 +1,6 @@
-"""A cache with a limit in bytes: each value is computed once, leased to its users, and evicted when nobody holds it.
+"""A cache with a limit in bytes: each value is computed once, leased to its users, and evicted when no lease holds it.
 
-Own code, since no library combines leases, waiting by priority, and entries that shrink once their size is known.
+No library combines leases, waiting by priority, and entries that shrink once their size is known.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class Entry(Generic[V]):
         self._value = value
 
     def begin(self, coming: asyncio.Future[Any], part: int | None = None) -> None:
-        """Take the value from a future, or from one part of its list. It is computed even if nobody waits."""
+        """Take the value from a future, or from one part of the future's list. The value is computed even if nobody
+        waits.
+        """
         self._coming = coming
         self._part = part
 
@@ -114,8 +116,9 @@ class SizedCache(Generic[V]):
 
     Args:
         capacity: Bytes of all entries.
-        idle: The part of it for entries that are not leased, in bytes.
-        spare: Further bytes for entries that are not leased; call `make_room` when they become fewer.
+        idle: Bytes of the capacity for entries that are not leased.
+        spare: Function that returns further bytes for entries that are not leased. Call `make_room` when the number
+            falls.
         evict_newest: Evict the most recently released entry first (default: the least recently used).
 
     Attributes:
@@ -164,7 +167,7 @@ class SizedCache(Generic[V]):
             self._pop_idle(key)
 
     def take(self, wanted: Sequence[Wanted]) -> Lease[V] | None:
-        """Lease all of these, or return None when there is no room now."""
+        """Lease all of `wanted`, or return None if there is no room now."""
         new = self._new(wanted)
         # No lease overtakes a waiting one, else large leases would wait forever.
         if new and (self._waiting or not self._fits(new)):
@@ -196,7 +199,7 @@ class SizedCache(Generic[V]):
             raise
 
     def make_room(self) -> None:
-        """Evict entries that are not leased until the rest fits."""
+        """Evict entries that are not leased, until the others fit."""
         room = min(self._capacity - self.held, self._idle_capacity) + self._spare()
         while self._idle_size > room and (self._idle or self._spent):
             if self._spent:  # their rows are at their last stage

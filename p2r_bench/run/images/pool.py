@@ -33,7 +33,7 @@ class ImagePool:
         self._started = False
 
     def submit(self, work: Callable[[], T], priority: int = 0) -> asyncio.Future[T]:
-        """Run a function. Cancelling the future drops it unless it has begun."""
+        """Run a function. Cancelling the future drops the function unless it has begun."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         with self._changed:
             if not self._started:

@@ -30,7 +30,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Ready:
-    """Work with its image, or with the error of reading it."""
+    """A piece of work with its image, or with the error of reading the image."""
 
     work: Work
     image: EncodedImage | ErrorInfo

@@ -47,11 +47,11 @@ Sendable = Image.Image | WireImage
 
 
 class Prepared(Protocol):
-    """The images of one request. They take room in the cache until released.
+    """Images of one request. They occupy the cache until `release`.
 
     Attributes:
-        waited: Seconds until their rendering began.
-        worked: Seconds that their rendering took.
+        waited: Seconds until the rendering of the images began.
+        worked: Seconds that the rendering of the images took.
     """
 
     waited: float
@@ -265,7 +265,7 @@ class _WeakList(list[Sendable]):
 
 
 class _Shared:
-    """Images of one request, shared with others. Their lease ends when the engine drops the list."""
+    """Images of one request, shared with other requests. The lease ends when the engine drops the list."""
 
     def __init__(
         self, images: list[Sendable], lease: Lease[Sendable], waited: float, worked: float
@@ -324,7 +324,7 @@ def decoded_source(recipe: Recipe, source: EncodedImage) -> Image.Image:
     """Return the pixels of a recipe's source.
 
     Raises:
-        ImageError: It cannot be decoded, or its size is not the recipe's.
+        ImageError: The source cannot be decoded, or its size is not the recipe's.
     """
     try:
         image = decode(source.data, exif=recipe.exif, alpha=recipe.alpha)

@@ -1,4 +1,6 @@
-"""A run over the replicas of a Ray cluster: replicas solve, Ray restarts lost ones, the driver judges and writes."""
+"""A run over the replicas of a Ray cluster. Replicas solve samples; the driver judges and writes; Ray restarts
+replicas.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ from p2r_bench.types import ErrorInfo, Judge, Prediction
 BATCH_ROWS = 16
 """Most rows of one image in one call."""
 LOSSES = 3
-"""Lost replicas after which a batch is recorded as an error, since it may be their cause."""
+"""Number of replicas lost while solving a batch, after which the batch is recorded as an error."""
 RESTART_WAIT_S = 1.0
 NOTICE_S = 60.0
 _WRITES_WAITING = 1024
@@ -100,7 +102,7 @@ class RayLauncher:
             )
 
     def canaries(self) -> Mapping[str, Any]:
-        """Return the outcomes of one replica, whose engines are like all others'."""
+        """Return the canaries' outcomes of one replica, since all replicas have equal engines."""
         return self._ready[0].canaries
 
     def accounting(self) -> dict[str, Any]:

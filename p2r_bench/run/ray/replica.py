@@ -45,7 +45,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Ready:
-    """Facts of a replica that has started its engines; `in_flight` counts samples."""
+    """Facts of a replica with started engines. `in_flight` is a number of samples."""
 
     process: str
     engines: EngineFacts
@@ -178,7 +178,7 @@ def _resolve(job: Job) -> Resolved:
 
 
 async def _check(job: Job, resolved: Resolved, engines: EngineSet) -> None:
-    """Raise UserError if the job would not be the driver's run here."""
+    """Raise UserError if this node's data, models or versions differ from the driver's."""
     wanted, here = job.identity, environment.versions()
     for name in sorted(here.keys() | job.versions.keys()):
         if name == "p2r-bench" or not job.spec.allow_mixed:

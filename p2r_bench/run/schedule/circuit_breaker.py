@@ -18,12 +18,13 @@ OUTAGE = frozenset(
 class CircuitBreaker:
     """Counter of engine failures that trips when further rows would fail as well.
 
-    Before the first success every failed call counts unless its kind is in `OF_THE_ROW`. After it only the kinds in
-    `OUTAGE` count. A success, or an error of another kind, resets the count; errors in `OF_THE_ROW` change nothing.
+    Before the first success every failed call counts unless its kind is in `OF_THE_ROW`. After the first success only
+    the kinds in `OUTAGE` count. A success, or an error of another kind, resets the count; errors in `OF_THE_ROW` change
+    nothing.
 
     Args:
         after: Failures that trip it; None disables it.
-        succeeded: An earlier session of the run had a success.
+        succeeded: True if an earlier session of the run had a success.
     """
 
     def __init__(self, after: int | None = TRIP_AFTER, *, succeeded: bool = False) -> None:
@@ -34,7 +35,7 @@ class CircuitBreaker:
         self.tripped: UserError | None = None
 
     def note(self, prediction: Prediction) -> None:
-        """Count one outcome; set `tripped` at the limit."""
+        """Count one prediction; set `tripped` at the limit."""
         error = prediction.error
         if error is None:
             self._succeeded, self._failed = True, 0

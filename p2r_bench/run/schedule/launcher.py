@@ -32,7 +32,7 @@ class Launcher(Protocol):
         """Start the engines or replicas, and check that they can honour the profile.
 
         Raises:
-            UserError: They cannot, or the model or device is unusable.
+            UserError: An engine cannot honour the profile, or the model or device is unusable.
         """
 
     async def run(self, todo: Todo, record: Record, *, resumed: bool = False) -> None:
@@ -43,7 +43,7 @@ class Launcher(Protocol):
         Args:
             todo: Work to do, read a few rows ahead. An asynchronous iterable yields groups, each begun without waiting
                 for the next.
-            resumed: An earlier session of the run had a success.
+            resumed: True if an earlier session of the run had a success.
 
         Raises:
             UserError: A failed write, a plugin that broke its contract, or an engine that fails all samples

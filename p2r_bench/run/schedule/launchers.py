@@ -1,4 +1,4 @@
-"""The launchers of a command's runs. Replicas outlive a run."""
+"""Launchers for all runs of a command. Replicas are shared by several runs."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Launchers:
             self._cluster = None
 
     async def _cluster_of(self, spec: RunSpec) -> Cluster:
-        """Return the cluster of a spec; replicas are kept while specs ask for the same ones."""
+        """Return the cluster of a spec; keep the replicas while the specs ask for equal ones."""
         from p2r_bench.run.ray.cluster import Cluster
 
         wanted = Cluster(

@@ -16,8 +16,8 @@ class Limiter:
     in flight. Only one task at a time may call `enter`.
 
     Args:
-        count: Samples.
-        image_bytes: Bytes of their encoded images.
+        count: Most samples in flight.
+        image_bytes: Most bytes of the encoded images of samples in flight.
     """
 
     def __init__(self, count: int, image_bytes: int) -> None:

@@ -11,7 +11,7 @@ from p2r_bench.types import Sample
 def near_each_other(todo: Iterable[Work]) -> list[Work]:
     """Return work with equal images, or equal questions, next to each other; otherwise in the given order.
 
-    An image comes where its first row comes. No image is read: equal images stored under different names stay apart.
+    The first row of an image decides its position. No image is read, so equal images under different names stay apart.
     """
     places: dict[Hashable, int] = {}
     return sorted(todo, key=lambda work: places.setdefault(image_key(work.sample), len(places)))

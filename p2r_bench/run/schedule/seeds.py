@@ -11,7 +11,7 @@ from p2r_bench.types import Request
 class CallSeeds:
     """Seeds for the calls of one sample, from the run's seed, the repeat and the call itself.
 
-    Two equal requests get different seeds.
+    Two equal requests of a sample get different seeds.
     """
 
     def __init__(self, seed: int, repeat: int) -> None:

@@ -20,12 +20,11 @@ Waiting = tuple[Request, Sequence[Image.Image], "asyncio.Future[Completion]"]
 
 
 class BackendEngine:
-    """Requests through `generate_until` of a chat model of lmms-eval, in batches of those that wait.
+    """Engine that sends waiting requests in batches to `generate_until` of a chat model of lmms-eval.
 
-    The engine's arguments are the model's, and `batch_size`. A seed or a repetition penalty is not passed on: a
-    profile that asks for a penalty is refused. The model's own processor decides the last resize of an image,
-    which p2r-bench cannot check; this is recorded. A model that hides its failures in an empty text hides them
-    from p2r-bench too, so an empty text is an error.
+    The engine's arguments are those of the model, and `batch_size`. Seeds and repetition penalties are not passed on; a
+    profile with a penalty is refused. The model's own processor decides the last resize of an image. p2r-bench cannot
+    check it, and records this. An empty text is an error, since some models return one after a failure.
 
     Raises:
         UserError: lmms-eval has no such chat model.
@@ -45,7 +44,7 @@ class BackendEngine:
         return digest_of([self._config.model, self._config.revision, sorted(self._args.items())])
 
     async def start(self) -> None:
-        """Make the model. Raises UserError when lmms-eval cannot."""
+        """Create the model. Raises UserError when lmms-eval cannot create it."""
         self._model = await asyncio.to_thread(self._make)
 
     def capabilities(self) -> Capabilities:

@@ -81,7 +81,7 @@ def image_columns(dataset: Any) -> tuple[str, ...]:
 
 
 def stored(data: bytes) -> Path:
-    """Return the cache file of these bytes, written beside and swapped in."""
+    """Return the cache file of these bytes, written if it is missing."""
     folder = cache_dir() / "lmms-eval" / "images"
     path = folder / hashlib.sha256(data).hexdigest()
     if not path.is_file():

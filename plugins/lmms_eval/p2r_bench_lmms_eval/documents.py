@@ -33,7 +33,7 @@ class Documents:
 
     Attributes:
         task: lmms-eval's task object.
-        member: The task's name there.
+        member: The task's name in lmms-eval.
     """
 
     def __init__(self, task: Any, member: str | None = None) -> None:
@@ -154,7 +154,7 @@ class Documents:
 
 @contextmanager
 def _bare(task: Any) -> Iterator[None]:
-    """Return the task without the instructions that its file puts before and after the question."""
+    """Return a context in which the task omits the instructions that its file puts before and after the question."""
     before = task.lmms_eval_specific_kwargs
     if isinstance(before, dict):
         blank = {name: "" for name in _PROMPTS if name in before}

@@ -18,7 +18,7 @@ from p2r_bench_lmms_eval.tokens import token_counts
 
 @dataclass(frozen=True)
 class Stored:
-    """Outcome of a run, and its verdict by the headline scorer of its answer form."""
+    """One sample's outcome, and its verdict by the headline scorer of its answer form."""
 
     sample: Sample
     prediction: Prediction
@@ -74,14 +74,16 @@ def _headline(reader: RunReader, form: str) -> str | None:
 
 
 def _by_lmms_eval(task: Any, stored: list[Stored]) -> dict[str, Any]:
-    """Run lmms-eval's evaluator over the stored answers."""
+    """Return the results of lmms-eval's evaluator over the stored answers."""
     from lmms_eval.evaluator import simple_evaluate
 
     from p2r_bench_lmms_eval.replay import Replay
 
     ids = sorted(int(one.sample.id) for one in stored)
     if ids != list(range(len(ids))):
-        raise UserError("the run holds some documents and not the first ones; complete it first")
+        raise UserError(
+            "the run's documents are not the first ones of the task; complete the run first"
+        )
     results: dict[str, Any] = simple_evaluate(
         model=Replay(task, {int(s.sample.id): s for s in stored}),
         model_args="",
@@ -94,7 +96,7 @@ def _by_lmms_eval(task: Any, stored: list[Stored]) -> dict[str, Any]:
 
 
 def _by_verdicts(task: str, stored: list[Stored]) -> dict[str, Any]:
-    """Return the same structure from p2r-bench's verdicts."""
+    """Return results in lmms-eval's structure from p2r-bench's verdicts."""
     from lmms_eval.utils import hash_string
 
     scorers = {

@@ -18,10 +18,10 @@ _SUBSET = re.compile(r"(?<![0-9])([48])k(?![a-z0-9])", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Known:
-    """Benchmark that both know.
+    """Benchmark that both lmms-eval and p2r-bench read.
 
     Attributes:
-        task: Its name in p2r-bench.
+        task: The benchmark's name in p2r-bench.
         scorer: Name of lmms-eval's `process_results` function: copies of a task under another name keep it,
             variants that want another form of answer do not.
         image: Column of the image.
@@ -40,7 +40,7 @@ class Known:
             where: Split and name of the task; HR-Bench's say whether it is 4K or 8K.
 
         Raises:
-            UserError: A field is not as it should be.
+            UserError: A field is invalid.
         """
         if self.task == VStar.name:
             return VStar().row_sample(row, image)
@@ -73,7 +73,7 @@ _KNOWN = (
 
 
 def known_benchmark(task: Any, columns: Iterable[str]) -> Known | None:
-    """Return the benchmark that a task of lmms-eval is, or None."""
+    """Return the benchmark of p2r-bench with the data of an lmms-eval task, or None."""
     scorer = getattr(task.config.process_results, "__name__", None)
     have = set(columns)
     return next(

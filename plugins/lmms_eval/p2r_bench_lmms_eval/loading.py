@@ -20,7 +20,7 @@ def load_task(member: str, source: DataSource) -> Any:
     """Return lmms-eval's task object, with its dataset.
 
     Args:
-        member: Its name there, such as "vstar_bench".
+        member: The task's name in lmms-eval, such as "vstar_bench".
         source: `data_dir` is read in place of the hub; the parameter `include_path` names a folder with
             task files of the user's own, as lmms-eval's `--include_path` does.
 

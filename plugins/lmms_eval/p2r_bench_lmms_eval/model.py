@@ -122,7 +122,7 @@ class P2RThinking(P2R):
 
 
 def _jobs(requests: Sequence[Instance]) -> tuple[list[tuple[str, tuple[int, int]]], dict[str, Job]]:
-    """Return task and key of every request, and a job for every task."""
+    """Return the task and key of every request, and a job for every task."""
     times: Counter[tuple[str, int]] = Counter()
     places: list[tuple[str, tuple[int, int]]] = []
     documents: dict[str, Documents] = {}

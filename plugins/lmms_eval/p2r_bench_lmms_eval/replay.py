@@ -1,4 +1,4 @@
-"""Stored answers in place of a model."""
+"""Model that replays stored answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents through p2r-bench's pipeline, each task into a run folder of its own."""
+"""Runs of documents through p2r-bench's pipeline. Each task has its own run folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Job:
 
     Attributes:
         wanted: Documents and repeats.
-        predictions: Filled in by `run_jobs`, as are the next two.
+        predictions: Predictions by document and repeat. `run_jobs` fills in this field and the next two.
         path: The run folder.
         reused: Number of predictions that an earlier run had made.
     """

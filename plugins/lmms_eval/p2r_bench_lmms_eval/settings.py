@@ -17,7 +17,7 @@ BACKEND = "lmms-eval"
 """The engine behind `backend=NAME`."""
 
 _IGNORED = ("batch_size", "max_batch_size")
-"""Arguments that lmms-eval always passes and that do not apply: our engines form their own batches."""
+"""Arguments that lmms-eval always passes and that are ignored, since p2r-bench's engines form their own batches."""
 _OWN = (
     "mode",
     "engine",

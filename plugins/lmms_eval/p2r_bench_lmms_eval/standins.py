@@ -14,8 +14,8 @@ _SIZE = (8, 6)
 class Standins:
     """Tiny images in place of a document's own, each of a different colour.
 
-    If the task's function returns one of them unchanged, it shows that column as it is, and the stored bytes
-    can be used. Otherwise the task makes its image in its own way.
+    If the task's function returns a stand-in unchanged, the task shows that column, and the stored bytes can be used.
+    Otherwise the task makes its image itself.
     """
 
     def __init__(self, dataset: Any, columns: tuple[str, ...]) -> None:

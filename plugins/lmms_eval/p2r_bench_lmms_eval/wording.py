@@ -27,7 +27,7 @@ class Wording:
 
     Attributes:
         question: The text without the recognised options and instruction.
-        instruction: The text removed beside the options.
+        instruction: The text removed in addition to the options.
     """
 
     question: str
@@ -41,12 +41,12 @@ def worded(text: str, bare: str, target: Any) -> Wording:
     """Return question, options, answer form and instruction of a document.
 
     It is a choice when lettered option lines stand one below the other and the target is one of them; "yes or
-    no" and "single word" when the instruction says so and the target agrees. Everything else is a free answer
-    to the text as it is, instruction included.
+    no" and "single word" when the instruction says so and the target agrees. Any other document has a free answer, and
+    its question is the unchanged text.
 
     Args:
         text: The prompt of lmms-eval.
-        bare: The prompt without what the task's file puts before and after the question.
+        bare: The prompt without the texts that the task's file puts before and after the question.
         target: The document's target.
     """
     answer = target if isinstance(target, str | int | float) else None

@@ -1,4 +1,4 @@
-"""The rival family of perceive-then-reason: a model that zooms by calling a tool."""
+"""An alternative to perceive-then-reason: a model that zooms by calling a tool."""
 
 from __future__ import annotations
 

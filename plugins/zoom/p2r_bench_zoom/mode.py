@@ -33,7 +33,7 @@ class ZoomTools:
     still calls the tool when no turn is left has given no answer.
 
     Args:
-        max_turns: Calls of the tool; with the turn that answers, the model is asked at most once more than that.
+        max_turns: Most calls of the tool. The turn that answers is not counted.
     """
 
     roles = (ROLE,)
@@ -46,7 +46,7 @@ class ZoomTools:
         self.max_turns = max_turns
 
     def max_images(self, profile: Profile) -> int:
-        """Return the whole image and a crop per turn: a request holds all earlier images."""
+        """Return 1 + `max_turns`: a request holds the whole image and all earlier crops."""
         return 1 + self.max_turns
 
     async def solve(self, sample: Sample, ask: Ask, profile: Profile) -> Prediction:
@@ -91,7 +91,7 @@ class _Talk:
         return Request(self.sample.id, ROLE, tuple(self.messages), sampling, priority=-turn)
 
     def hear(self, reply: Completion) -> tuple[Box | Mistake, ...]:
-        """Add a reply, and return the tool calls that it ends with."""
+        """Add a reply, and return the tool calls at its end."""
         self.completions.append(reply)
         self.messages.append(Message("assistant", (reply.text,)))
         calls = read_calls(reply.text)

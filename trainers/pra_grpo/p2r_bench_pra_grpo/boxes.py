@@ -1,4 +1,4 @@
-"""Texts of the frozen perceiver: made once per image, question, checkpoint and profile, stored, and replayed."""
+"""Texts of the frozen perceiver, made once per image, question, checkpoint and profile, then stored and replayed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from p2r_bench.errors import EngineError, ImageError, UserError
 from p2r_bench.types import Ask, Completion, Request, Sample
 
 MOST_LEFT_OUT = 0.05
-"""Largest share of samples without boxes, because the perceiver refuses them, with which a stage may begin."""
+"""Largest share of samples that the perceiver may refuse; with more, a stage does not begin."""
 
 _TRIES = 2
 
@@ -28,11 +28,11 @@ class _Key:
 
 
 class BoxStore:
-    """File of JSON lines, appended to and synced; a line torn by a crash is made again.
+    """File of JSON lines. A line that a crash left unfinished is made again.
 
     Args:
-        checkpoint: Digest of the perceiver's weights; texts of another one in the file do not count.
-        profile: Texts under another profile hash do not count either.
+        checkpoint: Digest of the perceiver's weights; the file's texts of another checkpoint are ignored.
+        profile: Profile of the texts; the file's texts under another profile hash are ignored.
     """
 
     def __init__(self, path: Path, checkpoint: str, profile: Profile) -> None:
@@ -48,7 +48,7 @@ class BoxStore:
         """Return the perceiver's completion for a sample.
 
         Raises:
-            KeyError: The file has none.
+            KeyError: The file has no completion for the sample.
         """
         return self.answer(self._two.perceive_request(sample))
 
@@ -56,7 +56,7 @@ class BoxStore:
         """Return the perceiver's completion for a request.
 
         Raises:
-            KeyError: The file has none.
+            KeyError: The file has no completion for the request.
         """
         request = _unseeded(request)
         stored = self._texts[request.digest]
@@ -151,7 +151,7 @@ class BoxStore:
         return texts
 
     def _mend(self) -> None:
-        """End a torn last line, so that the next record stands on a line of its own."""
+        """Add a line end to an unfinished last line, so that the next record has its own line."""
         if self.path.is_file() and (data := self.path.read_bytes()) and not data.endswith(b"\n"):
             with self.path.open("ab") as file:
                 file.write(b"\n")

@@ -1,4 +1,4 @@
-"""The result of a stage: tested by loading it and generating once, with its training written inside."""
+"""The result of a stage: a load test, and the description of its training."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def write_manifest(
 
 
 def _label(folder: Path, profile: Profile) -> None:
-    """Have the folder name the profile of its training, or none: the same name may mean another profile elsewhere."""
+    """Write the training's profile into the folder by name if it is built in; else remove a different profile's name."""
     path = folder / "p2r_bench.json"
     for name in dict.fromkeys((profile.name, *builtin_profiles())):
         if name in builtin_profiles() and load_profile(name).hash == profile.hash:

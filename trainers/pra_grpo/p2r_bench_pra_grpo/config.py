@@ -136,7 +136,7 @@ class DataConfig:
         path: File or folder of "p2r-10k"; of "synth-hr" a folder made by `p2r-bench data synth`, or None to make it.
         images: Root of relative image paths; None for the folder of the parquet file.
         weight: Uses of a row in an epoch: 1 once, 0.5 every second row, 2 twice.
-        limit: Only the first so many rows.
+        limit: Number of rows to use, from the first one.
         params: Parameters of the task "synth-hr" (seed, rows, resolution).
     """
 
@@ -195,7 +195,7 @@ class Services:
         timeout: Seconds to wait for an answer.
         retries: Retries of a failed call before its rollout leaves its group.
         pause_after: Consecutive failures of one service that pause the stage until it answers again.
-        pause_at_most: Seconds of such a pause, after which the training stops, to be resumed.
+        pause_at_most: Longest pause in seconds. The training then stops and can be resumed.
     """
 
     reasoner: ServiceConfig = field(default_factory=ServiceConfig)
@@ -216,8 +216,9 @@ class Evaluation:
         tasks, modes: Tasks and modes of the evaluation; the first mode's accuracy decides about early stopping.
         engine, engine_args: Engine of the models, also for the load tests.
         data_dir, task_params, limit, seed, scorer: Options of `p2r-bench run`; the scorer judges rollouts as well.
-        stop_after: End after so many rounds in a row without a gain of `gain`; None never stops early.
-        gain: Points of accuracy, 0 to 100, that count as one.
+        stop_after: Number of consecutive rounds without a gain of `gain` after which the training ends; None never
+            stops early.
+        gain: Smallest gain that counts, in points of accuracy, 0 to 100.
         out: Folder of runs and leaderboard; None for `results` below the training's folder.
     """
 
@@ -291,7 +292,7 @@ def load_config(values: Mapping[str, Any]) -> Config:
     """Return the configuration of a TOML file: the values of its `preset`, overridden by its own.
 
     Raises:
-        UserError: A key is unknown or missing, a value is of the wrong type, or two of them contradict each other.
+        UserError: A key is unknown or missing, a value is of the wrong type, or two values contradict each other.
     """
     values = dict(values)
     preset = values.pop("preset", None)

@@ -16,7 +16,7 @@ def check(config: Config) -> None:
     """Refuse values that contradict each other.
 
     Raises:
-        UserError: Names the key and the contradiction.
+        UserError: Two values contradict each other; the message names the key and the contradiction.
     """
     if not config.data:
         raise UserError("data: no source; add a table [[data]]")
@@ -25,8 +25,8 @@ def check(config: Config) -> None:
     for role in config.stages:
         if config.stages.count(role) > 1:
             raise UserError(
-                f"stages: {role} stands there {config.stages.count(role)} times; a round trains a role once, and "
-                "`rounds` goes through all of them again"
+                f"stages: {role} is listed {config.stages.count(role)} times; a round trains each role once, and "
+                "`rounds` sets the number of rounds"
             )
     for source, data in enumerate(config.data):
         if data.format == "p2r-10k" and data.path is None:

@@ -31,7 +31,9 @@ def gains(out: Path, results: Path | None = None) -> list[tuple[str, Difference]
         n: steps[f"round-{n}/evaluate"] for n in range(len(steps)) if f"round-{n}/evaluate" in steps
     }
     if len(evaluated) < 2:
-        raise UserError(f"{out}: a training has gained or lost something once a round is evaluated")
+        raise UserError(
+            f"{out}: a gain needs the evaluations of the start model and of at least one round"
+        )
     first, found = evaluated[0], []
     for number in sorted(evaluated)[1:]:
         for before, after in zip(first["runs"], evaluated[number]["runs"], strict=True):

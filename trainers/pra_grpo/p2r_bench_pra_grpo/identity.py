@@ -38,7 +38,7 @@ FREE: Mapping[str, frozenset[str]] = {
 }
 """Keys of a table that may change during a training: devices, batch sizes of computation, time limits and logs.
 
-At most the last digits of a number depend on them. Every other key decides, including new ones.
+These keys affect results by rounding at most. Every other key belongs to the identity, including new ones.
 """
 
 _EVALUATED = ("tasks", "modes", "limit", "seed", "task_params")
@@ -51,7 +51,7 @@ def identity_of(config: Config) -> dict[str, Any]:
     """Return all deciding values by key, defaults included.
 
     Hyper-parameters are those of every trained role. The number of rounds and the addresses of servers are left
-    out: a training can be prolonged and moved.
+    out: a training can be extended and moved.
     """
     plain = _plain(config)
     evaluated = {key: plain["evaluation"][key] for key in _EVALUATED}

@@ -18,7 +18,7 @@ class SampleImages:
     """Images of requests about known samples.
 
     Args:
-        samples: Probed.
+        samples: The known samples, probed.
         work: Shared pool and byte budget; by default a new one, which `close` closes.
     """
 

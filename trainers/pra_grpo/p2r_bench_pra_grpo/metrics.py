@@ -69,7 +69,7 @@ correct  bool    True when the answer is right.
 class StepFile:
     """Parquet file with rows of steps, always whole on disk.
 
-    `keep` drops the rows after the checkpoint from which a stage is resumed.
+    Call `keep` when a stage is resumed: it drops the rows after the checkpoint.
     """
 
     def __init__(self, path: Path, table: Table = METRICS) -> None:
@@ -154,7 +154,9 @@ def boxes_of(reward: Reward) -> tuple[Any, ...]:
 
 
 def found_share(sample: Sample, reward: Reward) -> float | None:
-    """Return the mean over ground-truth boxes of the best IoU with a box, 0 to 1; None without ground truth."""
+    """Return the mean, over ground-truth boxes, of the best IoU with a predicted box, 0 to 1; None without ground
+    truth.
+    """
     if not sample.boxes:
         return None
     boxes = boxes_of(reward)

@@ -51,7 +51,7 @@ def read(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
         where: Dotted name of the table, for messages.
 
     Raises:
-        UserError: A key is unknown or missing, or a value is not allowed; a line for each.
+        UserError: A key is unknown or missing, or a value is not allowed; the message has a line for each.
     """
     text = json.dumps(values, default=str)  # of JSON, strict mode still takes lists and paths
     try:

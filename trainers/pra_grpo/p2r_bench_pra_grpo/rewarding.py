@@ -20,7 +20,7 @@ def make_rewarder(
     """Return a rewarder with the core's judges, and with the verifier behind a circuit breaker.
 
     Args:
-        samples: Their answer forms decide which judges are needed.
+        samples: Samples to judge; their answer forms decide which judges are needed.
         workers: Number of processes with such a rewarder, which share the requests in flight.
 
     Raises:

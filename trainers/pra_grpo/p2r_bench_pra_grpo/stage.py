@@ -96,7 +96,7 @@ class Reward:
 
 
 class NoReward(P2RError):
-    """A rollout without a reward: a judge failed, or its boxes have no meaning. It leaves its group.
+    """A rollout has no reward, because a judge failed or its boxes cannot be used. The rollout leaves its group.
 
     Attributes:
         kind: Short machine-readable cause, as of `EngineError`.
@@ -112,7 +112,7 @@ class ServiceDown(P2RError):
 
 
 View = Callable[[Mapping[str, Any]], None]
-"""Called with one row of metrics per step; its keys are columns of metrics.parquet."""
+"""Function called with one row of metrics per step. The row's keys are columns of metrics.parquet."""
 
 
 class Frozen(Protocol):
@@ -151,8 +151,9 @@ class Backend(Protocol):
     def __init__(self, config: Config) -> None: ...
 
     def plan(self, stage: Stage) -> Sequence[Mapping[str, Any]]:
-        """Return the steps that `train` and `merge` take, without taking any: "step" (a name), "does" (a sentence), and where they
-        apply "command" (list of words), "hosts", "ports", "gpus", "files". JSON-able."""
+        """Return the steps of `train` and `merge` without running them: "step" (a name), "does" (a sentence), and where
+        they apply "command" (list of words), "hosts", "ports", "gpus", "files". JSON-able.
+        """
 
     def facts(self, stage: Stage) -> Mapping[str, Any]:
         """Return facts of the training for the manifest of the stage's model, such as versions and the use of
@@ -171,7 +172,7 @@ class Backend(Protocol):
         """
 
     def merge(self, stage: Stage) -> Path:
-        """Write the last checkpoint as a Hugging Face folder, beside, and swap it in as `stage.model`.
+        """Write the last checkpoint as a Hugging Face folder, and atomically replace `stage.model` by it.
 
         Returns:
             `stage.model`; not load-tested yet.

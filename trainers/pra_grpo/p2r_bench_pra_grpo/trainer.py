@@ -40,7 +40,7 @@ class PRAGRPO:
         self._backend = make_backend(self.config)
 
     def plan(self) -> Sequence[Mapping[str, Any]]:
-        """Return every step that is left, with its commands, hosts, ports, GPUs and files.
+        """Return every remaining step, with its commands, hosts, ports, GPUs and files.
 
         Raises:
             UserError: The folder holds a training with another configuration.
@@ -55,7 +55,7 @@ class PRAGRPO:
         return plan(self.config, self._backend)
 
     def run(self) -> None:
-        """Take the steps that are left; see `Trainer.run`."""
+        """Run the remaining steps; see `Trainer.run`."""
         from p2r_bench_pra_grpo.rounds.machine import Rounds
 
         rounds = Rounds(self.config, self._backend, say=_say, view=_view)

@@ -56,7 +56,7 @@ def test_little_needs_to_be_said() -> None:
         ({"stages": []}, "stages: empty"),
         (
             {"stages": ["perceiver", "reasoner", "perceiver"]},
-            "stages: perceiver stands there 2 times",
+            "stages: perceiver is listed 2 times",
         ),
         ({"data": []}, "data: no source"),
         ({"data": [{"format": "p2r-10k"}]}, "data[0].path: missing"),

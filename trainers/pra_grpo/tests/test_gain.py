@@ -42,6 +42,6 @@ def test_it_is_printed_with_the_time_it_took(out: Path) -> None:
 
 
 def test_before_the_first_round_is_evaluated_there_is_none(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="once a round is evaluated"):
+    with pytest.raises(UserError, match="evaluations of the start model"):
         gains(tmp_path)
     assert CliRunner().invoke(main, [str(tmp_path)]).exit_code == 2

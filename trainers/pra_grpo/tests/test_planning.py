@@ -101,9 +101,12 @@ def test_every_step_that_runs_a_model_says_where(
     ("changes", "said"),
     [
         ({"model": "no/such/folder"}, "no/such/folder: neither a folder nor a hub id"),
-        ({"data": [{"format": "p2r-10k", "path": "gone"}]}, r"data\[0\].path: gone is not there"),
+        ({"data": [{"format": "p2r-10k", "path": "gone"}]}, r"data\[0\].path: gone does not exist"),
         ({"data": [{"format": "p2r-10k", "path": "empty"}]}, "no parquet file there"),
-        ({"data": [{"format": "synth-hr", "path": "gone"}]}, r"data\[0\].path: gone is not there"),
+        (
+            {"data": [{"format": "synth-hr", "path": "gone"}]},
+            r"data\[0\].path: gone does not exist",
+        ),
         ({"evaluation": {"data_dir": "gone"}}, "evaluation.data_dir: gone is no folder"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Backends, which train stages: one folder each."""
+"""Backends that train stages. Each has a folder."""
 
 from __future__ import annotations
 

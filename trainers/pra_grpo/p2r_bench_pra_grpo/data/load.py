@@ -23,7 +23,7 @@ def load_samples(config: Config) -> list[Sample]:
     The dataset, the reward and the embedded trainer all take samples from here, so a path means the same to each.
 
     Raises:
-        UserError: Data is missing or wrong; names file, row and field.
+        UserError: Data is missing or wrong; the message names file, row and field.
     """
     sources = [_source(data, config.out) for data in config.data]
     epoch = mixed(sources, [data.weight for data in config.data], config.seed)
@@ -36,12 +36,12 @@ def check_there(config: Config) -> None:
     """Check that files and folders of all data exist, without reading a row.
 
     Raises:
-        UserError: Names the missing ones.
+        UserError: A file or folder is missing; the message names it.
     """
     for number, data in enumerate(config.data):
         for key, place in (("path", data.path), ("images", data.images)):
             if place is not None and not place.exists():
-                raise UserError(f"data[{number}].{key}: {place} is not there")
+                raise UserError(f"data[{number}].{key}: {place} does not exist")
         if data.format == "p2r-10k" and data.path is not None:
             files_of(data.path)
     folder = config.evaluation.data_dir

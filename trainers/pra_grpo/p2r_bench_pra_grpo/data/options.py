@@ -1,4 +1,4 @@
-"""Options of a choice question, out of its text."""
+"""Extraction of a choice question's options from its text."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def split_options(text: str) -> tuple[str, dict[str, str]] | None:
 
 
 def _in_order(marks: list[re.Match[str]]) -> list[re.Match[str]] | None:
-    """Return the last run of marks A, B, …, at least two; None when something else follows it."""
+    """Return the last run of at least two marks A, B, …; None if another mark follows the run."""
     starts = [n for n, m in enumerate(marks) if m[1] == "A"]
     if not starts:
         return None

@@ -41,7 +41,7 @@ def load_p2r10k(
         unpacked: Folder for images that are stored in the rows; each is written once.
 
     Raises:
-        UserError: Rows cannot be used; names file, row and field of the first 20 findings.
+        UserError: Rows cannot be used; the message names file, row and field of the first 20 findings.
     """
     samples: list[Sample] = []
     findings: list[UserError] = []
@@ -232,7 +232,7 @@ def _image(row: Row, root: Path, unpacked: Path | None) -> ImageRef:
 
 
 def _unpacked(row: Row, data: bytes, folder: Path | None) -> ImageRef:
-    """Write the image to a file: rows of a list column cannot be read singly later, and samples cross process borders."""
+    """Write the image to a file, because a row of a list column cannot be read by itself later."""
     if folder is None:
         return ImageRef(data=data)
     path = folder / f"{hashlib.sha256(data).hexdigest()}.image"

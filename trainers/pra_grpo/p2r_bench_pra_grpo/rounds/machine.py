@@ -1,4 +1,4 @@
-"""Execution of a training: takes the steps that are left, and records each."""
+"""Execution of a training: run the remaining steps and record each."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from p2r_bench_pra_grpo.stage import Backend, View
 Say = Callable[[str], None]
 Moment = Literal["begins", "done", "recorded"]
 Watch = Callable[[Step, Moment], None]
-"""Called for every step when it begins, when it is done, and when its result is on disk."""
+"""Function called for every step when it begins, when it is done, and when its result is on disk."""
 
 
 def _heed_termination() -> None:
-    """Have a termination signal end the training as an interrupt does, with servers stopped.
+    """Handle a termination signal like an interrupt: stop the servers and end the training.
 
     Called before every step, because an evaluation installs and removes its own handlers.
     """
@@ -45,9 +45,9 @@ class Rounds:
     """A training.
 
     Args:
-        say: Called with a line of text when something begins or ends.
-        view: Called with the metrics of every step of a stage.
-        watch: For tests.
+        say: Function called with a line of text when something begins or ends.
+        view: Function called with the metrics of every step of a stage.
+        watch: Function called at each moment of a step, for tests.
     """
 
     def __init__(
@@ -67,14 +67,14 @@ class Rounds:
 
     @property
     def left(self) -> list[Step]:
-        """Steps that are left."""
+        """Return the remaining steps."""
         state = State.read(self.config.out)
         if evaluation.reason_to_stop(self.config, state.steps):
             return []
         return [step for step in steps(self.config) if step.name not in state.steps]
 
     def run(self) -> None:
-        """Take the steps that are left. Without any, no file is touched.
+        """Run the remaining steps. If there are none, no file is touched.
 
         Raises:
             UserError, ServiceDown: Finished steps are kept; the same call continues after them.
@@ -123,7 +123,7 @@ class Rounds:
         return replace(self.config, model=str(folder.resolve()), profile=named)
 
     def _named(self, step: Step) -> str:
-        """Return the model at a round's end by its name in results; the start has the configured name."""
+        """Return the name, in results, of the model at a round's end. The start model has its configured name."""
         if step.round == 0:
             return self.config.model
         return str(model_of(self.config, step.round))

@@ -52,7 +52,7 @@ class StageSteps:
         self._say = say
 
     def take(self, kind: Kind) -> Result:
-        """Take one step and return its record."""
+        """Run one step and return its record."""
         steps = {
             "serve": self.serve,
             "boxes": self.boxes,
@@ -171,7 +171,7 @@ class StageSteps:
 
 
 def with_estimate(view: View, say: Say, total: int, after: int = 10) -> View:
-    """Return a `view` that also says, once, the estimated time of the rest."""
+    """Return a view that also reports, once, the estimated time of the remaining steps."""
     seconds: list[float] = []
 
     def viewed(row: Mapping[str, Any]) -> None:

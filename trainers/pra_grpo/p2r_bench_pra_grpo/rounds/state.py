@@ -1,4 +1,4 @@
-"""State of a training: one small file, always whole."""
+"""State of a training: one small file, replaced atomically."""
 
 from __future__ import annotations
 
@@ -75,10 +75,10 @@ class State:
 
         Args:
             identity: All parts of the configuration that decide the result.
-            found: Values of `FOUND`; None while they are unknown, and then they are not compared.
+            found: Values of `FOUND`; None, while they are unknown, skips their comparison.
 
         Raises:
-            UserError: Names every key that differs, is new or is missing.
+            UserError: The identity differs; the message names every key that differs, is new or is missing.
         """
         before: dict[str, Any] = self._content["identity"]
         given = _flat(json.loads(json.dumps({**identity, **(found or {})})))
@@ -104,7 +104,7 @@ class State:
         self._write()
 
     def forget(self, *names: str) -> None:
-        """Have steps taken again."""
+        """Mark steps as not done, so that they run again."""
         for name in names:
             self._content["steps"].pop(name, None)
         self._write()

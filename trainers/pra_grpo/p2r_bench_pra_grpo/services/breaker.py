@@ -11,15 +11,15 @@ from p2r_bench.errors import EngineError, UserError
 from p2r_bench_pra_grpo.stage import ServiceDown
 
 Check = Callable[[], Awaitable[object]]
-"""Sends the service a small request; raises EngineError when it does not answer."""
+"""Function that sends the service a small request. It raises EngineError without an answer."""
 
 FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 30.0
 SHORTEST_TRY_S = 10.0
-"""Fewest seconds that the first attempt may take, however small the limit."""
+"""Least time limit of the first attempt, in seconds."""
 
 REFUSES_EVERYBODY = frozenset({"http_401", "http_403", "http_404"})
-"""Kinds of failures that a retry does not change and the request does not cause."""
+"""Kinds of failures that every request would meet and no retry repairs."""
 
 T = TypeVar("T")
 
@@ -27,9 +27,9 @@ T = TypeVar("T")
 class Breaker:
     """Breaker that opens after consecutive failures, and closes when the check succeeds.
 
-    While it is open, callers wait: no rollout is lost to a server that is down. A service that
-    passes the check and then fails every call again is down as well. A request that is refused by itself, such as a
-    prompt that is too long, is not counted.
+    While the breaker is open, callers wait, so that no rollout is lost to a server that is down. A service that
+    passes the check and then fails every call again is down as well. A refusal that the request itself causes, such as
+    a prompt that is too long, is not counted.
 
     Args:
         name: For messages.
@@ -78,8 +78,7 @@ class Breaker:
         """Record a call that failed after its retries.
 
         Args:
-            pauses: Result of `ready` before the call. A call that began before the last pause says nothing of the
-                service now.
+            pauses: Result of `ready` before the call. A call that began before the last pause is not counted.
         """
         counts = error.retryable or error.kind in REFUSES_EVERYBODY
         if counts and pauses == self.pauses:
@@ -112,7 +111,7 @@ async def outlast(attempt: Callable[[], Awaitable[T]], seconds: float) -> T:
     """Retry an attempt with exponential back-off for a limited time, and return its result.
 
     Raises:
-        EngineError, UserError: The last attempt's; of kind "timeout" where it did not end.
+        EngineError, UserError: Error of the last attempt; its kind is "timeout" if the attempt did not end.
     """
     ends = time.monotonic() + seconds
     patience, wait = max(seconds, SHORTEST_TRY_S), FIRST_WAIT_S

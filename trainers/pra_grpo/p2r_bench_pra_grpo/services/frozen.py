@@ -33,7 +33,7 @@ class FrozenModel:
 
     Args:
         name: For messages: "the frozen reasoner".
-        engine: Not started; it is closed at the end.
+        engine: Engine, not started. `FrozenModel` closes it.
         at: Address of the same model for another process, or None.
         retries: Retries of failed calls, beside the engine's own.
     """
@@ -118,7 +118,7 @@ class FrozenModel:
         raise AssertionError("unreachable")
 
     def _repeats(self, error: EngineError) -> int:
-        """Return the retries of a failed call. An engine with retries of its own takes an aborted call for answered."""
+        """Return the number of retries of a failed call. Engines with their own retries do not repeat an aborted call."""
         return self._limits.retries if error.kind == "aborted" else self._retries
 
     async def _answer(self, request: Request, images: Sequence[Any]) -> Completion:
@@ -193,7 +193,7 @@ def _whole(completion: Completion) -> Completion:
     """Return a completion that ended by itself or at the cap.
 
     Raises:
-        EngineError: The server cut it off, as at its shutdown: a partial text is no answer.
+        EngineError: The server cut the completion off, for example at its shutdown.
     """
     if completion.finish_reason not in _WHOLE:
         raise EngineError(

@@ -1,6 +1,6 @@
-"""Start of a server: records its process, then becomes the server.
+"""Start of a server: the program records its process, then replaces itself with the server.
 
-`python -m p2r_bench_pra_grpo.services.launch RECORD WORD...` writes RECORD before it becomes the command, so
+`python -m p2r_bench_pra_grpo.services.launch RECORD WORD...` writes RECORD before it executes the command, so
 that every server has a record, even when the trainer dies right after starting it.
 """
 

@@ -24,7 +24,7 @@ class ServiceManager:
     """Manager of the servers of a training.
 
     Args:
-        samples: Their answer forms decide whether the verifier is needed.
+        samples: Training samples; their answer forms decide whether the verifier is needed.
     """
 
     def __init__(self, config: Config, samples: Sequence[Sample], say: Say) -> None:
@@ -38,7 +38,7 @@ class ServiceManager:
         """Start or adopt the server of the stage's frozen model, if it has one.
 
         Raises:
-            UserError: It does not start.
+            UserError: The server does not start.
         """
         role = frozen_name(stage)
         if role is None or stage.frozen is None:
@@ -57,7 +57,7 @@ class ServiceManager:
         """Start or adopt the verifier's server, and check one verdict, if a verifier is configured and needed.
 
         Raises:
-            UserError: It does not start, or decides wrongly.
+            UserError: The server does not start, or decides wrongly.
         """
         service = self._config.services.verifier
         if service is None or not self._verifies:

@@ -1,4 +1,4 @@
-"""Processes that outlive the one that started them: identified by pid and start time, and stopped."""
+"""Identification, by pid and start time, and stop of processes that may outlive the trainer."""
 
 from __future__ import annotations
 

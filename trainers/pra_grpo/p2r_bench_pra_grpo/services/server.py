@@ -63,7 +63,7 @@ class Server:
         """Adopt a running server with the right model, else start one.
 
         Raises:
-            UserError: It does not start, or serves another model.
+            UserError: The server does not start, or serves another model.
         """
         if self.service.kind == "url":
             for url in self.urls:
@@ -120,7 +120,7 @@ class Server:
         """Wait until the server lists its model.
 
         Raises:
-            UserError: It exits, does not answer in time, or serves another model.
+            UserError: The server exits, does not answer in time, or serves another model.
         """
         until = time.monotonic() + self.service.start_timeout
         while time.monotonic() < until:

@@ -58,7 +58,7 @@ def guard(
 
     Args:
         params: The verifier's arguments, for the check.
-        workers: Processes that ask the same server; each has its share of the requests in flight.
+        workers: Number of processes that share the server and its requests in flight.
     """
 
     async def check() -> None:
@@ -75,10 +75,10 @@ def guard(
 
 
 async def try_verifier(params: Mapping[str, Any]) -> None:
-    """Ask a verifier, and not its cache, whether two equal answers are equal.
+    """Ask a verifier, without its cache, whether two equal answers are equal.
 
     Raises:
-        EngineError: It fails, or denies it.
+        EngineError: The verifier fails, or calls the answers different.
     """
     ref = ImageRef(data=b"")
     sample = Sample("health", "health", ref, "What animal is it?", "a red fox", answer_form="free")

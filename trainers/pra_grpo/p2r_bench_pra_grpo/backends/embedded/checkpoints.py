@@ -1,4 +1,4 @@
-"""Checkpoint of a stage on disk: written beside and swapped in, so that a whole one always exists."""
+"""Checkpoint of a stage on disk, replaced atomically."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ class Checkpoint:
 
     Attributes:
         step: Steps done.
-        identity: Digest of all settings that decide how the stage continues; another one is refused.
-        parameters: The trained ones by name.
+        identity: Digest of all settings that decide how the stage continues. A checkpoint with another digest is
+            refused.
+        parameters: Trained parameters by name.
         optimizer: State of AdamW.
         seconds: Seconds of all steps so far.
     """
@@ -48,7 +49,7 @@ def read_checkpoint(folder: Path, identity: str | None = None) -> Checkpoint | N
         identity: The identity that it must have; None accepts any.
 
     Raises:
-        UserError: It belongs to a training with other settings, or cannot be read.
+        UserError: The checkpoint belongs to a training with other settings, or cannot be read.
     """
     path = folder / FILE
     if not path.is_file():

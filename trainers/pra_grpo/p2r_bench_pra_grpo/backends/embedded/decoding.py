@@ -1,6 +1,6 @@
 """Decoding of rows that join and leave a batch between steps, over `model.forward`.
 
-Every row has its own settings and leaves at once when it is done.
+Every row has its own settings, and leaves the batch as soon as it is done.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ class Row:
         self.restart()
 
     def restart(self) -> None:
-        """Forget the output, and draw the same numbers again."""
+        """Clear the output and reset the random numbers."""
         self.output.clear()
         self.finish = None
         self.draw = random.Random(self.sampling.seed)
 
     @property
     def length(self) -> int:
-        """Tokens in the cache: all but the newest."""
+        """Number of tokens in the cache: all but the newest."""
         return len(self.prompt.ids) + max(0, len(self.output) - 1)
 
     @property
@@ -59,7 +59,7 @@ class Row:
 
 
 class Batch:
-    """Rows that decode together. Clear it after an exception from the model."""
+    """Rows that decode together. Call `clear` after an exception from the model."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""A stage's result as a Hugging Face folder like the one it started from."""
+"""A stage's result as a Hugging Face folder, like that of the start model."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from p2r_bench_pra_grpo.backends.embedded.loading import load
 
 
 def write_model(start: Path, parameters: Mapping[str, Tensor], target: Path) -> None:
-    """Write the start model with trained parameters, in the precision of its own weights, and swap it in.
+    """Write the start model with trained parameters, in the precision of its own weights, replacing `target`
+    atomically.
 
     Args:
         start: Folder whose configuration, tokenizer and chat template are taken over.
-        parameters: Trained ones, by the name in the model.
+        parameters: Trained parameters by name in the model.
 
     Raises:
-        UserError: The disk refuses, or a parameter is not one of the model's.
+        UserError: The folder cannot be written, or the model lacks a parameter.
     """
     loaded = load(start, device="cpu", dtype=_dtype(start))
     own = dict(loaded.model.named_parameters())

@@ -1,4 +1,4 @@
-"""The frozen model of a stage, in this process, with batches that do not depend on time."""
+"""The frozen model of a stage, in this process, with batches that do not depend on arrival times."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ Answer = Completion | P2RError
 class LocalModel:
     """Model that answers lists of requests in batches that depend on the list alone.
 
-    The batches of the `transformers` engine depend on when requests arrive, and the last digits of its logits with
-    them. Here equal lists get equal answers, so a resumed training equals an undisturbed one to the bit.
+    The batches of the `transformers` engine depend on arrival times, and so does the rounding of its logits. Here equal
+    lists get equal answers, so a resumed training equals an uninterrupted one to the bit.
 
     Args:
         batch: Requests that are answered together.
@@ -82,7 +82,7 @@ def open_model(folder: Path, *, device: str, dtype: str) -> tuple[Loaded, Prompt
     """Load a model folder, and return the model and its prompt builder.
 
     Raises:
-        UserError: It cannot be loaded.
+        UserError: The model cannot be loaded.
     """
     loaded = load(folder, device=device, dtype=dtype)
     template = chat_template(folder, loaded.tokenizer)
@@ -110,7 +110,7 @@ def _completion(request: Request, row: Row) -> Answer:
 
 
 class Gathered:
-    """An `ask` for callers that run together: once all of them wait, their requests are answered at once.
+    """An `ask` for concurrent callers. Once all callers wait, their requests are answered as one list.
 
     Args:
         callers: Number of callers; each calls `leave()` when it has asked its last request.
@@ -130,7 +130,7 @@ class Gathered:
         return await future
 
     def leave(self) -> None:
-        """Count one caller less."""
+        """Record that one caller has asked its last request."""
         self._callers -= 1
         self._answer_if_all_wait()
 

@@ -1,6 +1,6 @@
 """The arithmetic of GRPO, on tensors alone (arXiv 2402.03300; figures as verl's `core_algos` gives them).
 
-Shapes: n rollouts of at most t tokens. `mask` is (n, t), 1 where a rollout has a token of its own.
+Shapes: n rollouts of at most t tokens. `mask` is (n, t): 1 for a rollout's tokens, 0 for padding.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def group_advantages(
         ValueError: A reward is not finite, or a rollout is alone in its group.
     """
     if not bool(torch.isfinite(rewards).all()):
-        raise ValueError("a reward that is not finite would poison its group")
+        raise ValueError("a reward is not finite, so its group has no advantages")
     if not bool(complete_groups(groups).all()):
         raise ValueError("a rollout alone in its group has no advantage: leave it out")
     _, member_of, sizes = torch.unique(groups, return_inverse=True, return_counts=True)
@@ -69,8 +69,8 @@ def aggregate(
     over rollouts of their tokens' sum or mean.
 
     Args:
-        total: Divisor; `weight_of` the whole batch where these rollouts are a part of it, so that the parts' values
-            add up to the batch's.
+        total: Divisor of the sum. For a part of a batch pass `weight_of` the whole batch: the parts' values then add up
+            to the batch's.
     """
     values = torch.where(mask.bool(), values, 0.0)
     if how == "seq-mean-token-mean":
@@ -112,7 +112,7 @@ def policy_loss(
         log_probs: (n, t) of the sampled tokens under the policy now.
         old_log_probs: (n, t) under the policy that sampled them.
         advantages: (n,).
-        epsilon_low, epsilon_high: The ratio counts between 1 − epsilon_low and 1 + epsilon_high.
+        epsilon_low, epsilon_high: The ratio is clipped to 1 − epsilon_low … 1 + epsilon_high.
         dual_clip: A token with a negative advantage costs at most this many times its size.
     """
     advantage = advantages.unsqueeze(-1)

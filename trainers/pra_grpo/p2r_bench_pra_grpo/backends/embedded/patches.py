@@ -37,7 +37,7 @@ class Patches:
 
     @property
     def factor(self) -> int:
-        """Pixels of which width and height must be multiples."""
+        """Number of pixels that must divide width and height."""
         return self.patch * self.merge
 
     def grid(self, width: int, height: int) -> tuple[int, int, int]:
@@ -73,7 +73,7 @@ def patches_of(processor: Any, model: str) -> Patches:
         model: Name for the error message.
 
     Raises:
-        UserError: Its patches for an image that needs no resizing are not the ones made here.
+        UserError: The processor makes other patches than `Patches` of an image that needs no resizing.
     """
     refusal = UserError(
         f"{model}: its image processor ({type(processor).__name__}) is not one of the Qwen3-VL family; "

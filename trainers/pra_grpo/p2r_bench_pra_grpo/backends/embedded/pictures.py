@@ -20,7 +20,7 @@ class Pictures:
     """Renderer of the images of a step's requests.
 
     Args:
-        samples: Probed; their ids are those of the requests.
+        samples: Probed samples of the requests, found by id.
         workers: Threads; Pillow works outside the interpreter lock. Each holds one decoded source.
     """
 

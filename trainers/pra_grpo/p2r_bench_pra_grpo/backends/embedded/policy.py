@@ -1,7 +1,7 @@
 """A checkpoint of the Qwen3-VL family that is sampled from and trained.
 
-A group's rollouts share their prompt. It is read once, and all of them use its keys and values, both in
-sampling and in the loss; the gradient flows back through the shared part.
+A group's rollouts share their prompt. The prompt is read once, and all rollouts use its keys and values, both in
+sampling and in the loss. The gradient flows back through the shared part.
 """
 
 from __future__ import annotations

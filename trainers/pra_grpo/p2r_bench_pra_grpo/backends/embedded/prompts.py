@@ -19,7 +19,7 @@ from p2r_bench_pra_grpo.config import GRPO
 from p2r_bench_pra_grpo.stage import CALL_ROLE, StageRole
 
 KEPT_BYTES = 1 << 30
-"""Bytes of visual features in the cache of a tower that is not trained."""
+"""Most bytes of visual features in the cache of a frozen vision tower."""
 
 
 Made = tuple[Prompt, Seen | None] | P2RError

@@ -41,7 +41,7 @@ def check_sampling(sampling: Sampling) -> None:
     """
     if sampling.temperature <= 0:
         raise ValueError(
-            "rollouts need a temperature above 0: without chance all of a group are the same"
+            "rollouts need a temperature above 0; at 0 all rollouts of a group are the same"
         )
     neutral = replace(
         Sampling(),

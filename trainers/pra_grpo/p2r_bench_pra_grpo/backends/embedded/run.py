@@ -105,7 +105,7 @@ class StageRun:
         }
 
     def _local(self) -> bool:
-        """Return True if the frozen model runs here, in batches of its own, and not behind an engine."""
+        """Return True if the frozen model is a `LocalModel` of this process, not a model behind an engine."""
         service = self.config.service_for(self.stage.role)
         here = service.kind == "engine" and service.engine == "transformers"
         return self.stage.role == "perceiver" and here and not service.engine_args

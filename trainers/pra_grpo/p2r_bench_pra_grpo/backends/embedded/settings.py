@@ -18,16 +18,15 @@ class Settings:
         device: "auto" (cuda, then mps, then cpu), or torch's name.
         dtype: Precision of computation, and of the weights that are read. The optimiser keeps float32 weights beside
             bfloat16 ones, which are rounded from them after every update.
-        threads: Torch's threads on the CPU; None leaves torch's own choice. Part of what makes a run repeatable.
-        train_vision: Also train the vision tower. Where not, it sees every image once.
+        threads: Torch's threads on the CPU; None leaves torch's own choice. Repeatable runs need the same number.
+        train_vision: Also train the vision tower. A frozen tower encodes every image once.
         micro_batch: Prompts whose rollouts go through the model together when gradients are computed.
         frozen_batch: Requests that the frozen model answers together.
         num_iterations: Updates with the same rollouts.
         max_grad_norm: Gradients of a mini-batch are scaled down to this norm.
         weight_decay: Weight decay of AdamW.
         warmup_steps: Steps over which the learning rate rises from zero.
-        shuffle_rewards: A control: every step's rewards are dealt out anew among all its rollouts, so that
-            they say nothing about them.
+        shuffle_rewards: Control: permute each step's rewards among all its rollouts, so that they carry no information.
         image_workers: Threads that decode and render images; None takes one per core.
     """
 

@@ -31,8 +31,9 @@ class StepOutcome:
     """Outcome of a step.
 
     Attributes:
-        row: Its row of the metrics.
-        groups: Its samples and their rewards in the order of the rollouts; None where a rollout has none.
+        row: The step's row of the metrics.
+        groups: The step's samples, each with its rewards in the order of the rollouts; None for a rollout without a
+            reward.
     """
 
     row: dict[str, Any]
@@ -150,7 +151,7 @@ class Training:
         drawn: Sequence[Sequence[Rollout]],
         rewards: Sequence[Sequence[Reward | None]],
     ) -> list[Group]:
-        """Return the groups that can be learned from, with advantages."""
+        """Return the groups of at least two rollouts with a reward, with their advantages."""
         kept = [
             (place, rollout, reward.value)
             for place, (group, earned) in enumerate(zip(drawn, rewards, strict=True))
@@ -188,7 +189,7 @@ class Training:
     def _check_any(
         asked: Sequence[Asked | P2RError], outcomes: Sequence[Sequence[Reward | P2RError]]
     ) -> None:
-        """Refuse a step without any reward: that is no accident of single rollouts."""
+        """Raise UserError if no rollout of the step has a reward."""
         flat = [outcome for group in outcomes for outcome in group]
         if any(isinstance(outcome, Reward) for outcome in flat):
             return

@@ -38,9 +38,9 @@ class Group:
 class Learner:
     """The policy, its frozen reference and the optimiser.
 
-    The optimiser changes float32 weights, because in bfloat16, which has three digits, a step of a usual learning rate
-    rounds to nothing. A policy of another precision has its weights rounded from them after every step; a float32
-    policy is changed directly.
+    The optimiser changes float32 weights, because a usual step is too small for bfloat16 and would round to zero. A
+    policy of another precision has its weights rounded from them after every step; a float32 policy is changed
+    directly.
     """
 
     def __init__(self, policy: Policy, reference: Policy, grpo: GRPO, settings: Settings) -> None:
@@ -112,7 +112,7 @@ class Learner:
                 parameter.copy_(weight)
 
     def _take_gradients(self) -> None:
-        """Move the policy's gradients to the weights, where those of all micro-batches are added up in float32."""
+        """Add the policy's gradients to those of the float32 weights, and clear them."""
         for weight, parameter in self._rounded():
             if parameter.grad is not None:
                 gradient, parameter.grad = parameter.grad.to(weight.dtype), None

@@ -1,4 +1,4 @@
-"""verl 0.9 on Ray, FSDP and vLLM, through its own extension points: nothing of it is copied or patched.
+"""verl 0.9 on Ray, FSDP and vLLM, through its own extension points: no verl code is copied or patched.
 
 | what | where verl reads it |
 |---|---|

@@ -1,4 +1,4 @@
-"""One rollout: verl's single-turn loop, with the seed, the forbidden tokens and the image sizes of evaluation."""
+"""verl's single-turn loop for one rollout, with the seed, the forbidden tokens and the image sizes of evaluation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NEVER = -100.0
 
 
 class StageAgentLoop(SingleTurnAgentLoop):
-    """Loop of a single turn. A prompt whose images a processor would resize is an error, not a rollout."""
+    """Loop of a single turn. A prompt whose images a processor would resize raises an error."""
 
     tokenizer: Any
     processor: Any
@@ -74,7 +74,7 @@ class StageAgentLoop(SingleTurnAgentLoop):
 
 
 def rollout_seed(stage_seed: int, step: int, row: int, rollout: int) -> int:
-    """Return the seed of one rollout, 31 bits: the same when a stage is resumed, another for every rollout of a group."""
+    """Return the 31-bit seed of a rollout. It is the same when a stage is resumed, and differs within a group."""
     text = f"{stage_seed}:{step}:{row}:{rollout}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 

@@ -41,7 +41,7 @@ class VerlBackend:
         self.profile = profile_of(config)
 
     def plan(self, stage: Stage) -> Sequence[Mapping[str, Any]]:
-        """See `Backend.plan`. The command is the one that `train` runs, but for the number of steps.
+        """See `Backend.plan`. The command is the one that `train` runs, except for the number of steps.
 
         Raises:
             UserError: verl is not installed where it is to run.

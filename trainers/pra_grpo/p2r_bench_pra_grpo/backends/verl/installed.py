@@ -1,4 +1,4 @@
-"""Versions in the environment that runs verl; as a program, run there, it prints them as JSON."""
+"""Versions of packages in the environment that runs verl. Run as a program there, the module prints them as JSON."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def installed(python: str, environment: Mapping[str, str]) -> Versions:
         environment: Environment variables beside this process's own.
 
     Raises:
-        UserError: It cannot be run, or lacks p2r-bench-pra-grpo.
+        UserError: The interpreter cannot be run, or lacks p2r-bench-pra-grpo.
     """
     return _asked(python, tuple(sorted(environment.items())))
 

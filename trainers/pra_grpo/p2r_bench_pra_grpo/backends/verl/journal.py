@@ -34,7 +34,7 @@ class Place:
 
 
 class Journal:
-    """Journal of one process. A rollout that is stored whole has its row of rollouts.parquet in it.
+    """Journal of one process. The line of a rollout that is stored whole holds its row of rollouts.parquet.
 
     Args:
         keep: Share of prompts whose rollouts are stored whole.
@@ -89,7 +89,7 @@ class Journal:
 
 
 def reward_from(line: Mapping[str, Any]) -> Reward | None:
-    """Return the reward of a line, as far as metrics need it; None for a rollout that failed."""
+    """Return the reward of a line, with the fields that metrics need; None for a rollout that failed."""
     if "failed" in line:
         return None
     boxes = tuple(Box(tuple(corners)) for corners in line["boxes"])

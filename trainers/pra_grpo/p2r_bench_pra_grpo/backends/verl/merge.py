@@ -61,7 +61,7 @@ def merge(
     log: Path,
     environment: Mapping[str, str] | None = None,
 ) -> Path:
-    """Merge beside `target` and swap it in. Weights are bfloat16, as verl's merger writes them.
+    """Merge into `target`, replacing it atomically. Weights are bfloat16, as verl's merger writes them.
 
     Args:
         start: The model that training began with: files that the merged folder lacks are copied from it.
@@ -103,7 +103,9 @@ def merge(
 
 
 def complete(folder: Path, start: Path) -> None:
-    """Copy the files that `folder` lacks, but for weights and model card: image processor, chat template, profile's name."""
+    """Copy the files that `folder` lacks, except weights and model card: image processor, chat template, profile's
+    name.
+    """
     for path in start.iterdir():
         weights = path.suffix in (".safetensors", ".bin", ".pt") or path.name.endswith(
             ".index.json"

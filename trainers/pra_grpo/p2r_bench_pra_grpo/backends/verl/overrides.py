@@ -36,7 +36,7 @@ def overrides(
     """Return the overrides of a stage, `settings.overrides` last.
 
     Args:
-        steps: Steps of the stage, where they are known already.
+        steps: Number of steps of the stage, or None while it is unknown.
     """
     values = {
         **_data(stage, config, profile, paths),

@@ -13,7 +13,7 @@ class StagePaths:
     """Files below a stage's folder, at the same path on every node.
 
     Attributes:
-        folder: All of them are in it.
+        folder: Folder that holds all of these files.
         attempt: Number of the stage's start, from 1: logs of an earlier start are not overwritten.
     """
 
@@ -42,7 +42,7 @@ class StagePaths:
 
     @property
     def checkpoints(self) -> Path:
-        """verl's checkpoints of this stage and no other: it resumes from the newest one it finds."""
+        """Folder of verl's checkpoints of this stage only, since verl resumes from the newest one in the folder."""
         return self.folder / "checkpoints"
 
     @property

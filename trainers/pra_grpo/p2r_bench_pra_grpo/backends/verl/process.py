@@ -27,7 +27,7 @@ def run(
     """Run a command with its output in a file, and return its exit status.
 
     Args:
-        meanwhile: Called about once a second while it runs, and once at its end. When it raises, the
+        meanwhile: Function called about once a second while the command runs, and once at its end. When it raises, the
             command is stopped.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -73,5 +73,5 @@ def _stop(child: subprocess.Popen[bytes]) -> None:
 
 
 def _die_with_parent() -> None:
-    """Have the child killed with its parent, so that the next training does not run beside it."""
+    """Make the system kill the child when its parent ends, so that the next training does not run beside it."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -127,5 +127,5 @@ class StageRewardManager(RewardManagerBase):
 
 
 def journalled(file: StageFile) -> Stage:
-    """Return the stage as rows of rollouts name it."""
+    """Return the stage that rows of rollouts name."""
     return Stage(file.round, file.role, Path(), None, Path(), file.seed)

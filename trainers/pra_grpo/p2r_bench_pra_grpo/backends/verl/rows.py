@@ -28,7 +28,7 @@ class Row:
     """One prompt of a stage.
 
     Attributes:
-        sample: Probed.
+        sample: The sample, probed.
         boxes: The frozen perceiver's text (role "reasoner"), else None.
     """
 
@@ -36,7 +36,7 @@ class Row:
     boxes: str | None = None
 
     def request(self, two: TwoStage, role: StageRole, **sampling: Any) -> Request:
-        """Return the call that the policy answers, as evaluation makes it."""
+        """Return the request that the policy answers, equal to that of the evaluation."""
         if role == "perceiver":
             return two.perceive_request(self.sample, **sampling)
         if role == "baseline":
@@ -47,7 +47,7 @@ class Row:
 
 
 def write_rows(path: Path, rows: Sequence[Row], images: Path) -> None:
-    """Write the file beside and swap it in.
+    """Write the rows to a file, replacing it atomically.
 
     Images that are only in memory become files below `images`, so that every node can read them.
 
@@ -66,7 +66,7 @@ def read_rows(path: str | Path) -> list[Row]:
     """Return the rows of a file, in order.
 
     Raises:
-        UserError: The file is missing, or is not such a file.
+        UserError: The file is missing, or holds no rows of a stage.
     """
     try:
         table = pq.read_table(path, schema=SCHEMA)
@@ -87,7 +87,7 @@ def sample_to_json(sample: Sample) -> str:
 
 
 def sample_from_json(text: str) -> Sample:
-    """Return the sample that `sample_to_json` wrote, equal to it but for tuples in `meta`."""
+    """Return the sample that `sample_to_json` wrote. It is equal, except that tuples in `meta` become lists."""
     values: dict[str, Any] = json.loads(text)
     values["image"] = image_from(values["image"])
     if values["boxes"] is not None:

@@ -1,8 +1,8 @@
 """Sampler of the groups that a step trains on. `trainer.v1.sampler.custom_sampler` names it.
 
 A rollout whose call, judge or images failed has raised, so verl has no trajectory of it: its group continues
-with the others. verl would give a lone survivor its raw reward as its advantage, and replaces groups
-without any only on request; neither is a group here.
+with the others. verl would give a single remaining rollout its raw reward as its advantage. This sampler leaves out
+groups of one rollout or none.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ class GroupSampler(ReplayBuffer):
         """Return a batch of groups of at least two, and the counts of those left out, as metrics.
 
         `training/failed_rollouts` counts rollouts without a reward, those of groups that were left out
-        included; `training/failed_share` is their share of all that were begun;
-        `training/groups_skipped` counts those groups.
+        included; `training/failed_share` is their share of all rollouts begun;
+        `training/groups_skipped` counts the groups left out.
 
         Raises:
             RuntimeError: `give_up_after` groups were left out.

@@ -1,4 +1,4 @@
-"""The table `[verl]` of a configuration: the cluster, and what of verl is set by hand."""
+"""The table `[verl]` of a configuration: the cluster, and verl's own settings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REFUSED: Mapping[str, str] = {
         for name in ("lora", "lora_rank", "lora_adapter_path")
     },
 }
-"""Override that verl ignores or misapplies, to the reason."""
+"""Override that verl ignores or misapplies, to the reason for refusing it."""
 
 
 @dataclass(frozen=True, config=TABLE)
@@ -126,7 +126,7 @@ def settings_of(config: Config) -> VerlSettings:
         _check_override(override)
     if "CUDA_VISIBLE_DEVICES" in settings.environment:
         raise UserError(
-            "verl.environment.CUDA_VISIBLE_DEVICES: Ray gives every process its own; say verl.gpus = [0, 1]"
+            "verl.environment.CUDA_VISIBLE_DEVICES: Ray sets it for every process; use verl.gpus = [0, 1]"
         )
     if settings.gpus and len(settings.gpus) != settings.gpus_per_node:
         raise UserError(

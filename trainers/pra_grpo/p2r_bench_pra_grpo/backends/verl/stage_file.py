@@ -42,7 +42,7 @@ class StageFile:
     journals: Path
 
     def write(self, path: Path) -> None:
-        """Write the file beside and swap it in."""
+        """Write the description to a file, replacing it atomically."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as beside:
             beside.write_text(json.dumps(plain(self), indent=1), encoding="utf-8")
@@ -52,7 +52,7 @@ class StageFile:
         """Return the stage of a file.
 
         Raises:
-            UserError: It cannot be read; all nodes must see the training's folder under the same path.
+            UserError: The file cannot be read; all nodes must see the training's folder under the same path.
         """
         try:
             values = json.loads(Path(path).read_text("utf-8"))
