@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2r_bench.cli.completion import runs as complete_runs
+from p2r_bench.cli.shared_options import json_option, out_option
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError, counted
 from p2r_bench.terminal import echo
@@ -30,14 +31,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="Bins of the curve over box area.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--out",
-    default="results",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder of the runs and the leaderboard.",
-)
+@json_option
+@out_option
 def command(runs: tuple[str, ...], scorer: str | None, bins: int, as_json: bool, out: Path) -> None:
     """Attribute the errors of stored runs to perceiving or reasoning, on samples with ground-truth boxes.
 

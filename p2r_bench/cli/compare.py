@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2r_bench.cli.completion import runs as complete_runs
+from p2r_bench.cli.shared_options import json_option, out_option
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError, counted
 from p2r_bench.terminal import echo
@@ -41,14 +42,8 @@ _LONGEST = 60
     show_default=True,
     help="Gained and lost samples listed of each pair; --json lists all.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--out",
-    default="results",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder of the runs and the leaderboard.",
-)
+@json_option
+@out_option
 def command(
     runs: tuple[str, ...],
     scorer: str | None,

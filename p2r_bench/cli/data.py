@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2r_bench.cli.completion import registered
+from p2r_bench.cli.shared_options import json_option
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError, counted
 from p2r_bench.terminal import echo, printable
@@ -31,7 +32,7 @@ def command() -> None:
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Folder. [default: ~/.cache/p2r-bench/data/TASK]"
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def fetch_command(task: str, revision: str | None, out: Path | None, as_json: bool) -> None:
     """Download a benchmark from the Hugging Face hub.
 
@@ -65,7 +66,7 @@ def fetch_command(task: str, revision: str | None, out: Path | None, as_json: bo
     is_flag=True,
     help="Allow image paths that lead outside the data folder, also through links.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def check_command(
     task: str, data_dir: Path | None, headers: bool, allow_outside: bool, as_json: bool
 ) -> None:
@@ -123,7 +124,7 @@ def check_command(
     "--split", default="test", show_default=True, type=click.Choice(["train", "validation", "test"]),
     help="Splits share no scene.",
 )  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def synth_command(
     seed: int, rows: int, out: Path, format_: str, resolution: str, split: str, as_json: bool
 ) -> None:

@@ -14,6 +14,7 @@ import click
 from packaging.requirements import Requirement
 
 from p2r_bench import __version__
+from p2r_bench.cli.shared_options import json_option
 from p2r_bench.cli.table import table
 from p2r_bench.plugins import discover
 from p2r_bench.terminal import echo
@@ -23,7 +24,7 @@ DISTRIBUTION = "p2r-bench"
 
 @click.command("doctor")
 @click.option("--device", is_flag=True, help="Import torch and list its devices; takes seconds.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def command(device: bool, as_json: bool) -> None:
     """List installed packages, those that each engine lacks, and how to install them.
 

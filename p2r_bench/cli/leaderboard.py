@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2r_bench.cli.escaping import csv_text
+from p2r_bench.cli.shared_options import out_option
 from p2r_bench.errors import UserError, counted
 from p2r_bench.terminal import echo
 
@@ -63,13 +64,7 @@ _FILTERS = ("task", "mode", "model", "scorer", "source")
     is_flag=True,
     help="First rebuild the leaderboard from the run folders.",
 )
-@click.option(
-    "--out",
-    default="results",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder of the runs and the leaderboard.",
-)
+@out_option
 def command(
     style: str,
     as_json: bool,

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from p2r_bench.cli.shared_options import json_option
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError
 from p2r_bench.optional import declared_roles
@@ -16,7 +17,7 @@ from p2r_bench.terminal import echo
 
 
 @click.command("modes")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def command(as_json: bool) -> None:
     """List the modes with the roles they call and the parameters that --mode-arg sets."""
     records = [_record(entry) for entry in registry().entries("mode")]

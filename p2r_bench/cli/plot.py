@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from p2r_bench.cli.completion import runs as complete_runs
+from p2r_bench.cli.shared_options import out_option
 from p2r_bench.terminal import echo
 
 
@@ -29,13 +30,7 @@ from p2r_bench.terminal import echo
     help="File to draw into; its ending names the format: png, svg or pdf.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the points as JSON; draw nothing.")
-@click.option(
-    "--out",
-    default="results",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder of the runs and the leaderboard.",
-)
+@out_option
 def command(
     runs: tuple[str, ...], costs: tuple[str, ...], picture: Path, as_json: bool, out: Path
 ) -> None:

@@ -6,12 +6,13 @@ import json
 
 import click
 
+from p2r_bench.cli.shared_options import json_option
 from p2r_bench.plugins import Plugin, discover
 from p2r_bench.terminal import echo
 
 
 @click.command("plugins")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def command(as_json: bool) -> None:
     """List plugins with their version, hooks and status.
 

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from p2r_bench.cli.completion import registered
+from p2r_bench.cli.shared_options import json_option
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError
 from p2r_bench.terminal import echo
@@ -41,7 +42,7 @@ DISCORDANCES = (0.05, 0.1, 0.2, 0.3)
     help="Number of images. [default: the published dataset's; of the data or a run where it is synthetic]",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Count the images of this data.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def command(
     task: str,
     effect: float,

@@ -12,6 +12,7 @@ from p2r_bench.adapter import builtin_packs, builtin_profiles, load_pack, load_p
 from p2r_bench.adapter.literals import Constant, text_constants
 from p2r_bench.adapter.prompt_import import FILES, PROFILES, PathName, import_pack, missing
 from p2r_bench.atomic import replacing
+from p2r_bench.cli.shared_options import json_option
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError
 from p2r_bench.terminal import echo, printable
@@ -23,7 +24,7 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def list_packs(as_json: bool) -> None:
     """List the built-in prompt packs and the profiles that use them."""
     users = {
@@ -42,7 +43,7 @@ def list_packs(as_json: bool) -> None:
 
 @command.command("show")
 @click.argument("pack")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def show(pack: str, as_json: bool) -> None:
     """Show the wording of PACK, a built-in pack or a TOML file."""
     values = vars(load_pack(pack))

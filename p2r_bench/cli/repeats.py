@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from p2r_bench.cli.completion import runs as complete_runs
+from p2r_bench.cli.shared_options import json_option, out_option
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError
 from p2r_bench.terminal import echo
@@ -16,14 +17,8 @@ from p2r_bench.terminal import echo
 @click.command("repeats")
 @click.argument("runs", nargs=-1, required=True, shell_complete=complete_runs)
 @click.option("--scorer", help="Use this scorer's verdicts. [default: the runs' headline scorer]")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--out",
-    default="results",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder of the runs and the leaderboard.",
-)
+@json_option
+@out_option
 def command(runs: tuple[str, ...], scorer: str | None, as_json: bool, out: Path) -> None:
     """Show avg@k and its spread, within and between samples, of stored runs made with --repeats.
 

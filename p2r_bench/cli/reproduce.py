@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from p2r_bench.cli.shared_options import json_option, out_option
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError
 from p2r_bench.terminal import echo
@@ -21,14 +22,8 @@ if TYPE_CHECKING:
 @click.command("reproduce")
 @click.argument("name", required=False)
 @click.option("--categories", is_flag=True, help="Show the published categories, too.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--out",
-    default="results",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder of the runs and the leaderboard.",
-)
+@json_option
+@out_option
 def command(name: str | None, categories: bool, as_json: bool, out: Path) -> None:
     """Set a published row, such as p2r-4b, against the runs in OUT; without NAME, list the rows.
 

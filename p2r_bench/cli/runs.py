@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from p2r_bench.cli.shared_options import json_option, out_option
 from p2r_bench.cli.table import Column, fitting_table, table, terminal_width, wrapped
 from p2r_bench.errors import counted
 from p2r_bench.terminal import echo
@@ -19,15 +20,6 @@ if TYPE_CHECKING:
 
 _RUN = "RUN is a run's folder, its id, the beginning of it, its last eight hex digits, or latest."
 
-_out = click.option(
-    "--out",
-    default="results",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder of the runs and the leaderboard.",
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
 
 @click.group("runs")
 def command() -> None:
@@ -35,8 +27,8 @@ def command() -> None:
 
 
 @command.command("list")
-@_json
-@_out
+@json_option
+@out_option
 def list_(as_json: bool, out: Path) -> None:
     """List the runs, the most recent first."""
     from p2r_bench.store.runs import list_runs
@@ -90,8 +82,8 @@ def _minute(time: str) -> str:
 
 @command.command(epilog=_RUN)
 @click.argument("run")
-@_json
-@_out
+@json_option
+@out_option
 def show(run: str, as_json: bool, out: Path) -> None:
     """Show a run: models, data, profile, sessions and figures."""
     from p2r_bench.store.reader import find_run
@@ -181,7 +173,7 @@ def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 @command.command(epilog=_RUN)
 @click.argument("runs", nargs=-1, required=True, metavar="RUN...")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@_out
+@out_option
 def rm(runs: tuple[str, ...], yes: bool, out: Path) -> None:
     """Remove runs: their folders and their leaderboard rows."""
     from p2r_bench.store.reader import find_run
@@ -199,7 +191,7 @@ def rm(runs: tuple[str, ...], yes: bool, out: Path) -> None:
 
 
 @command.command()
-@_out
+@out_option
 def latest(out: Path) -> None:
     """Print the folder of the most recent run."""
     from p2r_bench.store.reader import LATEST, find_run

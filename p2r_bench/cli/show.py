@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from p2r_bench.cli.completion import runs
+from p2r_bench.cli.shared_options import out_option
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError, counted
 from p2r_bench.terminal import echo, printable
@@ -41,13 +42,7 @@ Row = Mapping[str, Any]
 @click.option(
     "--json", "as_json", is_flag=True, help="Print the sample's and the verdicts' rows as JSON."
 )
-@click.option(
-    "--out",
-    default="results",
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Folder of the runs and the leaderboard.",
-)
+@out_option
 def command(
     run: str,
     sample: str | None,

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from p2r_bench.cli.shared_options import json_option
 from p2r_bench.cli.table import table
 from p2r_bench.errors import UserError
 from p2r_bench.plugins import Entry, registry
@@ -17,7 +18,7 @@ from p2r_bench.terminal import echo
 
 @click.command("tasks")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Folder to search for the data.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@json_option
 def command(data_dir: Path | None, as_json: bool) -> None:
     """List the benchmarks and the location of their data.
 
