@@ -1,6 +1,8 @@
 """Hold the scorers of choice questions against labelled replies, for the table in docs/scoring.md.
 
-Usage: python -m tools.scorer_table [FILE.jsonl]
+Usage: python -m tools.scorer_table [FILE.jsonl] [--revision REV]
+
+With a git revision, the row is `strict` as it was there; the thoughts and tags are taken out by the present rules.
 
 Each line of the file has `options`, `text` and `extracted`: the letter that a careful reader takes, null for none, or
 a list where several readings are acceptable. Thoughts and answer tags are taken out first.
@@ -8,9 +10,15 @@ a list where several readings are acceptable. Thoughts and answer tags are taken
 
 from __future__ import annotations
 
+import argparse
+import io
 import json
+import os
 import re
+import subprocess
 import sys
+import tarfile
+import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +45,53 @@ def labelled(path: Path = LABELLED) -> list[dict[str, Any]]:
     return [row for row in rows if "extracted" in row]
 
 
+OF_REVISION = """
+import json, sys
+from p2r_bench.judges.choice import strict_letter
+json.dump([m and m.value for m in (strict_letter(*row) for row in json.load(sys.stdin))], sys.stdout)
+"""
+
+
+def of_revision(revision: str, rows: list[dict[str, Any]]) -> Extraction:
+    """Return the extraction of `strict` at a git revision, for the answers of these rows.
+
+    Raises:
+        CalledProcessError: The repository has no such revision, or its scorer cannot be imported.
+    """
+    asked = [(answer_of(row), row["options"]) for row in rows]
+    root = Path(__file__).parents[1]
+    packed = subprocess.run(
+        ["git", "archive", revision, "p2r_bench"], cwd=root, check=True, capture_output=True
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=io.BytesIO(packed.stdout)) as archive:
+            archive.extractall(folder, filter="data")
+        read = subprocess.run(
+            [sys.executable, "-c", OF_REVISION],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": folder},
+            input=json.dumps(asked),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    values = json.loads(read.stdout)
+    known = {(text, json.dumps(o)): v for (text, o), v in zip(asked, values, strict=True)}
+
+    def extraction(text: str, options: Mapping[str, str]) -> Match | None:
+        value = known[text, json.dumps(options)]
+        return None if value is None else Match(value, (0, 0))
+
+    return extraction
+
+
+def answer_of(row: Mapping[str, Any]) -> str:
+    """Return the text of a row without thoughts, out of its last pair of answer tags."""
+    text = without_thoughts(row["text"])
+    tagged = re.findall(r"<answer>(.*?)</answer>", text, re.IGNORECASE | re.DOTALL)
+    return str(tagged[-1]) if tagged else text
+
+
 def counts(rows: Iterable[Mapping[str, Any]], extraction: Extraction) -> tuple[int, int, int]:
     """Return the numbers of replies read as labelled, of false credits, and of false refusals.
 
@@ -45,9 +100,7 @@ def counts(rows: Iterable[Mapping[str, Any]], extraction: Extraction) -> tuple[i
     """
     right = credits = refusals = 0
     for row in rows:
-        text = without_thoughts(row["text"])
-        tagged = re.findall(r"<answer>(.*?)</answer>", text, re.IGNORECASE | re.DOTALL)
-        match = extraction(tagged[-1] if tagged else text, row["options"])
+        match = extraction(answer_of(row), row["options"])
         accepted = row["extracted"] if isinstance(row["extracted"], list) else [row["extracted"]]
         if (match and match.value) in accepted:
             right += 1
@@ -58,11 +111,25 @@ def counts(rows: Iterable[Mapping[str, Any]], extraction: Extraction) -> tuple[i
     return right, credits, refusals
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def table(rows: list[dict[str, Any]], scorers: Mapping[str, Extraction] = SCORERS) -> str:
     """Return a row of the table for each scorer."""
-    figures = {name: counts(rows, extraction) for name, extraction in SCORERS.items()}
+    figures = {name: counts(rows, extraction) for name, extraction in scorers.items()}
     return "\n".join(f"| `{name}` | {' | '.join(map(str, f))} |" for name, f in figures.items())
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("file", nargs="?", type=Path, default=LABELLED)
+    parser.add_argument("--revision")
+    options = parser.parse_args()
+    rows = labelled(options.file)
+    if options.revision:
+        print(table(rows, {f"strict at {options.revision}": of_revision(options.revision, rows)}))
+    else:
+        print(table(rows))
+
+
 if __name__ == "__main__":
-    print(table(labelled(*map(Path, sys.argv[1:]))))
+    main()

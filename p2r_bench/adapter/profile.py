@@ -179,17 +179,18 @@ class Profile:
         return dataclasses.replace(self, **changes)
 
 
+def dotted(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return the leaves of nested dictionaries by their dotted names, each beginning with `prefix`."""
+    if not isinstance(value, dict):
+        return {prefix.removesuffix("."): value}
+    return {
+        name: leaf
+        for key, item in value.items()
+        for name, leaf in dotted(item, f"{prefix}{key}.").items()
+    }
+
+
 def diff_profiles(left: Profile, right: Profile) -> list[tuple[str, Any, Any]]:
     """Return the fields in which two profiles differ, as (dotted name, left value, right value)."""
-
-    def flat(value: Any, prefix: str) -> dict[str, Any]:
-        if isinstance(value, dict):
-            return {
-                k: v
-                for key, item in value.items()
-                for k, v in flat(item, f"{prefix}{key}.").items()
-            }
-        return {prefix[:-1]: value}
-
-    a, b = flat(left.identity, ""), flat(right.identity, "")
+    a, b = dotted(left.identity), dotted(right.identity)
     return [(key, a.get(key), b.get(key)) for key in sorted(a | b) if a.get(key) != b.get(key)]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from p2r_bench.adapter.profile import dotted
 from p2r_bench.errors import UserError
 from p2r_bench.store.scored import ScoredRun
 from p2r_bench.types import Cell
@@ -71,17 +72,7 @@ def _facts(run: ScoredRun) -> dict[str, Any]:
         profile = json.loads(run.labels["profile_text"] or "{}")
     except ValueError:  # a run of an older version
         profile = {"hash": identity["profile_hash"]}
-    return {**facts, **_flat(profile, "profile.")}
-
-
-def _flat(value: Any, prefix: str) -> dict[str, Any]:
-    if isinstance(value, dict):
-        return {
-            name: found
-            for key, item in value.items()
-            for name, found in _flat(item, f"{prefix}{key}.").items()
-        }
-    return {prefix[:-1]: value}
+    return {**facts, **dotted(profile, "profile.")}
 
 
 def shown_cells(runs: Sequence[ScoredRun], *, categories: bool) -> list[Cell]:

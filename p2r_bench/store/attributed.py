@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,8 @@ from p2r_bench.store.manifest import FILE, Manifest
 from p2r_bench.store.reader import RunReader
 from p2r_bench.store.schema import SAMPLES
 from p2r_bench.store.scored import Key, ScoredRun
+
+log = logging.getLogger(__name__)
 
 ORACLE = "oracle"
 _COLUMNS = (
@@ -106,7 +109,8 @@ def find_oracle(run: ScoredRun, out_dir: str | Path) -> RunReader | None:
     for path in sorted((Path(out_dir) / "runs").glob(f"*/{FILE}")):
         try:
             content = Manifest.read(path.parent).content
-        except UserError:
+        except UserError as error:
+            log.warning("%s; the search for an oracle run leaves it out", error)
             continue
         identity, finished = content["identity"], content["finished"]
         if identity["mode"] == ORACLE and finished and _conditions(identity) == wanted:

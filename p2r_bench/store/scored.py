@@ -113,7 +113,7 @@ def read_scored(
         if status != "ok":
             unscored[key] = "error"
         elif key in unscored:
-            credit = float(bool(correct)) if metric == ACCURACY else score
+            credit = correct if metric == ACCURACY else score
             if credit is not None:
                 scores[key] = float(credit)
                 del unscored[key]
